@@ -1,0 +1,196 @@
+//! Debian packages, downloaded and unpacked but never installed.
+//!
+//! A program gets the libraries that the system lacks by a script in `bin` that names their folders to the loader.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::shelf::{Proof, Shelf, need};
+use crate::{Outcome, process};
+
+pub(super) fn mosquitto(shelf: &Shelf) -> Outcome {
+    let proofs = [
+        Proof { program: "mosquitto", arguments: &["-h"], says: "mosquitto version" },
+        Proof { program: "mosquitto_passwd", arguments: &["-h"], says: "mosquitto_passwd" },
+        Proof { program: "mosquitto_pub", arguments: &["--help"], says: "mosquitto_pub version" },
+        Proof { program: "mosquitto_sub", arguments: &["--help"], says: "mosquitto_sub version" },
+    ];
+    let paths =
+        ["usr/sbin/mosquitto", "usr/bin/mosquitto_passwd", "usr/bin/mosquitto_pub", "usr/bin/mosquitto_sub"];
+    bring_programs(shelf, "mosquitto", &["mosquitto", "mosquitto-clients"], &paths, &proofs)
+}
+
+pub(super) fn nats_server(shelf: &Shelf) -> Outcome {
+    let proof = Proof { program: "nats-server", arguments: &["--version"], says: "nats-server: v" };
+    bring_programs(shelf, "nats-server", &["nats-server"], &["usr/bin/nats-server"], &[proof])
+}
+
+/// Unpacks the pip that new virtual environments get, and returns the wheel.
+pub(super) fn pip_wheel(shelf: &Shelf) -> Outcome<PathBuf> {
+    let folder = unpack(shelf, "pip", &["python3-pip-whl"])?;
+    let is_pip =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("pip-"));
+    let wheels = fs::read_dir(folder.join("usr/share/python-wheels"))?;
+    let wheel = wheels.filter_map(|entry| Some(entry.ok()?.path())).find(is_pip);
+    wheel.ok_or_else(|| "the package python3-pip-whl holds no pip".into())
+}
+
+/// Brings packages and writes a program into `bin` for each path in them.
+fn bring_programs(shelf: &Shelf, name: &str, packages: &[&str], paths: &[&str], proofs: &[Proof]) -> Outcome {
+    shelf.bring_once(name, &release(), proofs, || {
+        let folder = unpack(shelf, name, packages)?;
+        let libraries = library_folders(&folder, &folder)?;
+        let libraries: Vec<String> =
+            libraries.iter().map(|library| format!("$peers/debian/{name}/{library}")).collect();
+        for path in paths {
+            let program = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+            shelf.write_program(
+                &program,
+                &format!(
+                    "LD_LIBRARY_PATH=\"{}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\" \\\n  \
+                     exec \"$peers/debian/{name}/{path}\" \"$@\"",
+                    libraries.join(":")
+                ),
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Returns what tells one release from another: what was unpacked on one does not have to run on the next.
+fn release() -> String {
+    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let told =
+        |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("?").trim_matches('"');
+    format!("{} {}", told("ID="), told("VERSION_ID="))
+}
+
+/// Downloads packages with the libraries they need and unpacks them into `debian/NAME`.
+fn unpack(shelf: &Shelf, name: &str, packages: &[&str]) -> Outcome<PathBuf> {
+    need("apt-get", "apt")?;
+    need("dpkg", "dpkg")?;
+    let folder = shelf.fresh_folder(&format!("debian/{name}"))?;
+    let archives = shelf.fresh_folder(&format!("debian/{name}.archives"))?;
+    let system = Apt { private: None };
+    let fetched = system.fetch(packages, &archives).or_else(|_| {
+        // The lists of the system are missing or older than the archive: read them anew, for us alone.
+        let apt = Apt { private: Some(shelf.folder().join("apt")) };
+        apt.update().and_then(|()| apt.fetch(packages, &archives))
+    });
+    fetched?;
+    for entry in fs::read_dir(&archives)? {
+        process::read(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(&folder))?;
+    }
+    fs::remove_dir_all(&archives)?;
+    Ok(folder)
+}
+
+/// Debian's package tools, reading the lists of the system or our own.
+struct Apt {
+    private: Option<PathBuf>,
+}
+
+impl Apt {
+    fn update(&self) -> Outcome {
+        if let Some(folder) = &self.private {
+            for part in ["state/lists/partial", "cache/archives/partial"] {
+                fs::create_dir_all(folder.join(part))?;
+            }
+        }
+        process::read(&mut self.command("apt-get", &["update", "--quiet"])).map(|_| ())
+    }
+
+    /// Downloads packages and the libraries they need into a folder.
+    fn fetch(&self, packages: &[&str], archives: &Path) -> Outcome {
+        let mut download = self.command("apt-get", &["download", "--quiet"]);
+        download.args(self.closure(packages)?).current_dir(archives);
+        process::read(&mut download).map(|_| ())
+    }
+
+    /// Returns packages together with the libraries that they need, directly or not, and the system lacks.
+    fn closure(&self, packages: &[&str]) -> Outcome<BTreeSet<String>> {
+        let installed = installed()?;
+        let mut closure = BTreeSet::new();
+        let mut front: BTreeSet<String> = packages.iter().map(|name| (*name).to_owned()).collect();
+        while !front.is_empty() {
+            let mut ask = self.command("apt-cache", &["depends", "--no-recommends", "--no-suggests"]);
+            let needed = libraries(&process::read(ask.args(&front))?, &installed);
+            closure.append(&mut front);
+            front = needed.difference(&closure).cloned().collect();
+        }
+        Ok(closure)
+    }
+
+    fn command(&self, program: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(["-o", "APT::Sandbox::User=root"]).env("LC_ALL", "C");
+        if let Some(folder) = &self.private {
+            command.arg("-o").arg(format!("Dir::State={}", folder.join("state").display()));
+            command.arg("-o").arg(format!("Dir::Cache={}", folder.join("cache").display()));
+            command.args(["-o", "Dir::State::status=/var/lib/dpkg/status"]);
+        }
+        command.args(words);
+        command
+    }
+}
+
+fn installed() -> Outcome<BTreeSet<String>> {
+    let text =
+        process::read(Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Abbrev} ${Package}\\n"]))?;
+    let names = text.lines().filter_map(|line| line.strip_prefix("ii ")).map(|name| name.trim().to_owned());
+    Ok(names.collect())
+}
+
+/// Reads what `apt-cache depends` writes: of each group of alternatives the first, unless one of them is installed.
+fn libraries(text: &str, installed: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut needed = BTreeSet::new();
+    let mut group: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        let line = line.trim();
+        let (line, is_continued) = line.strip_prefix('|').map_or((line, false), |line| (line, true));
+        let Some(name) = line.strip_prefix("Depends: ").or_else(|| line.strip_prefix("PreDepends: ")) else {
+            continue;
+        };
+        group.push(name);
+        if is_continued {
+            continue;
+        }
+        let is_met = group.iter().any(|name| installed.contains(*name));
+        let library = group.iter().find(|name| name.starts_with("lib"));
+        if let (false, Some(library)) = (is_met, library) {
+            needed.insert((*library).to_owned());
+        }
+        group.clear();
+    }
+    needed
+}
+
+/// Returns the folders below `folder` that hold shared libraries, as written from `root`.
+fn library_folders(folder: &Path, root: &Path) -> Outcome<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_library = path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so."));
+        if path.is_dir() && !path.is_symlink() {
+            found.append(&mut library_folders(&path, root)?);
+        } else if is_library && let Ok(inside) = folder.strip_prefix(root) {
+            found.insert(inside.to_string_lossy().into_owned());
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_alternatives_the_first_is_needed_unless_one_is_installed() {
+        let text = "mosquitto\n  PreDepends: init-system-helpers\n  Depends: libc6\n |Depends: liba1\n  Depends: liba2\n \
+                    |Depends: libb1\n  Depends: libb2\n  Depends: <libvirtual>\n  Depends: adduser\n";
+        let installed = ["libc6", "libb2"].map(str::to_owned).into();
+        assert_eq!(libraries(text, &installed), ["liba1".to_owned()].into());
+    }
+}
