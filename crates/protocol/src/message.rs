@@ -1,0 +1,288 @@
+//! An application message that outlives the buffer it was read from.
+
+use bytes::Bytes;
+use triomphe::ThinArc;
+
+use crate::{
+    Now, QoS, TopicName, Version,
+    codec::{forwardable, varint},
+    limits::PAYLOAD_COPY_BYTES_MAX,
+    packet::{Publish, PublishProperties},
+    transmit::{Shared, Transmit},
+};
+
+/// An application message: topic, properties and payload in one allocation, cheap to clone.
+///
+/// It is made once when a message is accepted and then shared by every queue, retained table and connection that
+/// needs it. It holds the properties without those that belong to one connection (Topic Alias, Subscription
+/// Identifier) and without the Message Expiry Interval, which becomes a deadline.
+#[derive(Clone)]
+pub struct Message(ThinArc<Header, u8>);
+
+#[derive(Debug, Clone, Copy)]
+struct Header {
+    /// When the message is no longer worth delivering, on the wall clock; `u64::MAX` is never.
+    expires_wall_ms: u64,
+    topic_bytes: u32,
+    properties_bytes: u32,
+    qos: QoS,
+    retain: bool,
+}
+
+impl Message {
+    /// Makes a message of its parts.
+    pub fn new(
+        topic: &TopicName,
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+        properties: &PublishProperties,
+        now: Now,
+    ) -> Self {
+        let mut bytes = Vec::with_capacity(topic.as_bytes().len() + properties.as_bytes().len() + payload.len());
+        bytes.extend_from_slice(topic.as_bytes());
+        forwardable(properties.as_bytes(), &mut bytes);
+        let properties_bytes = bytes.len() - topic.as_bytes().len();
+        bytes.extend_from_slice(payload);
+        let expires_wall_ms = match properties.message_expiry_s() {
+            Some(seconds) => now.wall_ms.saturating_add(u64::from(seconds) * 1_000),
+            None => u64::MAX,
+        };
+        let header = Header {
+            expires_wall_ms,
+            topic_bytes: clamp_u32(topic.as_bytes().len()),
+            properties_bytes: clamp_u32(properties_bytes),
+            qos,
+            retain,
+        };
+        Self(ThinArc::from_header_and_slice(header, &bytes))
+    }
+
+    /// Makes a message of a PUBLISH whose topic is known.
+    pub fn from_publish(topic: &TopicName, publish: &Publish, now: Now) -> Self {
+        Self::new(topic, &publish.payload, publish.qos, publish.retain, &publish.properties, now)
+    }
+
+    /// Returns where it was published.
+    pub fn topic(&self) -> &str {
+        // The bytes were copied from a `TopicName`, which is UTF-8.
+        std::str::from_utf8(self.topic_bytes()).unwrap_or_default()
+    }
+
+    /// Returns the bytes of the topic.
+    pub fn topic_bytes(&self) -> &[u8] {
+        self.0.slice.get(..self.topic_end()).unwrap_or_default()
+    }
+
+    /// Returns the topic as a value of its own.
+    pub fn topic_name(&self) -> Option<TopicName> {
+        TopicName::parse(self.topic()).ok()
+    }
+
+    /// Returns the payload.
+    pub fn payload(&self) -> &[u8] {
+        self.0.slice.get(self.payload_start()..).unwrap_or_default()
+    }
+
+    /// Returns the properties that travel with the message, as they stand on the wire.
+    pub fn properties_bytes(&self) -> &[u8] {
+        self.0.slice.get(self.topic_end()..self.payload_start()).unwrap_or_default()
+    }
+
+    /// Returns the properties that travel with the message; the Message Expiry Interval is not among them.
+    pub fn properties(&self) -> PublishProperties {
+        PublishProperties(Bytes::copy_from_slice(self.properties_bytes()))
+    }
+
+    /// Returns the QoS at which it was published.
+    pub fn qos(&self) -> QoS {
+        self.0.header.header.qos
+    }
+
+    /// Returns the retain flag with which it was published.
+    pub fn retain(&self) -> bool {
+        self.0.header.header.retain
+    }
+
+    /// Returns the size that queue limits count: topic, properties and payload.
+    pub fn len(&self) -> usize {
+        self.0.slice.len()
+    }
+
+    /// Tells whether topic, properties and payload are all empty, which no valid message is.
+    pub fn is_empty(&self) -> bool {
+        self.0.slice.is_empty()
+    }
+
+    /// Returns when the message expires on the wall clock, in milliseconds, or `None` if it never does.
+    pub fn expires_wall_ms(&self) -> Option<u64> {
+        match self.0.header.header.expires_wall_ms {
+            u64::MAX => None,
+            at => Some(at),
+        }
+    }
+
+    /// Tells whether the message is no longer worth delivering [MQTT-3.3.2-5].
+    pub fn is_expired(&self, now: Now) -> bool {
+        self.0.header.header.expires_wall_ms <= now.wall_ms
+    }
+
+    fn topic_end(&self) -> usize {
+        self.0.header.header.topic_bytes as usize
+    }
+
+    fn payload_start(&self) -> usize {
+        self.topic_end() + self.0.header.header.properties_bytes as usize
+    }
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic())
+            .field("payload_bytes", &self.payload().len())
+            .field("qos", &self.qos())
+            .field("retain", &self.retain())
+            .finish()
+    }
+}
+
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.slice == other.0.slice && self.qos() == other.qos() && self.retain() == other.retain()
+    }
+}
+
+fn clamp_u32(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// What one PUBLISH of a message bears that differs between receivers.
+#[derive(Debug, Clone, Copy)]
+pub struct PublishHead<'a> {
+    /// The version that the receiver speaks.
+    pub version: Version,
+    /// At which QoS it is sent.
+    pub qos: QoS,
+    /// The retain flag.
+    pub retain: bool,
+    /// Whether this may be a second sending.
+    pub dup: bool,
+    /// The identifier; 0 exactly at QoS 0.
+    pub packet_id: u16,
+    /// The Topic Alias that it bears; 0 is none.
+    pub topic_alias: u16,
+    /// Whether the topic is left out, the alias standing for it.
+    pub omit_topic: bool,
+    /// The identifiers of the Subscriptions that matched.
+    pub subscription_ids: &'a [u32],
+}
+
+/// The parts of a message, borrowed: from a [`Message`], or straight from the buffer it was read into.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageParts<'a> {
+    /// Where it was published.
+    pub topic: &'a [u8],
+    /// The properties that travel with it, without alias, subscription identifiers and expiry.
+    pub properties: &'a [u8],
+    /// What was published.
+    pub payload: &'a [u8],
+    /// When it expires on the wall clock, `u64::MAX` for never.
+    pub expires_wall_ms: u64,
+}
+
+impl Message {
+    /// Returns the parts of the message.
+    pub fn parts(&self) -> MessageParts<'_> {
+        MessageParts {
+            topic: self.topic_bytes(),
+            properties: self.properties_bytes(),
+            payload: self.payload(),
+            expires_wall_ms: self.0.header.header.expires_wall_ms,
+        }
+    }
+
+    /// Appends a PUBLISH of this message; a payload above [`PAYLOAD_COPY_BYTES_MAX`] is referenced, not copied.
+    pub fn encode(&self, head: &PublishHead<'_>, now: Now, out: &mut Transmit) {
+        let parts = self.parts();
+        if parts.payload.len() > PAYLOAD_COPY_BYTES_MAX {
+            parts.encode_head(head, now, out.bytes());
+            out.push_shared(Shared::payload_of(self.clone()));
+        } else {
+            parts.encode(head, now, out.bytes());
+        }
+    }
+
+    /// Returns the size of the PUBLISH that [`Message::encode`] would append, in bytes.
+    pub fn encoded_len(&self, head: &PublishHead<'_>) -> usize {
+        self.parts().encoded_len(head)
+    }
+}
+
+impl MessageParts<'_> {
+    /// Appends a PUBLISH of this message.
+    pub fn encode(&self, head: &PublishHead<'_>, now: Now, out: &mut Vec<u8>) {
+        out.reserve(self.encoded_len(head));
+        self.encode_head(head, now, out);
+        out.extend_from_slice(self.payload);
+    }
+
+    /// Returns the size of the PUBLISH that [`MessageParts::encode`] would append, in bytes.
+    pub fn encoded_len(&self, head: &PublishHead<'_>) -> usize {
+        let remaining = self.remaining_len(head);
+        1 + varint::len(clamp_u32(remaining)) + remaining
+    }
+
+    fn encode_head(&self, head: &PublishHead<'_>, now: Now, out: &mut Vec<u8>) {
+        let flags = u8::from(head.retain) | (head.qos.bits() << 1) | (u8::from(head.dup) << 3);
+        out.push(0x30 | flags);
+        varint::put(clamp_u32(self.remaining_len(head)), out);
+        let topic: &[u8] = if head.omit_topic { &[] } else { self.topic };
+        out.extend_from_slice(&u16::try_from(topic.len()).unwrap_or(u16::MAX).to_be_bytes());
+        out.extend_from_slice(topic);
+        if head.qos != QoS::AtMostOnce {
+            out.extend_from_slice(&head.packet_id.to_be_bytes());
+        }
+        if head.version.is_v5() {
+            self.encode_properties(head, now, out);
+        }
+    }
+
+    fn encode_properties(&self, head: &PublishHead<'_>, now: Now, out: &mut Vec<u8>) {
+        varint::put(clamp_u32(self.properties_len(head)), out);
+        if self.expires_wall_ms != u64::MAX {
+            // [MQTT-3.3.2-6]: what the message has left, not what it began with.
+            let left_s = self.expires_wall_ms.saturating_sub(now.wall_ms).div_ceil(1_000);
+            out.push(0x02);
+            out.extend_from_slice(&u32::try_from(left_s).unwrap_or(u32::MAX).to_be_bytes());
+        }
+        if head.topic_alias != 0 {
+            out.push(0x23);
+            out.extend_from_slice(&head.topic_alias.to_be_bytes());
+        }
+        for &id in head.subscription_ids {
+            out.push(0x0B);
+            varint::put(id, out);
+        }
+        out.extend_from_slice(self.properties);
+    }
+
+    fn remaining_len(&self, head: &PublishHead<'_>) -> usize {
+        let topic = if head.omit_topic { 0 } else { self.topic.len() };
+        let packet_id = if head.qos == QoS::AtMostOnce { 0 } else { 2 };
+        let properties = if head.version.is_v5() {
+            let len = self.properties_len(head);
+            varint::len(clamp_u32(len)) + len
+        } else {
+            0
+        };
+        2 + topic + packet_id + properties + self.payload.len()
+    }
+
+    fn properties_len(&self, head: &PublishHead<'_>) -> usize {
+        let expiry = if self.expires_wall_ms == u64::MAX { 0 } else { 5 };
+        let alias = if head.topic_alias == 0 { 0 } else { 3 };
+        let ids: usize = head.subscription_ids.iter().map(|&id| 1 + varint::len(id)).sum();
+        expiry + alias + ids + self.properties.len()
+    }
+}

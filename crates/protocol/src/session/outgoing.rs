@@ -1,0 +1,192 @@
+use std::collections::VecDeque;
+
+use smallvec::SmallVec;
+
+use super::OutgoingId;
+use crate::{Message, PacketId, QoS};
+
+/// The most identifiers between the oldest unfinished exchange and the newest.
+///
+/// It bounds the memory of a peer that never answers one message and answers all others.
+const SPAN_MAX: usize = 16_384;
+
+/// A message on its way to the peer.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The message.
+    pub message: Message,
+    /// The identifiers of the Subscriptions that matched (broker to client, MQTT 5).
+    pub subscription_ids: SmallVec<[u32; 2]>,
+    /// Whatever the driver wants to be told again when the exchange ends.
+    pub cookie: u64,
+    /// At which QoS it is sent.
+    pub qos: QoS,
+    /// The retain flag.
+    pub retain: bool,
+}
+
+/// How far an outgoing exchange has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// QoS 2: the identifier is not persisted yet; PUBLISH has not been sent.
+    Assigned,
+    /// PUBLISH sent; PUBACK (QoS 1) or PUBREC (QoS 2) is awaited.
+    Published,
+    /// QoS 2: PUBREC came; that it came is not persisted yet; PUBREL has not been sent.
+    Received,
+    /// QoS 2: PUBREL sent; PUBCOMP is awaited.
+    Released,
+}
+
+#[derive(Debug)]
+pub(crate) enum Slot {
+    /// Finished; holds its place until everything older is finished too.
+    Free,
+    /// A message in flight.
+    Publish(Stage, Outgoing),
+    /// A SUBSCRIBE of so many filters, until SUBACK.
+    Subscribe(u32),
+    /// An UNSUBSCRIBE of so many filters, until UNSUBACK.
+    Unsubscribe(u32),
+}
+
+/// The identifiers that this side has in use, in the order in which they were assigned.
+///
+/// Identifiers are given out one after the other, so the place of an exchange in the window follows from its
+/// identifier and no look-up table is needed.
+#[derive(Debug)]
+pub struct OutgoingWindow {
+    slots: VecDeque<Slot>,
+    /// The identifier of the first slot.
+    first: PacketId,
+    publishes: usize,
+}
+
+impl Default for OutgoingWindow {
+    fn default() -> Self {
+        Self { slots: VecDeque::new(), first: PacketId::MIN, publishes: 0 }
+    }
+}
+
+impl OutgoingWindow {
+    /// Puts an exchange back that a store kept. Call it in the order in which the identifiers were assigned.
+    ///
+    /// Returns `false`, and changes nothing, when the identifier does not come after all that are in the window.
+    pub fn restore(&mut self, id: OutgoingId, stage: Stage, outgoing: Outgoing) -> bool {
+        if self.slots.is_empty() {
+            self.first = id.0;
+        }
+        let place = self.distance(id.0);
+        if place < self.slots.len() || place >= SPAN_MAX {
+            return false;
+        }
+        self.slots.resize_with(place, || Slot::Free);
+        self.slots.push_back(Slot::Publish(stage, outgoing));
+        self.publishes += 1;
+        true
+    }
+
+    /// Returns how many messages are in flight.
+    pub const fn len(&self) -> usize {
+        self.publishes
+    }
+
+    /// Tells whether no message is in flight.
+    pub const fn is_empty(&self) -> bool {
+        self.publishes == 0
+    }
+
+    /// Returns what is in flight, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (OutgoingId, Stage, &Outgoing)> {
+        let mut id = self.first;
+        self.slots.iter().filter_map(move |slot| {
+            let this = id;
+            id = id.next();
+            match slot {
+                Slot::Publish(stage, outgoing) => Some((OutgoingId(this), *stage, outgoing)),
+                _ => None,
+            }
+        })
+    }
+
+    /// Takes everything that is in flight out, oldest first: the peer has lost the session and all must be
+    /// published anew, under new identifiers.
+    pub fn take_unfinished(&mut self) -> Vec<Outgoing> {
+        let taken = self.slots.drain(..).filter_map(|slot| match slot {
+            Slot::Publish(_, outgoing) => Some(outgoing),
+            _ => None,
+        });
+        let taken = taken.collect();
+        self.publishes = 0;
+        taken
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.slots.len() < SPAN_MAX
+    }
+
+    pub(crate) fn assign(&mut self, slot: Slot) -> Option<OutgoingId> {
+        if !self.has_room() {
+            return None;
+        }
+        let id = self.id_at(self.slots.len());
+        if matches!(slot, Slot::Publish(..)) {
+            self.publishes += 1;
+        }
+        self.slots.push_back(slot);
+        Some(id)
+    }
+
+    pub(crate) fn slot_mut(&mut self, id: PacketId) -> Option<&mut Slot> {
+        let place = self.distance(id);
+        self.slots.get_mut(place)
+    }
+
+    /// Ends an exchange: its identifier is free for reuse once its turn comes again.
+    pub(crate) fn finish(&mut self, id: PacketId) -> Option<Slot> {
+        let slot = std::mem::replace(self.slot_mut(id)?, Slot::Free);
+        if matches!(slot, Slot::Publish(..)) {
+            self.publishes -= 1;
+        }
+        while let Some(Slot::Free) = self.slots.front() {
+            self.slots.pop_front();
+            self.first = self.first.next();
+        }
+        Some(slot)
+    }
+
+    /// Drops SUBSCRIBE and UNSUBSCRIBE exchanges, which do not outlive a connection.
+    pub(crate) fn forget_requests(&mut self) {
+        for slot in &mut self.slots {
+            if matches!(slot, Slot::Subscribe(_) | Slot::Unsubscribe(_)) {
+                *slot = Slot::Free;
+            }
+        }
+        while let Some(Slot::Free) = self.slots.front() {
+            self.slots.pop_front();
+            self.first = self.first.next();
+        }
+    }
+
+    /// Returns the number of places in the window, finished ones between unfinished ones included.
+    pub(crate) fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn at_place(&mut self, place: usize) -> Option<(OutgoingId, &mut Slot)> {
+        let id = self.id_at(place);
+        self.slots.get_mut(place).map(|slot| (id, slot))
+    }
+
+    /// Returns the place of an identifier, or a place beyond the window if it is not in use.
+    pub(crate) fn distance(&self, id: PacketId) -> usize {
+        let ahead = u32::from(id.value()) + 65_535 - u32::from(self.first.value());
+        (ahead % 65_535) as usize
+    }
+
+    fn id_at(&self, place: usize) -> OutgoingId {
+        let value = (usize::from(self.first.value()) - 1 + place) % 65_535 + 1;
+        // `value` is 1 to 65,535 by construction.
+        OutgoingId(u16::try_from(value).ok().and_then(PacketId::new).unwrap_or(PacketId::MIN))
+    }
+}

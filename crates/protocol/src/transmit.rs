@@ -1,0 +1,149 @@
+//! Bytes on their way to a peer: small ones copied together, large payloads referenced.
+
+use std::{collections::VecDeque, io::IoSlice};
+
+use crate::Message;
+
+/// The bytes that one connection has to send, in order.
+///
+/// Small packets are copied behind each other into one buffer; a large payload stays where it is and is woven in
+/// when the bytes are written. So a fan-out of a large message copies it for nobody, and one write takes everything.
+#[derive(Debug, Default)]
+pub struct Transmit {
+    bytes: Vec<u8>,
+    /// Large payloads, each with the position in `bytes` before which it goes, ascending.
+    shared: VecDeque<(usize, Shared)>,
+    shared_bytes: usize,
+    /// How much of `bytes` has been sent.
+    sent: usize,
+}
+
+/// The payload of a message, or what is left of it to send.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    message: Message,
+    sent: usize,
+}
+
+impl Shared {
+    pub(crate) const fn payload_of(message: Message) -> Self {
+        Self { message, sent: 0 }
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.message.payload().get(self.sent..).unwrap_or_default()
+    }
+}
+
+impl Transmit {
+    /// Makes an empty one on top of a buffer that somebody lends.
+    pub fn on(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self { bytes: buffer, ..Self::default() }
+    }
+
+    /// Returns the buffer to which small packets are appended. What stands in it already must stay.
+    pub const fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Appends a large payload without copying it.
+    pub fn push_shared(&mut self, shared: Shared) {
+        self.shared_bytes += shared.rest().len();
+        self.shared.push_back((self.bytes.len(), shared));
+    }
+
+    /// Moves everything from `other` behind what is here.
+    pub fn append(&mut self, other: &mut Self) {
+        if self.is_empty() {
+            self.clear();
+            std::mem::swap(self, other);
+            return;
+        }
+        let base = self.bytes.len();
+        for (at, shared) in other.shared.drain(..) {
+            self.shared.push_back((base + at.saturating_sub(other.sent), shared));
+        }
+        self.bytes.extend_from_slice(other.bytes.get(other.sent..).unwrap_or_default());
+        self.shared_bytes += other.shared_bytes;
+        other.clear();
+    }
+
+    /// Returns how many bytes are left to send.
+    pub const fn len(&self) -> usize {
+        self.bytes.len() - self.sent + self.shared_bytes
+    }
+
+    /// Tells whether nothing is left to send.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `slices` with the next bytes to send and returns how many slices it filled.
+    pub fn io_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut at = self.sent;
+        let mut shared = self.shared.iter();
+        let mut filled = 0;
+        let mut next = shared.next();
+        let mut slots = slices.iter_mut();
+        loop {
+            let end = next.map_or(self.bytes.len(), |(position, _)| *position);
+            for part in [self.bytes.get(at..end).unwrap_or_default(), next.map_or(&[][..], |(_, s)| s.rest())] {
+                if part.is_empty() {
+                    continue;
+                }
+                let Some(slot) = slots.next() else { return filled };
+                *slot = IoSlice::new(part);
+                filled += 1;
+            }
+            at = end;
+            if next.is_none() {
+                return filled;
+            }
+            next = shared.next();
+        }
+    }
+
+    /// Notes that the first `count` bytes have been sent.
+    pub fn advance(&mut self, mut count: usize) {
+        while count > 0 {
+            let end = self.shared.front().map_or(self.bytes.len(), |(position, _)| *position);
+            let step = count.min(end - self.sent);
+            self.sent += step;
+            count -= step;
+            let Some((_, shared)) = self.shared.front_mut().filter(|_| self.sent == end) else { break };
+            let step = count.min(shared.rest().len());
+            shared.sent += step;
+            self.shared_bytes -= step;
+            count -= step;
+            if !shared.rest().is_empty() {
+                break;
+            }
+            self.shared.pop_front();
+        }
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// Drops everything that is left.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.shared.clear();
+        self.shared_bytes = 0;
+        self.sent = 0;
+    }
+
+    /// Takes the buffer out for somebody else to use; nothing may be left to send.
+    pub fn into_buffer(mut self) -> Vec<u8> {
+        self.clear();
+        self.bytes
+    }
+
+    /// Returns all bytes as one buffer, for tests and for transports without vectored writes.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut slices = vec![IoSlice::new(&[]); 2 * self.shared.len() + 1];
+        let filled = self.io_slices(&mut slices);
+        slices.iter().take(filled).flat_map(|slice| slice.iter().copied()).collect()
+    }
+}
