@@ -167,13 +167,13 @@ fn check_wildcards(topic_part: &str, start: usize) -> Result<(), InvalidTopic> {
 /// `#` alone is `+` with any number of levels behind it, since a topic has at least one level; so `#` and `+/#`
 /// are the same pattern.
 #[derive(Clone, Copy)]
-struct Pattern<'a> {
-    levels: &'a str,
-    open: bool,
+pub(super) struct Pattern<'a> {
+    pub(super) levels: &'a str,
+    pub(super) open: bool,
 }
 
 impl<'a> Pattern<'a> {
-    fn of(topic_part: &'a str) -> Self {
+    pub(super) fn of(topic_part: &'a str) -> Self {
         match topic_part.strip_suffix("/#") {
             Some(levels) => Self { levels, open: true },
             None if topic_part == "#" => Self { levels: "+", open: true },

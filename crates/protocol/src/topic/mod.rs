@@ -9,10 +9,19 @@
 //! Invariants: nothing is normalised, so two names are one only if their bytes are the same [MQTT-4.7.3-4]; an
 //! empty level is a level; nothing recurses, whatever the number of levels.
 
+mod entries;
 mod filter;
 mod invalid;
+mod label;
+mod levels;
 mod name;
+mod store;
+mod tree;
+mod wildcards;
 
+pub use entries::Entries;
 pub use filter::TopicFilter;
 pub use invalid::InvalidTopic;
 pub use name::TopicName;
+pub use store::TopicTree;
+pub use tree::FilterTree;
