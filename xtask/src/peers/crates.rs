@@ -42,18 +42,9 @@ pub(crate) fn install(peers: &Path, program: &Program) -> Outcome<PathBuf> {
     let logs = peers.join("logs");
     fs::create_dir_all(&logs)?;
     let mut command = Command::new("nice");
-    command.args([
-        "-n",
-        "15",
-        "cargo",
-        "install",
-        package,
-        "--version",
-        &format!("={version}"),
-        "--force",
-        "--root",
-    ]);
-    command.arg(&root).args(*flags).env("CARGO_TARGET_DIR", &build);
+    command.args(["-n", "15"]).arg(process::cargo([]).get_program());
+    command.args(["install", package, "--version", &format!("={version}"), "--force"]).args(*flags);
+    command.arg("--root").arg(&root).env("CARGO_TARGET_DIR", &build);
     process::run_logged(&mut command, &logs.join(format!("{package}.log")))?;
     fs::remove_dir_all(&build)?;
     Ok(binary)

@@ -17,14 +17,12 @@ pub(super) fn mosquitto(shelf: &Shelf) -> Outcome {
         Proof { program: "mosquitto_pub", arguments: &["--help"], says: "mosquitto_pub version" },
         Proof { program: "mosquitto_sub", arguments: &["--help"], says: "mosquitto_sub version" },
     ];
-    let paths =
-        ["usr/sbin/mosquitto", "usr/bin/mosquitto_passwd", "usr/bin/mosquitto_pub", "usr/bin/mosquitto_sub"];
-    bring_programs(shelf, "mosquitto", &["mosquitto", "mosquitto-clients"], &paths, &proofs)
+    bring_programs(shelf, "mosquitto", &["mosquitto", "mosquitto-clients"], &proofs)
 }
 
 pub(super) fn nats_server(shelf: &Shelf) -> Outcome {
     let proof = Proof { program: "nats-server", arguments: &["--version"], says: "nats-server: v" };
-    bring_programs(shelf, "nats-server", &["nats-server"], &["usr/bin/nats-server"], &[proof])
+    bring_programs(shelf, "nats-server", &["nats-server"], &[proof])
 }
 
 /// Unpacks the pip that new virtual environments get, and returns the wheel.
@@ -37,23 +35,22 @@ pub(super) fn pip_wheel(shelf: &Shelf) -> Outcome<PathBuf> {
     wheel.ok_or_else(|| "the package python3-pip-whl holds no pip".into())
 }
 
-/// Brings packages and writes a program into `bin` for each path in them.
-fn bring_programs(shelf: &Shelf, name: &str, packages: &[&str], paths: &[&str], proofs: &[Proof]) -> Outcome {
+/// Brings packages and writes into `bin` each program that has a proof.
+fn bring_programs(shelf: &Shelf, name: &str, packages: &[&str], proofs: &[Proof]) -> Outcome {
     shelf.bring_once(name, &release(), proofs, || {
         let folder = unpack(shelf, name, packages)?;
-        let libraries = library_folders(&folder, &folder)?;
+        let inside = |path: &str| format!("$peers/debian/{name}/{path}");
         let libraries: Vec<String> =
-            libraries.iter().map(|library| format!("$peers/debian/{name}/{library}")).collect();
-        for path in paths {
-            let program = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
-            shelf.write_program(
-                &program,
-                &format!(
-                    "LD_LIBRARY_PATH=\"{}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\" \\\n  \
-                     exec \"$peers/debian/{name}/{path}\" \"$@\"",
-                    libraries.join(":")
-                ),
-            )?;
+            library_folders(&folder, &folder)?.iter().map(|library| inside(library)).collect();
+        for Proof { program, .. } in proofs {
+            let places = ["usr/bin", "usr/sbin"].map(|place| format!("{place}/{program}"));
+            let place = places.iter().find(|place| folder.join(place).is_file());
+            let place = place.ok_or_else(|| format!("the package holds no `{program}`"))?;
+            let path =
+                format!("LD_LIBRARY_PATH=\"{}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"", libraries.join(":"));
+            let run = format!("exec \"{}\" \"$@\"", inside(place));
+            shelf
+                .write_program(program, &if libraries.is_empty() { run } else { format!("{path} {run}") })?;
         }
         Ok(())
     })
@@ -127,8 +124,9 @@ impl Apt {
         let mut command = Command::new(program);
         command.args(["-o", "APT::Sandbox::User=root"]).env("LC_ALL", "C");
         if let Some(folder) = &self.private {
-            command.arg("-o").arg(format!("Dir::State={}", folder.join("state").display()));
-            command.arg("-o").arg(format!("Dir::Cache={}", folder.join("cache").display()));
+            for (option, place) in [("State", "state"), ("State::Lists", "state/lists"), ("Cache", "cache")] {
+                command.arg("-o").arg(format!("Dir::{option}={}/", folder.join(place).display()));
+            }
             command.args(["-o", "Dir::State::status=/var/lib/dpkg/status"]);
         }
         command.args(words);

@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn a_word_that_contains_a_mark_is_none() {
-        let text = format!("mktemp a.{}{}; {}ED", "XX", "XXX", "HACK");
+        let text: String =
+            MARKS.iter().map(|(left, right)| format!("{left}{right}ED a.{left}{right}{left} ")).collect();
         assert!(unfinished(&Tree::of_sources(&[("xtask/src/a.rs", &text)])).is_empty());
     }
 
