@@ -83,6 +83,8 @@ impl Packet {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum PacketType {
+    /// 0, reserved: no packet has it. It names, in a [`Violation`](crate::Violation), what is of no type.
+    Reserved = 0,
     /// 1
     Connect = 1,
     /// 2
@@ -142,6 +144,7 @@ impl PacketType {
 impl fmt::Display for PacketType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Reserved => "a packet of the reserved type 0",
             Self::Connect => "CONNECT",
             Self::ConnAck => "CONNACK",
             Self::Publish => "PUBLISH",
