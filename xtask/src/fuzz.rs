@@ -21,7 +21,7 @@ pub(crate) fn fuzz(
     target: Option<String>,
 ) -> Outcome {
     let mut command = process::cargo(["run", "--quiet", "--package", "crosspoint-testkit", "--bin", "fuzz"]);
-    command.args(["--features", "fuzz", "--"]).current_dir(&workspace.root);
+    command.arg("--").current_dir(&workspace.root);
     if let Some(seconds) = seconds {
         command.arg("--seconds").arg(seconds.to_string());
     }

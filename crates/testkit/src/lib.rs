@@ -1,1 +1,3 @@
-//! Not built yet.
+//! What the tests of other rooms share; a dev-dependency only.
+
+pub mod mutate;
