@@ -13,6 +13,7 @@ mod node;
 mod python;
 mod shelf;
 
+use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
 use shelf::Shelf;
@@ -40,7 +41,7 @@ const PEERS: &[Peer] = &[
 
 /// What the errand brought home.
 pub(crate) struct Peers {
-    shelf: Shelf,
+    folder: PathBuf,
     /// Names of what could not be had.
     left_out: Vec<&'static str>,
 }
@@ -49,7 +50,7 @@ pub(crate) struct Peers {
 pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Outcome {
     arguments.finish()?;
     let peers = Errand::start(workspace).finish()?;
-    println!("peers are in {}", workspace.shown(peers.shelf.folder()));
+    println!("peers are in {}", workspace.shown(&peers.folder));
     Ok(())
 }
 
@@ -61,7 +62,7 @@ pub(crate) struct Errand {
 impl Errand {
     pub(crate) fn start(workspace: &Workspace) -> Self {
         let folder = workspace.peers();
-        Self { thread: thread::spawn(move || bring_all(Shelf::open(folder)?)) }
+        Self { thread: thread::spawn(move || bring_all(folder)) }
     }
 
     /// Waits for everything and says what was left out.
@@ -83,12 +84,13 @@ impl Errand {
 impl Peers {
     /// Returns what tells the interoperability tests where the peers are, and which of them they must do without.
     pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
-        let folder = self.shelf.folder().to_string_lossy().into_owned();
+        let folder = self.folder.to_string_lossy().into_owned();
         [("CROSSPOINT_PEERS", folder), ("CROSSPOINT_PEERS_LEFT_OUT", self.left_out.join(","))]
     }
 }
 
-fn bring_all(shelf: Shelf) -> Outcome<(Peers, Vec<String>)> {
+fn bring_all(folder: PathBuf) -> Outcome<(Peers, Vec<String>)> {
+    let shelf = Shelf::open(folder.clone())?;
     let mut left_out = Vec::new();
     let mut reasons = Vec::new();
     for Peer { name, bring } in PEERS {
@@ -97,5 +99,5 @@ fn bring_all(shelf: Shelf) -> Outcome<(Peers, Vec<String>)> {
             reasons.push(format!("left out: {name}: {error}"));
         }
     }
-    Ok((Peers { shelf, left_out }, reasons))
+    Ok((Peers { folder, left_out }, reasons))
 }

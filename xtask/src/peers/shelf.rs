@@ -27,7 +27,10 @@ impl Shelf {
                 .map_err(|error| format!("{}: {error}", folder.display()))?;
         }
         let held = File::create(folder.join("lock"))?;
-        held.lock()?;
+        if held.try_lock().is_err() {
+            println!("another task is bringing peers; waiting for it");
+            held.lock()?;
+        }
         Ok(Self { folder, _held: held })
     }
 
@@ -112,4 +115,42 @@ fn make_executable(path: &Path) -> Outcome {
 #[cfg(not(unix))]
 fn make_executable(_: &Path) -> Outcome {
     Err("peers are brought on Unix only".into())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    const PROOFS: &[Proof] = &[Proof { program: "greeter", arguments: &["you"], says: "hello you" }];
+
+    /// Asks for a program and returns whether it was brought anew.
+    fn brings(shelf: &Shelf, version: &str, script: &str) -> Outcome<bool> {
+        let mut brought = false;
+        shelf.bring_once("greeter", version, PROOFS, || {
+            brought = true;
+            shelf.write_program("greeter", script)
+        })?;
+        Ok(brought)
+    }
+
+    #[test]
+    fn a_peer_is_brought_once_a_version_and_again_when_it_no_longer_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(folder.path().to_owned()).unwrap();
+        let script = "echo hello \"$1\" in \"$peers\"";
+        assert!(brings(&shelf, "1", script).unwrap());
+        assert!(!brings(&shelf, "1", script).unwrap());
+        assert!(brings(&shelf, "2", script).unwrap());
+        fs::remove_file(folder.path().join("bin/greeter")).unwrap();
+        assert!(brings(&shelf, "2", script).unwrap());
+    }
+
+    #[test]
+    fn a_peer_that_does_not_prove_itself_is_an_error_and_leaves_no_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(folder.path().to_owned()).unwrap();
+        let error = brings(&shelf, "1", "echo no library >&2; exit 127").unwrap_err().to_string();
+        assert_eq!(error, "`greeter you` says: no library");
+        assert!(brings(&shelf, "1", "echo hello you").unwrap());
+    }
 }
