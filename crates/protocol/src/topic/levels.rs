@@ -6,9 +6,9 @@
 use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 
-use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::hash::KeyedHasher;
 use super::label::Label;
 
 /// Fewer nodes than this are never laid out anew: their memory is not worth the work.
@@ -50,13 +50,11 @@ pub(super) struct Levels<P> {
     vacant: Vec<NodeId>,
     /// Every node that has a name, by its parent and its label.
     named: HashTable<NodeId>,
-    /// Keyed at random, because peers choose the levels: who does not know the key cannot choose levels that
-    /// collide. No order that can be seen from outside depends on it.
-    hasher: RandomState,
+    hasher: KeyedHasher,
 }
 
 impl<P: Payload> Levels<P> {
-    pub(super) fn new(hasher: RandomState) -> Self {
+    pub(super) fn new(hasher: KeyedHasher) -> Self {
         let root = Node { label: Label::empty(), parent: None, payload: P::default() };
         Self { nodes: vec![root], vacant: Vec::new(), named: HashTable::new(), hasher }
     }
@@ -188,17 +186,17 @@ pub(super) fn grow_by_half<T>(vec: &mut Vec<T>) {
     }
 }
 
-fn node_hash<P>(nodes: &[Node<P>], hasher: &RandomState, id: NodeId) -> u64 {
+fn node_hash<P>(nodes: &[Node<P>], hasher: &KeyedHasher, id: NodeId) -> u64 {
     nodes.get(id.slot()).map_or(0, |node| {
         let parent = node.parent.unwrap_or(NodeId::ROOT);
         named_hash(hasher, parent, level_hash(hasher, node.label.as_bytes()))
     })
 }
 
-fn level_hash(hasher: &RandomState, level: &[u8]) -> u64 {
+fn level_hash(hasher: &KeyedHasher, level: &[u8]) -> u64 {
     hasher.hash_one(level)
 }
 
-fn named_hash(hasher: &RandomState, parent: NodeId, level_hash: u64) -> u64 {
+fn named_hash(hasher: &KeyedHasher, parent: NodeId, level_hash: u64) -> u64 {
     hasher.hash_one((parent.0.get(), level_hash))
 }

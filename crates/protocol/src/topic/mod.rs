@@ -11,6 +11,7 @@
 
 mod entries;
 mod filter;
+mod hash;
 mod invalid;
 mod label;
 mod levels;

@@ -4,11 +4,11 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 
-use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::filter::{Pattern, has_wildcards};
+use super::hash::{KeyedHasher, keyed_hasher};
 use super::levels::{Levels, NodeId, Payload, grow_by_half};
 
 /// With fewer topics than this no memory is given back: there is too little of it.
@@ -22,7 +22,7 @@ pub struct TopicTree<V> {
     topics: Vec<Topic<V>>,
     by_name: HashTable<TopicId>,
     levels: Levels<Links>,
-    hasher: RandomState,
+    hasher: KeyedHasher,
 }
 
 struct Topic<V> {
@@ -47,7 +47,7 @@ struct Links {
 impl<V> TopicTree<V> {
     /// Returns a tree without topics.
     pub fn new() -> Self {
-        let hasher = RandomState::default();
+        let hasher = keyed_hasher();
         Self { topics: Vec::new(), by_name: HashTable::new(), levels: Levels::new(hasher.clone()), hasher }
     }
 
@@ -306,6 +306,6 @@ impl<V> fmt::Debug for TopicTree<V> {
     }
 }
 
-fn name_hash<V>(topics: &[Topic<V>], hasher: &RandomState, id: TopicId) -> u64 {
+fn name_hash<V>(topics: &[Topic<V>], hasher: &KeyedHasher, id: TopicId) -> u64 {
     topics.get(id.0 as usize).map_or(0, |topic| hasher.hash_one(&*topic.name))
 }

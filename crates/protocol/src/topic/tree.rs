@@ -3,12 +3,12 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
-use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::entries::Entries;
 use super::filter::has_wildcards;
+use super::hash::{KeyedHasher, keyed_hasher};
 use super::wildcards::WildcardTree;
 
 /// Topic Filters, each with the entries of those who subscribed to it.
@@ -23,7 +23,7 @@ pub struct FilterTree<K, V> {
     exact: HashTable<Exact<K, V>>,
     wildcards: WildcardTree<K, V>,
     len: usize,
-    hasher: RandomState,
+    hasher: KeyedHasher,
 }
 
 /// A filter without wildcards: it matches the one topic that reads as it does.
@@ -35,7 +35,7 @@ struct Exact<K, V> {
 impl<K: Eq + Hash + Clone, V> FilterTree<K, V> {
     /// Returns a tree without filters.
     pub fn new() -> Self {
-        let hasher = RandomState::default();
+        let hasher = keyed_hasher();
         Self { exact: HashTable::new(), wildcards: WildcardTree::new(hasher.clone()), len: 0, hasher }
     }
 

@@ -2,10 +2,10 @@
 
 use std::hash::{BuildHasher, Hash};
 
-use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::entries::Entries;
+use super::hash::KeyedHasher;
 use super::levels::{Levels, NodeId, Payload};
 
 /// Filters with wildcards and their entries.
@@ -36,7 +36,7 @@ enum End {
 }
 
 impl<K: Eq + Hash, V> WildcardTree<K, V> {
-    pub(super) fn new(hasher: RandomState) -> Self {
+    pub(super) fn new(hasher: KeyedHasher) -> Self {
         Self { levels: Levels::new(hasher) }
     }
 
