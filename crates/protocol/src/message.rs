@@ -39,19 +39,27 @@ impl Message {
         properties: &PublishProperties,
         now: Now,
     ) -> Self {
-        let mut bytes = Vec::with_capacity(topic.as_bytes().len() + properties.as_bytes().len() + payload.len());
-        bytes.extend_from_slice(topic.as_bytes());
-        forwardable(properties.as_bytes(), &mut bytes);
-        let properties_bytes = bytes.len() - topic.as_bytes().len();
-        bytes.extend_from_slice(payload);
+        let mut own_properties = Vec::new();
+        forwardable(properties.as_bytes(), &mut own_properties);
         let expires_wall_ms = match properties.message_expiry_s() {
             Some(seconds) => now.wall_ms.saturating_add(u64::from(seconds) * 1_000),
             None => u64::MAX,
         };
+        let parts =
+            MessageParts { topic: topic.as_bytes(), properties: &own_properties, payload, expires_wall_ms };
+        Self::from_parts(&parts, qos, retain)
+    }
+
+    /// Makes a message by copying its parts.
+    pub fn from_parts(parts: &MessageParts<'_>, qos: QoS, retain: bool) -> Self {
+        let mut bytes = Vec::with_capacity(parts.topic.len() + parts.properties.len() + parts.payload.len());
+        bytes.extend_from_slice(parts.topic);
+        bytes.extend_from_slice(parts.properties);
+        bytes.extend_from_slice(parts.payload);
         let header = Header {
-            expires_wall_ms,
-            topic_bytes: clamp_u32(topic.as_bytes().len()),
-            properties_bytes: clamp_u32(properties_bytes),
+            expires_wall_ms: parts.expires_wall_ms,
+            topic_bytes: clamp_u32(parts.topic.len()),
+            properties_bytes: clamp_u32(parts.properties.len()),
             qos,
             retain,
         };

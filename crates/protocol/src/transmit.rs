@@ -36,10 +36,25 @@ impl Shared {
 }
 
 impl Transmit {
-    /// Makes an empty one on top of a buffer that somebody lends.
-    pub fn on(mut buffer: Vec<u8>) -> Self {
-        buffer.clear();
-        Self { bytes: buffer, ..Self::default() }
+    /// Lends a buffer to write into; dropped if there is one already.
+    pub fn lend(&mut self, mut buffer: Vec<u8>) {
+        if self.bytes.capacity() == 0 {
+            buffer.clear();
+            self.bytes = buffer;
+        }
+    }
+
+    /// Tells whether a buffer is there to write into.
+    pub const fn has_buffer(&self) -> bool {
+        self.bytes.capacity() != 0
+    }
+
+    /// Takes the buffer back, for somebody else to use, if nothing is left to send.
+    pub fn reclaim(&mut self) -> Option<Vec<u8>> {
+        (self.is_empty() && self.has_buffer()).then(|| {
+            self.clear();
+            std::mem::take(&mut self.bytes)
+        })
     }
 
     /// Returns the buffer to which small packets are appended. What stands in it already must stay.
@@ -132,12 +147,6 @@ impl Transmit {
         self.shared.clear();
         self.shared_bytes = 0;
         self.sent = 0;
-    }
-
-    /// Takes the buffer out for somebody else to use; nothing may be left to send.
-    pub fn into_buffer(mut self) -> Vec<u8> {
-        self.clear();
-        self.bytes
     }
 
     /// Returns all bytes as one buffer, for tests and for transports without vectored writes.

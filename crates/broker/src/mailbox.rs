@@ -1,0 +1,208 @@
+//! Where others leave what a session's owner has to send.
+
+use std::{collections::VecDeque, task::Waker};
+
+use crosspoint_protocol::{Message, QoS, ReasonCode, Transmit, Version, message::PublishHead};
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+
+use crate::options::QueueLimits;
+
+/// A message that waits in a session's queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) message: Message,
+    pub(crate) subscription_ids: SmallVec<[u32; 2]>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+}
+
+/// What others leave for a session. Guarded by one mutex, which is a leaf: nothing else is locked and nobody is
+/// woken under it.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    /// Which connection owns the session; 0 while none ever has.
+    pub(crate) epoch: u64,
+    pub(crate) is_online: bool,
+    /// Whether the owner has been told to come; changes only under the lock.
+    is_scheduled: bool,
+    waker: Option<Waker>,
+    pub(crate) receiver: Receiver,
+    /// Messages at QoS 0 for an online receiver, encoded.
+    pub(crate) direct: Transmit,
+    /// Messages at QoS 1 and 2 in the order of their coming; for a local receiver those at QoS 0 too.
+    pub(crate) queue: VecDeque<Entry>,
+    queue_bytes: usize,
+    pub(crate) command: Option<Command>,
+    /// Those who wait until the owner has gone.
+    pub(crate) successors: Vec<oneshot::Sender<()>>,
+    limits: QueueLimits,
+    pub(crate) dropped: u64,
+}
+
+/// How messages for the owner are encoded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Receiver {
+    pub(crate) version: Version,
+    pub(crate) packet_bytes_max: usize,
+    /// Has no socket: takes messages as they are.
+    pub(crate) is_local: bool,
+}
+
+/// What the owner is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// End the connection for this reason.
+    Disconnect(ReasonCode),
+}
+
+/// What became of a message that was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It waits.
+    Waiting,
+    /// It waits, and an older one was dropped for it.
+    DroppedOldest,
+    /// It was dropped: the queue is full of direct bytes.
+    Dropped,
+    /// It was dropped: the receiver accepts no packet so large.
+    TooLarge,
+    /// Nobody is there, and QoS 0 is not kept.
+    Absent,
+}
+
+impl Mailbox {
+    pub(crate) fn new(limits: QueueLimits, receiver: Receiver) -> Self {
+        Self {
+            epoch: 0,
+            is_online: false,
+            is_scheduled: false,
+            waker: None,
+            receiver,
+            direct: Transmit::default(),
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            command: None,
+            successors: Vec::new(),
+            limits,
+            dropped: 0,
+        }
+    }
+
+    /// Takes possession for a new connection and returns its epoch.
+    pub(crate) fn attach(&mut self, receiver: Receiver) -> u64 {
+        self.epoch += 1;
+        self.is_online = true;
+        self.is_scheduled = true;
+        self.receiver = receiver;
+        self.command = None;
+        self.epoch
+    }
+
+    /// Ends the possession. What was encoded for the connection is dropped, what is queued stays.
+    pub(crate) fn detach(&mut self) -> Vec<oneshot::Sender<()>> {
+        self.is_online = false;
+        self.is_scheduled = false;
+        self.waker = None;
+        self.direct = Transmit::default();
+        std::mem::take(&mut self.successors)
+    }
+
+    /// Notes that something was left, and returns the owner's waker if it has to be woken.
+    pub(crate) fn schedule(&mut self) -> Option<Waker> {
+        if self.is_scheduled {
+            return None;
+        }
+        self.is_scheduled = true;
+        self.waker.take()
+    }
+
+    /// Notes that the owner has looked, and whom to wake next time.
+    pub(crate) fn settle(&mut self, waker: &Waker) {
+        self.is_scheduled = false;
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
+    }
+
+    /// Leaves a command and returns the owner's waker if it has to be woken.
+    pub(crate) fn give(&mut self, command: Command) -> Option<Waker> {
+        self.command = Some(command);
+        self.schedule()
+    }
+
+    /// Tells whether so many more direct bytes may be left. One message always may, however large.
+    pub(crate) fn has_direct_room(&self, bytes: usize) -> bool {
+        self.direct.is_empty() || self.direct.len() + bytes <= self.limits.direct_bytes
+    }
+
+    /// Leaves a message in the queue; when it is full the oldest one goes.
+    pub(crate) fn push(&mut self, entry: Entry) -> Left {
+        if !self.is_online && entry.qos == QoS::AtMostOnce {
+            return Left::Absent;
+        }
+        if self.is_too_large(&entry) {
+            self.dropped += 1;
+            return Left::TooLarge;
+        }
+        self.queue_bytes += entry_bytes(&entry);
+        self.queue.push_back(entry);
+        let mut left = Left::Waiting;
+        while self.queue.len() > self.limits.messages
+            || (self.queue_bytes > self.limits.bytes && self.queue.len() > 1)
+        {
+            self.pop();
+            self.dropped += 1;
+            left = Left::DroppedOldest;
+        }
+        left
+    }
+
+    /// Puts a message back where it was taken from.
+    pub(crate) fn push_front(&mut self, entry: Entry) {
+        self.queue_bytes += entry_bytes(&entry);
+        self.queue.push_front(entry);
+    }
+
+    /// Takes the oldest message.
+    pub(crate) fn pop(&mut self) -> Option<Entry> {
+        let entry = self.queue.pop_front()?;
+        self.queue_bytes -= entry_bytes(&entry);
+        if self.queue.is_empty() {
+            // A queue that was long once must not stay large.
+            self.queue.shrink_to(64);
+        }
+        Some(entry)
+    }
+
+    /// Drops what is queued and does not pass, and returns how many were dropped.
+    pub(crate) fn retain(&mut self, mut passes: impl FnMut(&Entry) -> bool) -> usize {
+        let before = self.queue.len();
+        self.queue.retain(|entry| passes(entry));
+        self.queue_bytes = self.queue.iter().map(entry_bytes).sum();
+        before - self.queue.len()
+    }
+
+    fn is_too_large(&self, entry: &Entry) -> bool {
+        if entry.message.len() + 64 + 5 * entry.subscription_ids.len() <= self.receiver.packet_bytes_max {
+            return false;
+        }
+        let head = PublishHead {
+            version: self.receiver.version,
+            qos: entry.qos,
+            retain: entry.retain,
+            dup: false,
+            packet_id: 1,
+            topic_alias: 0,
+            omit_topic: false,
+            subscription_ids: &entry.subscription_ids,
+        };
+        entry.message.encoded_len(&head) > self.receiver.packet_bytes_max
+    }
+}
+
+/// What an entry counts for in the queue's byte limit: the message and its place.
+fn entry_bytes(entry: &Entry) -> usize {
+    entry.message.len() + size_of::<Entry>()
+}
