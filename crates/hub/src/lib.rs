@@ -1,1 +1,3 @@
-//! Not built yet.
+//! The hub: connectors, flows and supervision.
+
+pub mod config;

@@ -1,0 +1,160 @@
+//! Hides secrets in the text that diagnostics show, byte for byte, so that places stay right.
+//!
+//! It goes by names and not by declarations, so that a misspelt `pasword` is hidden too.
+
+use std::ops::Range;
+
+use super::file::{Node, Table, Value};
+
+/// Words that make a key look like one of a secret.
+const SECRET_WORDS: &[&str] =
+    &["pass", "pwd", "secret", "token", "auth", "cookie", "credential", "api-key", "api_key"];
+
+/// How alike a key is to `password` when it is taken for a misspelling, from 0 to 1.
+const ALIKE_MIN: f64 = 0.6;
+
+/// Returns the text with the secrets of a readable file masked.
+pub(super) fn masked(text: &str, root: &Table) -> String {
+    let mut hidden = Vec::new();
+    collect(root, text, false, &mut hidden);
+    hidden.extend(url_passwords(text));
+    apply(text, &hidden)
+}
+
+/// Returns the text of a file that is not TOML with everything masked that may be a secret.
+pub(super) fn masked_broken(text: &str) -> String {
+    let mut hidden: Vec<_> = url_passwords(text).collect();
+    hidden.extend(pem_blocks(text));
+    let mut line_start = 0;
+    for line in text.split_inclusive('\n') {
+        if let Some(equals) = secret_assignment(line) {
+            hidden.push(line_start + equals + 1..line_start + line.len());
+        }
+        line_start += line.len();
+    }
+    apply(text, &hidden)
+}
+
+fn collect(table: &Table, text: &str, all: bool, hidden: &mut Vec<Range<usize>>) {
+    for entry in &table.entries {
+        let secret = all || is_secret(&entry.key);
+        match &entry.node.value {
+            Value::Table(inner) => collect(inner, text, all || entry.key == "headers", hidden),
+            Value::List(items) => items.iter().for_each(|item| collect_item(item, text, secret, hidden)),
+            Value::Text(value) if hides(value, secret) => hidden.push(entry.node.span.clone()),
+            Value::Integer(_) | Value::Float | Value::Date if secret => hidden.push(entry.node.span.clone()),
+            _ => {}
+        }
+    }
+}
+
+fn collect_item(item: &Node, text: &str, secret: bool, hidden: &mut Vec<Range<usize>>) {
+    match &item.value {
+        Value::Table(inner) => collect(inner, text, false, hidden),
+        Value::List(items) => items.iter().for_each(|item| collect_item(item, text, secret, hidden)),
+        Value::Text(value) if hides(value, secret) => hidden.push(item.span.clone()),
+        _ => {}
+    }
+}
+
+/// A reference to a secret is shown, and so is the path of a key file.
+fn hides(value: &str, secret: bool) -> bool {
+    let is_reference = ["env:", "file:"].iter().any(|prefix| value.starts_with(prefix));
+    (secret && !is_reference) || value.contains("PRIVATE KEY-----")
+}
+
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| key.contains(word))
+        || strsim::normalized_damerau_levenshtein(&key, "password") >= ALIKE_MIN
+}
+
+/// Finds `password` of `scheme://user:password@host`.
+fn url_passwords(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices("://").filter_map(|(at, _)| {
+        let start = at + 3;
+        let line = text.get(start..)?.split(['"', '\'', '\n', ' ']).next()?;
+        let end = line.rfind('@')?;
+        let colon = line.get(..end)?.find(':')?;
+        Some(start + colon + 1..start + end)
+    })
+}
+
+fn pem_blocks(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices("-----BEGIN").map(|(at, _)| {
+        let rest = text.get(at..).unwrap_or_default();
+        at..at + rest.find("-----END").unwrap_or(rest.len())
+    })
+}
+
+fn secret_assignment(line: &str) -> Option<usize> {
+    line.match_indices('=').map(|(at, _)| at).find(|at| {
+        let before = line.get(..*at).unwrap_or_default().trim_end().trim_end_matches(['"', '\'']);
+        let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+        let key = before.rsplit(|c| !is_part(c)).next().unwrap_or_default();
+        is_secret(key) || before.contains("headers")
+    })
+}
+
+fn apply(text: &str, hidden: &[Range<usize>]) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for span in hidden {
+        for byte in bytes.get_mut(span.clone()).into_iter().flatten() {
+            if !matches!(byte, b'"' | b'\'' | b'\n' | b'\r' | b' ') {
+                *byte = b'*';
+            }
+        }
+    }
+    // Whole values are masked, so no character is cut in half.
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "hunter2";
+
+    fn check(text: &str) {
+        let (root, errors) = super::super::file::read(text);
+        let shown = if errors.is_empty() { masked(text, &root) } else { masked_broken(text) };
+        assert!(!shown.contains(SECRET), "{shown}");
+        assert_eq!(shown.len(), text.len());
+    }
+
+    #[test]
+    fn no_spelling_of_a_secret_is_shown() {
+        check("[connector.a]\npassword = \"hunter2\"");
+        check("[connector.a]\npasword = \"hunter2\"");
+        check("[connector.a]\npassword = ['hunter2']");
+        check("[connector.a]\nwebsocket.headers = { X = \"hunter2\" }");
+        check("[connector.a]\nurl = \"mqtt://me:hunter2@host\"");
+        check("[connector.a]\nurl = \"mqtt://me:hunter2@@host/\"");
+        check(
+            "[connector.a.tls]\nkey = '''\n-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----'''",
+        );
+        check("[environment.x.connector.a]\npassword = \"hunter2\"");
+    }
+
+    #[test]
+    fn no_secret_of_a_broken_file_is_shown() {
+        check("password = \"hunter2");
+        check("a = { password = \"hunter2\", b = }");
+        check("a = { pasword = \"hunter2\"");
+        check("key = '''\n-----BEGIN PRIVATE KEY-----\nhunter2\n");
+        check("websocket.headers.X = \"hunter2");
+    }
+
+    #[test]
+    fn what_is_no_secret_stays() {
+        let text = "username = \"me\"\npassword = \"env:MQTT_PASSWORD\"\ntls.key = \"client.key\"";
+        assert_eq!(masked(text, &super::super::file::read(text).0), text);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn masking_keeps_every_place(text in "\\PC*|(password *= *\"?[é\"a\n]*){1,3}") {
+            proptest::prop_assert_eq!(masked_broken(&text).len(), text.len());
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The project file: from the text of `crosspoint.toml` to a checked [`Plan`].
+//!
+//! ```text
+//!  text ─► file (typed, with places) ─► overlay ─► shape (one key) ─► resolve (several keys) ─► Plan
+//!                                                     ▲                                          │
+//!                                  settings (one declaration of every key)            diff (old, new) ─► Changes
+//! ```
+//!
+//! All errors of a file are found in one go, each a [`Diagnostic`] with place, reason and what to write instead. What
+//! is not here: watching the file, writing it, and running what the plan says.
+//!
+//! Invariant: a [`Plan`] exists only for a file without errors, so nothing behind it checks again; and no secret of
+//! the file is ever part of a diagnostic.
+
+use std::path::Path;
+use std::sync::Arc;
+
+mod diagnostic;
+mod diff;
+mod file;
+mod mask;
+mod overlay;
+pub mod plan;
+mod resolve;
+mod sample;
+mod secret;
+mod section;
+pub mod setting;
+pub mod settings;
+mod shape;
+mod suggest;
+pub mod template;
+
+pub use diagnostic::{Colour, Diagnostic, Severity, Source};
+pub use diff::{Changes, ConnectorChange, FlowChange, ListenerChange, diff};
+pub use plan::Plan;
+pub use sample::SAMPLE;
+pub use secret::Secret;
+pub use template::Template;
+
+use diagnostic::Findings;
+use resolve::material::Material;
+
+/// The largest project file that is read.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Reads and checks a project file, with the overlay of an environment.
+///
+/// Gives the plan and its warnings.
+///
+/// # Errors
+/// The file cannot be read, or it has errors: all of them, and its warnings, in the order of the file.
+pub fn load(path: &Path, environment: Option<&str>) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let name = path.display().to_string();
+    match read(path) {
+        Ok(text) => check(&text, &name, path, environment),
+        Err(reason) => {
+            let source = Source { name: name.clone(), text: String::new() };
+            let mut findings = Findings::new(Arc::new(source));
+            findings.error_of_file(format!("{name} cannot be read: {reason}"));
+            Err(findings.into_list())
+        }
+    }
+}
+
+/// Checks the text of a project file; files that it refers to are looked for beside `name`.
+///
+/// Gives the plan and its warnings.
+///
+/// # Errors
+/// All errors of the file, and its warnings, in the order of the file.
+pub fn parse(
+    text: &str,
+    name: &str,
+    environment: Option<&str>,
+) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
+    check(text, name, Path::new(name), environment)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if length > FILE_BYTES_MAX {
+        return Err("it is larger than 16 MiB".to_owned());
+    }
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line =
+            error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|byte| **byte == b'\n');
+        format!("line {} is not UTF-8", line.count() + 1)
+    })
+}
+
+fn check(
+    text: &str,
+    name: &str,
+    path: &Path,
+    environment: Option<&str>,
+) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let (mut root, syntax_errors) = file::read(text);
+    let is_broken = !syntax_errors.is_empty();
+    let shown = if is_broken { mask::masked_broken(text) } else { mask::masked(text, &root) };
+    let mut findings = Findings::new(Arc::new(Source { name: name.to_owned(), text: shown }));
+    for error in syntax_errors {
+        let finding = findings.error(&error.span, format!("this is not TOML: {}", error.message));
+        finding.label("here");
+    }
+    if is_broken {
+        return Err(findings.into_list());
+    }
+    shape::check(&root, &mut findings);
+    overlay::apply(&mut root, environment, &mut findings);
+    let mut plan = resolve::resolve(&root, &Material::beside(path), &mut findings);
+    plan.environment = environment.map(str::to_owned);
+    match findings.has_errors() {
+        true => Err(findings.into_list()),
+        false => Ok((plan, findings.into_list())),
+    }
+}

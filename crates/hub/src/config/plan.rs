@@ -1,0 +1,407 @@
+//! The project as meant: everything resolved and checked, nothing optional that has a default.
+//!
+//! A [`Plan`] is made by [`parse`](super::parse) or [`load`](super::load) only. Names refer to things that exist,
+//! topics are valid, secrets are at hand. No serde here: what is typed lies in `file.rs`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crosspoint_protocol::{QoS, TopicFilter, TopicName, Version};
+
+use super::secret::Secret;
+use super::template::Template;
+
+/// The name of the connector that stands for the embedded broker.
+pub const BROKER_CONNECTOR: &str = "broker";
+
+/// A configuration that has been checked and resolved.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// The environment whose overlay was applied.
+    pub environment: Option<String>,
+    /// Every connector by its name; `broker` is among them unless the embedded broker is disabled.
+    pub connectors: BTreeMap<String, ConnectorPlan>,
+    /// Every flow by its name.
+    pub flows: BTreeMap<String, FlowPlan>,
+    /// The embedded broker, or `None` when it is disabled.
+    pub broker: Option<BrokerPlan>,
+    /// The console, or `None` when it is disabled.
+    pub console: Option<ConsolePlan>,
+}
+
+/// A configured endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConnectorPlan {
+    /// A client of a remote broker.
+    Mqtt(Box<MqttPlan>),
+    /// The embedded broker, reached without a socket.
+    Local,
+}
+
+/// A connector of kind `mqtt`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MqttPlan {
+    /// Whether it connects at all.
+    pub enabled: bool,
+    /// Where to connect, in the order of failover; never empty.
+    pub addresses: Vec<Address>,
+    /// Which version of the protocol is offered.
+    pub protocol: Protocol,
+    /// The client identifier, or `None`: the hub makes one.
+    pub client_id: Option<String>,
+    /// The user name of CONNECT.
+    pub username: Option<String>,
+    /// The password of CONNECT.
+    pub password: Option<Secret>,
+    /// Used by addresses whose transport is TLS or WSS.
+    pub tls: ClientTls,
+    /// The headers of the WebSocket upgrade, in the order of their names.
+    pub websocket_headers: Vec<(String, Secret)>,
+    /// The keep alive; zero means off, which no connector that listens has.
+    pub keep_alive: Duration,
+    /// The deadline of one try, from name resolution to CONNACK.
+    pub connect_timeout: Duration,
+    /// The shortest pause between two tries.
+    pub reconnect_min: Duration,
+    /// The longest pause between two tries, at least `reconnect_min`.
+    pub reconnect_max: Duration,
+    /// Whether the broker keeps our session while we are away.
+    pub session: SessionKind,
+    /// How long it is to keep a durable session (MQTT 5).
+    pub session_expiry: Duration,
+    /// How many QoS 1 and 2 messages may be in flight to us, 1 to 65,535.
+    pub receive_maximum: u16,
+    /// The largest packet that is accepted, in bytes.
+    pub packet_bytes_max: u32,
+    /// How many topic aliases the broker may use (MQTT 5).
+    pub topic_alias_max: u16,
+    /// What the broker publishes for us when the connection dies.
+    pub will: Option<Announcement>,
+    /// What is published after each successful connect.
+    pub birth: Option<Announcement>,
+}
+
+/// One place to connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// What carries the bytes.
+    pub transport: Transport,
+    /// A host name in lower case, or an IP address without brackets.
+    pub host: String,
+    /// The port, 1 to 65,535.
+    pub port: u16,
+    /// The path of the WebSocket upgrade; `/` for other transports.
+    pub path: String,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.transport {
+            Transport::Tcp => "mqtt",
+            Transport::Tls => "mqtts",
+            Transport::Ws => "ws",
+            Transport::Wss => "wss",
+        };
+        let path = if self.transport.is_websocket() { self.path.as_str() } else { "" };
+        match self.host.contains(':') {
+            true => write!(f, "{scheme}://[{}]:{}{path}", self.host, self.port),
+            false => write!(f, "{scheme}://{}:{}{path}", self.host, self.port),
+        }
+    }
+}
+
+/// What carries the bytes of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Plain TCP.
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+    /// WebSocket.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
+}
+
+impl Transport {
+    /// Tells whether the bytes are encrypted.
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// Tells whether the bytes travel in WebSocket frames.
+    pub const fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
+    /// Returns the word that the project file uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+}
+
+/// Which version a connector offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Starts at 5.0 and steps down when the broker refuses it.
+    Auto,
+    /// This version and no other.
+    Only(Version),
+}
+
+/// Whether a broker remembers us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionKind {
+    /// It keeps our subscriptions and queued messages while we are away.
+    Durable,
+    /// It forgets us at disconnect.
+    Clean,
+}
+
+/// How a client does TLS.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ClientTls {
+    /// The certificate authorities that are trusted; empty means those of the system.
+    pub ca: Vec<Pem>,
+    /// Our certificate with its key.
+    pub identity: Option<Identity>,
+    /// What is checked of the server's certificate.
+    pub verify: Verify,
+    /// The name that is sent and checked instead of the host.
+    pub server_name: Option<String>,
+    /// The application protocols that are offered, in order.
+    pub alpn: Vec<String>,
+}
+
+/// A certificate chain and the key that belongs to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Identity {
+    /// The certificate chain, ours first.
+    pub certificate: Pem,
+    /// The private key, as PEM text.
+    pub key: Secret,
+    /// Where the key came from, for error messages.
+    pub key_origin: String,
+}
+
+/// PEM text and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pem {
+    /// The path of the file, or the key path of inline text.
+    pub origin: String,
+    /// The text.
+    pub text: String,
+}
+
+/// What is checked of a server's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// Chain, dates and host name.
+    #[default]
+    Full,
+    /// Chain and dates, but not the host name.
+    Chain,
+    /// Nothing.
+    None,
+}
+
+/// A message that announces us: a will or a birth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Announcement {
+    /// Where it is published.
+    pub topic: TopicName,
+    /// What is published.
+    pub payload: Vec<u8>,
+    /// With which assurance.
+    pub qos: QoS,
+    /// Whether the broker keeps it as the retained message.
+    pub retain: bool,
+}
+
+/// From one source to sinks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlowPlan {
+    /// Where messages come from.
+    pub source: SourcePlan,
+    /// Where they go; never empty.
+    pub sinks: Vec<SinkPlan>,
+    /// Whether a cycle through this flow is wanted.
+    pub loops: Loops,
+}
+
+/// Whether a flow may be part of a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loops {
+    /// A cycle of overlapping topics is refused.
+    Refused,
+    /// `allow_loop = true` was written.
+    Allowed,
+}
+
+/// The reading side of a flow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourcePlan {
+    /// The name of a connector of the plan.
+    pub connector: String,
+    /// What is subscribed to; never empty.
+    pub topics: Vec<TopicFilter>,
+    /// With which QoS.
+    pub qos: QoS,
+}
+
+/// One writing side of a flow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SinkPlan {
+    /// The name of a connector of the plan.
+    pub connector: String,
+    /// Makes the topic of each message.
+    pub topic: Template,
+    /// The QoS, or `None`: as the message came.
+    pub qos: Option<QoS>,
+    /// The retain flag, or `None`: as the message came.
+    pub retain: Option<bool>,
+}
+
+/// The embedded broker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrokerPlan {
+    /// Every listener by its name.
+    pub listeners: BTreeMap<String, ListenerPlan>,
+    /// Every user by name; empty means that nobody can sign in by name.
+    pub users: BTreeMap<String, UserPlan>,
+    /// The limits that hold for all clients together and for each.
+    pub limits: BrokerLimits,
+}
+
+/// Where the embedded broker accepts connections.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListenerPlan {
+    /// The address to bind.
+    pub bind: SocketAddr,
+    /// Whether another port may be taken when this one is in use.
+    pub port: PortChoice,
+    /// What carries the bytes.
+    pub transport: Transport,
+    /// The path of the WebSocket upgrade; `/` for other transports.
+    pub path: String,
+    /// Certificate and key of a TLS or WSS listener.
+    pub identity: Option<Identity>,
+    /// The authorities of client certificates; empty means that none is asked for.
+    pub client_ca: Vec<Pem>,
+    /// Whether a client may connect without a name.
+    pub anonymous: bool,
+    /// The origins of web pages that may connect besides the listener's own; `*` means every one.
+    pub allowed_origins: Vec<String>,
+}
+
+/// Whether a port was chosen by the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortChoice {
+    /// It is a default: when it is taken, a free one is used instead.
+    Default,
+    /// It was written: when it is taken, that is an error.
+    Written,
+}
+
+/// Someone who may sign in to the embedded broker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UserPlan {
+    /// How the password is checked.
+    pub password: UserPassword,
+    /// What the user may do, all roles together; empty means nothing.
+    pub rules: Vec<AclRule>,
+}
+
+/// How a user's password is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub enum UserPassword {
+    /// A PHC string of Argon2id.
+    Argon2id(Secret),
+    /// The password itself.
+    Plain(Secret),
+}
+
+/// One line of a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AclRule {
+    /// Whether it grants or denies; a deny wins over every grant.
+    pub effect: Effect,
+    /// What it is about.
+    pub access: Access,
+    /// A topic filter in which `%u` stands for the user's name and `%c` for the client identifier.
+    pub filter: String,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Grants.
+    Allow,
+    /// Denies.
+    Deny,
+}
+
+/// What a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Publishing.
+    Publish,
+    /// Subscribing.
+    Subscribe,
+    /// Both.
+    Both,
+}
+
+/// The limits of the embedded broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerLimits {
+    /// How many connections are open at once.
+    pub connections_max: u32,
+    /// The largest packet that is accepted, in bytes.
+    pub packet_bytes_max: u32,
+    /// How many messages wait for one session.
+    pub session_queue_messages: u32,
+    /// How many bytes wait for one session.
+    pub session_queue_bytes: u64,
+    /// The longest time that a session outlives its connection.
+    pub session_expiry_max: Duration,
+}
+
+/// The console.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsolePlan {
+    /// The address to bind.
+    pub bind: SocketAddr,
+    /// Whether another port may be taken when this one is in use.
+    pub port: PortChoice,
+}
+
+impl Plan {
+    /// Returns the flows that read from a connector.
+    pub fn flows_from<'a>(&'a self, connector: &'a str) -> impl Iterator<Item = (&'a str, &'a FlowPlan)> {
+        let flows = self.flows.iter().filter(move |(_, flow)| flow.source.connector == connector);
+        flows.map(|(name, flow)| (name.as_str(), flow))
+    }
+
+    /// Tells whether a connector exists and is enabled.
+    pub fn is_enabled(&self, connector: &str) -> bool {
+        match self.connectors.get(connector) {
+            Some(ConnectorPlan::Mqtt(mqtt)) => mqtt.enabled,
+            Some(ConnectorPlan::Local) => true,
+            None => false,
+        }
+    }
+
+    /// Tells whether a flow can run: every connector it names is enabled.
+    pub fn is_runnable(&self, flow: &FlowPlan) -> bool {
+        self.is_enabled(&flow.source.connector)
+            && flow.sinks.iter().all(|sink| self.is_enabled(&sink.connector))
+    }
+}

@@ -1,0 +1,269 @@
+//! `[connector.NAME]`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crosspoint_protocol::{QoS, TopicName, Version};
+
+use super::super::diagnostic::Findings;
+use super::super::plan::{
+    Address, Announcement, BROKER_CONNECTOR, ConnectorPlan, MqttPlan, Protocol, SessionKind,
+};
+use super::super::secret::Secret;
+use super::super::section::Section;
+use super::super::settings::{self, connector as keys};
+use super::flow::{Flow, qos_of};
+use super::material::{Material, Origin};
+use super::{address, tls};
+
+/// How long a client identifier may be for a 3.1 broker.
+const CLIENT_ID_3_1_CHARACTERS_MAX: usize = 23;
+
+/// What the flows ask of a connector.
+#[derive(Clone, Copy, Default)]
+struct Use {
+    listens: bool,
+    publishes_exactly_once: bool,
+}
+
+impl Use {
+    fn of(name: &str, flows: &[Flow]) -> Self {
+        let mut used = Self::default();
+        for flow in flows.iter().map(|flow| &flow.plan) {
+            used.listens |= flow.source.connector == name;
+            let mut sinks = flow.sinks.iter().filter(|sink| sink.connector == name);
+            used.publishes_exactly_once |=
+                sinks.any(|sink| sink.qos.unwrap_or(flow.source.qos) == QoS::ExactlyOnce);
+        }
+        used
+    }
+}
+
+/// Resolves every connector of the file.
+pub(super) fn resolve(
+    root: &Section<'_>,
+    flows: &[Flow],
+    material: &Material,
+    findings: &mut Findings,
+) -> BTreeMap<String, ConnectorPlan> {
+    let sections = root.named(&settings::CONNECTOR);
+    check_client_ids(&sections, findings);
+    let mut connectors = BTreeMap::new();
+    for (name, section) in sections {
+        if name == BROKER_CONNECTOR {
+            let message = "the name \"broker\" belongs to the embedded broker";
+            let finding = findings.error(&section.span, message).label("taken");
+            finding.help("choose another name; the embedded broker itself is set under [broker]");
+            continue;
+        }
+        let mqtt = mqtt(&section, Use::of(name, flows), material, findings);
+        connectors.insert(name.to_owned(), ConnectorPlan::Mqtt(Box::new(mqtt)));
+    }
+    connectors
+}
+
+fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Findings) -> MqttPlan {
+    let addresses = address::resolve(section, findings);
+    let protocol = protocol(section);
+    let (reconnect_min, reconnect_max) = reconnect(section, findings);
+    MqttPlan {
+        enabled: section.flag(&keys::ENABLED).unwrap_or(true),
+        protocol,
+        client_id: client_id(section, protocol, findings),
+        username: section.text(&keys::USERNAME).map(|text| text.text.to_owned()),
+        password: password(section, material, findings),
+        tls: tls::client(section, &addresses, material, findings),
+        websocket_headers: headers(section, &addresses, material, findings),
+        keep_alive: keep_alive(section, used, findings),
+        connect_timeout: Duration::from_millis(section.number(&keys::CONNECT_TIMEOUT_MS)),
+        reconnect_min,
+        reconnect_max,
+        session: session(section, used, findings),
+        session_expiry: Duration::from_secs(section.number(&keys::SESSION_EXPIRY_S)),
+        receive_maximum: section.number(&keys::RECEIVE_MAXIMUM),
+        packet_bytes_max: section.number(&keys::MAX_PACKET_BYTES),
+        topic_alias_max: section.number(&keys::TOPIC_ALIAS_MAX),
+        will: announcement(section, &section.table(&keys::WILL), section.has(&keys::WILL), findings),
+        birth: announcement(section, &section.table(&keys::BIRTH), section.has(&keys::BIRTH), findings),
+        addresses,
+    }
+}
+
+fn protocol(section: &Section<'_>) -> Protocol {
+    match section.text_or_default(&keys::PROTOCOL) {
+        "5.0" => Protocol::Only(Version::V5),
+        "3.1.1" => Protocol::Only(Version::V3_1_1),
+        "3.1" => Protocol::Only(Version::V3_1),
+        _ => Protocol::Auto,
+    }
+}
+
+fn client_id(section: &Section<'_>, protocol: Protocol, findings: &mut Findings) -> Option<String> {
+    let id = section.text(&keys::CLIENT_ID)?;
+    let path = section.path_of(&keys::CLIENT_ID);
+    let characters = id.text.chars().count();
+    if id.text.is_empty() || id.text.contains('\0') || id.text.len() > 65_535 {
+        let finding = findings.error(id.span, format!("`{path}` is not a client identifier"));
+        finding.label("not 1 to 65,535 bytes of text").help("remove the key: one is made and kept");
+    } else if protocol == Protocol::Only(Version::V3_1) && characters > CLIENT_ID_3_1_CHARACTERS_MAX {
+        let finding = findings.error(id.span, format!("`{path}` is too long for protocol = \"3.1\""));
+        finding.label(format!("{characters} characters, and 3.1 allows {CLIENT_ID_3_1_CHARACTERS_MAX}"));
+        finding.help("shorten it, or remove the key: one is made and kept");
+    }
+    Some(id.text.to_owned())
+}
+
+fn check_client_ids(sections: &[(&str, Section<'_>)], findings: &mut Findings) {
+    let ids = sections.iter().filter_map(|(name, section)| Some((*name, section.text(&keys::CLIENT_ID)?)));
+    let ids: Vec<_> = ids.collect();
+    for (index, (name, id)) in ids.iter().enumerate() {
+        let Some((first, other)) = ids.iter().take(index).find(|(_, other)| other.text == id.text) else {
+            continue;
+        };
+        let message = format!("`connector.{name}.client_id` is also that of connector \"{first}\"");
+        let finding =
+            findings.error(id.span, message).label("used twice").also(other.span, "first used here");
+        finding.help(
+            "a broker ends the older connection of an identifier; give each its own, or remove the key",
+        );
+    }
+}
+
+fn password(section: &Section<'_>, material: &Material, findings: &mut Findings) -> Option<Secret> {
+    let text = section.text(&keys::PASSWORD)?;
+    let path = section.path_of(&keys::PASSWORD);
+    let (secret, origin) = material.secret(text, &path, findings)?;
+    if origin == Origin::Plain {
+        let finding = findings.warning(text.span, format!("`{path}` is plain text"));
+        finding.label("readable for everyone who has the file");
+        finding.help(format!(
+            "write \"env:NAME\" or \"file:PATH\"; once this version can seal: crosspoint secret set {path}"
+        ));
+    }
+    Some(secret)
+}
+
+fn headers(
+    connector: &Section<'_>,
+    addresses: &[Address],
+    material: &Material,
+    findings: &mut Findings,
+) -> Vec<(String, Secret)> {
+    let section = connector.table(&keys::WEBSOCKET).table(&keys::WEBSOCKET_HEADERS);
+    let is_used = addresses.iter().any(|address| address.transport.is_websocket());
+    if !section.entries().is_empty() && !addresses.is_empty() && !is_used {
+        let message = format!("`{}` has no effect: the address is no WebSocket", section.path);
+        findings
+            .warning(&section.span, message)
+            .label("not used")
+            .help("write ws:// or wss://, or remove it");
+    }
+    let mut headers = Vec::new();
+    for (name, text) in section.free_texts() {
+        let path = format!("{}.{name}", section.path);
+        let Some((secret, _)) = material.secret(text, &path, findings) else { continue };
+        if let Some((what, help)) = wrong_header(name, &secret) {
+            let finding = findings.error(text.span, format!("`{path}` {what}"));
+            finding.label("not a header that can be sent").help(help);
+        }
+        headers.push((name.to_owned(), secret));
+    }
+    headers.sort_by(|(a, _), (b, _)| a.cmp(b));
+    headers
+}
+
+fn wrong_header(name: &str, value: &Secret) -> Option<(&'static str, &'static str)> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let lower = name.to_ascii_lowercase();
+    let is_ours =
+        matches!(lower.as_str(), "host" | "connection" | "upgrade" | "content-length" | "transfer-encoding")
+            || lower.starts_with("sec-websocket-");
+    if name.is_empty() || !name.bytes().all(is_token) {
+        Some(("is not the name of an HTTP header", "use letters, digits and `-`"))
+    } else if is_ours {
+        Some(("is a header of the upgrade itself", "remove it"))
+    } else if value.expose().iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        Some(("has a control character in its value", "write the value on one line"))
+    } else {
+        None
+    }
+}
+
+fn keep_alive(section: &Section<'_>, used: Use, findings: &mut Findings) -> Duration {
+    let seconds: u64 = section.number(&keys::KEEP_ALIVE_S);
+    if seconds == 0 && used.listens {
+        let path = section.path_of(&keys::KEEP_ALIVE_S);
+        let message = format!("`{path}` = 0 turns off the only test of the link, and a flow listens on it");
+        let finding = findings.error(&section.span_of(&keys::KEEP_ALIVE_S), message);
+        finding
+            .label("a dead link would look like silence")
+            .help("write a number from 1 to 65,535 (default: 60)");
+    }
+    Duration::from_secs(seconds)
+}
+
+fn reconnect(section: &Section<'_>, findings: &mut Findings) -> (Duration, Duration) {
+    let min: u64 = section.number(&keys::RECONNECT_MIN_MS);
+    let max: u64 = section.number(&keys::RECONNECT_MAX_MS);
+    if min > max {
+        let message =
+            format!("`{}` is more than `reconnect_max_ms`", section.path_of(&keys::RECONNECT_MIN_MS));
+        let finding = findings.error(&section.span_of(&keys::RECONNECT_MIN_MS), message);
+        finding.label(format!("more than {max}")).help("make it smaller, or equal for a constant period");
+    }
+    (Duration::from_millis(min), Duration::from_millis(max))
+}
+
+fn session(section: &Section<'_>, used: Use, findings: &mut Findings) -> SessionKind {
+    let is_durable = match section.text(&keys::SESSION) {
+        Some(written) => written.text == "durable",
+        None => used.listens || used.publishes_exactly_once,
+    };
+    if is_durable {
+        return SessionKind::Durable;
+    }
+    if section.has(&keys::SESSION_EXPIRY_S) && section.has(&keys::SESSION) {
+        let path = section.path_of(&keys::SESSION_EXPIRY_S);
+        let message = format!("`{path}` has no effect: a clean session ends at disconnect");
+        let finding = findings.warning(&section.key_span_of(&keys::SESSION_EXPIRY_S), message);
+        finding.label("not used").help("write session = \"durable\", or remove the key");
+    }
+    SessionKind::Clean
+}
+
+fn announcement(
+    connector: &Section<'_>,
+    section: &Section<'_>,
+    is_written: bool,
+    findings: &mut Findings,
+) -> Option<Announcement> {
+    if !is_written {
+        return None;
+    }
+    let path = section.path_of(&keys::ANNOUNCEMENT_TOPIC);
+    let Some(text) = section.text(&keys::ANNOUNCEMENT_TOPIC) else {
+        if !section.has(&keys::ANNOUNCEMENT_TOPIC) {
+            let finding = findings.error(&section.span, format!("`{path}` is missing")).label("no topic");
+            finding.help(format!("write topic = \"{}/status\"", connector.path.replace('.', "/")));
+        }
+        return None;
+    };
+    let topic = TopicName::parse(text.text.to_owned());
+    let topic = topic.map_err(|error| {
+        let finding = findings.error(text.span, format!("`{path}`: {error}")).label("not a topic name");
+        finding.help("write the full topic, without `+` and `#`");
+    });
+    let payload = section.text_or_default(&keys::ANNOUNCEMENT_PAYLOAD).as_bytes().to_vec();
+    if payload.len() > 65_535 {
+        let path = section.path_of(&keys::ANNOUNCEMENT_PAYLOAD);
+        let finding =
+            findings.error(&section.span_of(&keys::ANNOUNCEMENT_PAYLOAD), format!("`{path}` is too long"));
+        finding.label("more than 65,535 bytes").help("shorten it");
+    }
+    Some(Announcement {
+        topic: topic.ok()?,
+        payload,
+        qos: qos_of(section.integer(&keys::ANNOUNCEMENT_QOS)),
+        retain: section.flag(&keys::ANNOUNCEMENT_RETAIN).unwrap_or(false),
+    })
+}

@@ -1,0 +1,51 @@
+//! Every key of the project file, section by section.
+//!
+//! A key that is read anywhere is one of these constants, so nothing can be read that is not declared.
+
+use super::setting::{Setting, Shape};
+
+pub mod broker;
+pub mod connector;
+pub mod flow;
+
+/// `[connector.NAME]`.
+pub const CONNECTOR: Setting = Setting::shaped(
+    "connector",
+    Shape::Named(connector::ALL),
+    "The brokers that the hub connects to, each under a name.",
+);
+
+/// `[flow.NAME]`.
+pub const FLOW: Setting = Setting::shaped(
+    "flow",
+    Shape::Named(flow::ALL),
+    "What moves from one connector to others, each flow under a name.",
+);
+
+/// `[broker]`.
+pub const BROKER: Setting = Setting::shaped("broker", Shape::Table(broker::ALL), "The embedded broker.");
+
+/// `[console]`.
+pub const CONSOLE: Setting = Setting::shaped("console", Shape::Table(CONSOLE_ALL), "The web console.");
+
+/// `[environment.NAME]`.
+pub const ENVIRONMENT: Setting = Setting::shaped(
+    "environment",
+    Shape::Overlays,
+    "What differs in an environment: merged over the rest of the file by `--env NAME`.",
+);
+
+/// The sections of a project file.
+pub const PROJECT: &[&Setting] = &[&CONNECTOR, &FLOW, &BROKER, &CONSOLE, &ENVIRONMENT];
+
+/// `enabled` of the console.
+pub const CONSOLE_ENABLED: Setting = Setting::flag("enabled", true, "Whether the console runs.");
+
+/// `bind` of the console.
+pub const CONSOLE_BIND: Setting =
+    Setting::text("bind", "127.0.0.1:8080", "The address and port that the console listens on.");
+
+const CONSOLE_ALL: &[&Setting] = &[&CONSOLE_ENABLED, &CONSOLE_BIND];
+
+/// The key of an overlay that takes keys away.
+pub const UNSET: &str = "unset";
