@@ -1,0 +1,13 @@
+//! The way from a cargo-fuzz target to the fuzz function of the same name.
+
+use crosspoint_protocol::fuzz::TARGETS;
+
+/// Runs one target on one input.
+///
+/// # Panics
+/// When an invariant does not hold for the input, and when there is no such target.
+pub fn run(target: &str, input: &[u8]) {
+    let found = TARGETS.iter().find(|(name, _)| *name == target);
+    let (_, function) = found.expect("a file in fuzz_targets is named after its target");
+    function(input);
+}
