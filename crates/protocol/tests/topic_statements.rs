@@ -192,7 +192,7 @@ fn a_fault_says_what_is_wrong_and_which_rule_it_breaks() {
 
 #[test]
 fn a_compact_copy_is_equal_and_lies_elsewhere() {
-    let buffer = crosspoint_protocol::ByteString::from("a/b/c".repeat(100));
+    let buffer = crosspoint_protocol::ByteString::from("a/b/c".repeat(10));
     let topic = TopicName::parse(buffer.clone()).expect("a Topic Name");
     let copy = topic.compact();
     assert_eq!(topic, copy);
@@ -205,7 +205,15 @@ fn a_compact_copy_is_equal_and_lies_elsewhere() {
 
 #[test]
 fn covering_and_overlapping_follow_what_can_match() {
-    for (a, b) in [("#", "+/#"), ("+/#", "#"), ("a/#", "a"), ("a/#", "a/+/#"), ("+/b", "a/b"), ("a", "a")] {
+    for (a, b) in [
+        ("#", "+/#"),
+        ("+/#", "#"),
+        ("/+/#", "/#"),
+        ("a/#", "a"),
+        ("a/#", "a/+/#"),
+        ("+/b", "a/b"),
+        ("a", "a"),
+    ] {
         assert!(filter(a).covers(&filter(b)), "{a} covers {b}");
     }
     for (a, b) in [("a/+/#", "a/#"), ("a/b", "a/+"), ("+", "#"), ("+/+/#", "#"), ("a/+", "a/b/c")] {

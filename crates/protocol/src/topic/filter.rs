@@ -164,8 +164,8 @@ fn check_wildcards(topic_part: &str, start: usize) -> Result<(), InvalidTopic> {
 
 /// A topic part as single levels, and whether any number of levels may follow them.
 ///
-/// `#` alone is `+` with any number of levels behind it, since a topic has at least one level; so `#` and `+/#`
-/// are the same pattern.
+/// No topic is empty, so one that matches `#` has a first level, and one that matches `/#` a second: they are the
+/// same patterns as `+/#` and `/+/#`.
 #[derive(Clone, Copy)]
 pub(super) struct Pattern<'a> {
     pub(super) levels: &'a str,
@@ -175,6 +175,7 @@ pub(super) struct Pattern<'a> {
 impl<'a> Pattern<'a> {
     pub(super) fn of(topic_part: &'a str) -> Self {
         match topic_part.strip_suffix("/#") {
+            Some("") => Self { levels: "/+", open: true },
             Some(levels) => Self { levels, open: true },
             None if topic_part == "#" => Self { levels: "+", open: true },
             None => Self { levels: topic_part, open: false },

@@ -20,6 +20,11 @@ mod store;
 mod tree;
 mod wildcards;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
+#[cfg(test)]
+mod tests;
+
 pub use entries::Entries;
 pub use filter::TopicFilter;
 pub use invalid::InvalidTopic;

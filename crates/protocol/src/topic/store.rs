@@ -193,8 +193,9 @@ impl<V> TopicTree<V> {
         }
     }
 
+    /// Returns the number of nodes in use, the root among them.
     #[cfg(test)]
-    fn nodes(&self) -> usize {
+    pub(super) fn nodes(&self) -> usize {
         self.levels.len()
     }
 }

@@ -110,6 +110,12 @@ impl<K: Eq + Hash + Clone, V> FilterTree<K, V> {
         filters.into_iter()
     }
 
+    /// Returns the number of nodes in use, the root among them.
+    #[cfg(test)]
+    pub(super) fn nodes(&self) -> usize {
+        self.wildcards.nodes()
+    }
+
     fn for_each_list<'a>(&'a self, topic: &str, mut visit: impl FnMut(&'a Entries<K, V>)) {
         if let Some(entries) = self.exact_entries(topic) {
             visit(entries);

@@ -174,6 +174,7 @@ impl<K: Eq + Hash, V> WildcardTree<K, V> {
         self.levels.compact(|_| {});
     }
 
+    /// Returns the number of nodes in use, the root among them.
     #[cfg(test)]
     pub(super) fn nodes(&self) -> usize {
         self.levels.len()
