@@ -66,6 +66,8 @@ struct Course<'a> {
     workspace: &'a Workspace,
     /// Brings the test peers while the parts before `interop` run.
     errand: Option<Errand>,
+    /// What the verdict was reached without, a sentence each.
+    left_out: Vec<String>,
 }
 
 /// What became of one part.
@@ -84,9 +86,13 @@ pub(crate) fn run(workspace: &Workspace, mut arguments: Arguments) -> Outcome {
     arguments.finish()?;
     let parts = selected(parts, only.as_deref())?;
     let needs_peers = parts.iter().any(|part| part.name == "interop");
-    let mut course = Course { workspace, errand: needs_peers.then(|| Errand::start(workspace)) };
+    let errand = needs_peers.then(|| Errand::start(workspace));
+    let mut course = Course { workspace, errand, left_out: Vec::new() };
     let results: Vec<Result> = parts.into_iter().map(|part| run_part(part, &mut course)).collect();
     print!("{}", table(&results));
+    for sentence in &course.left_out {
+        println!("{sentence}");
+    }
     verdict(&results)
 }
 
@@ -188,6 +194,7 @@ fn short_fuzz(course: &mut Course) -> Outcome {
 fn interop(course: &mut Course) -> Outcome {
     let errand = course.errand.take().unwrap_or_else(|| Errand::start(course.workspace));
     let peers = errand.finish()?;
+    course.left_out = peers.left_out().to_vec();
     let mut command = process::cargo(["test", "--package", "interop", "--no-fail-fast"]);
     process::run(command.envs(peers.environment()))
 }

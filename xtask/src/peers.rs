@@ -44,6 +44,8 @@ pub(crate) struct Peers {
     folder: PathBuf,
     /// Names of what could not be had.
     left_out: Vec<&'static str>,
+    /// A sentence for each of them.
+    reasons: Vec<String>,
 }
 
 /// Brings the peers in the foreground.
@@ -56,7 +58,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Outcome {
 
 /// Brings the peers on a thread of its own, so that slow ones are built while other parts run.
 pub(crate) struct Errand {
-    thread: JoinHandle<Outcome<(Peers, Vec<String>)>>,
+    thread: JoinHandle<Outcome<Peers>>,
 }
 
 impl Errand {
@@ -70,11 +72,11 @@ impl Errand {
     /// # Errors
     /// When the folder cannot be used at all, or something was left out where nothing may be.
     pub(crate) fn finish(self) -> Outcome<Peers> {
-        let (peers, reasons) = self.thread.join().map_err(|_| "bringing the peers panicked")??;
-        for reason in &reasons {
+        let peers = self.thread.join().map_err(|_| "bringing the peers panicked")??;
+        for reason in &peers.reasons {
             println!("{reason}");
         }
-        if workspace::is_ci() && !reasons.is_empty() {
+        if workspace::is_ci() && !peers.left_out.is_empty() {
             return Err(format!("in CI nothing may be left out, and {} is", peers.left_out.join(", ")).into());
         }
         Ok(peers)
@@ -82,6 +84,11 @@ impl Errand {
 }
 
 impl Peers {
+    /// Returns a sentence for each peer that could not be had.
+    pub(crate) fn left_out(&self) -> &[String] {
+        &self.reasons
+    }
+
     /// Returns what tells the interoperability tests where the peers are, and which of them they must do without.
     pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
         let folder = self.folder.to_string_lossy().into_owned();
@@ -89,7 +96,7 @@ impl Peers {
     }
 }
 
-fn bring_all(folder: PathBuf) -> Outcome<(Peers, Vec<String>)> {
+fn bring_all(folder: PathBuf) -> Outcome<Peers> {
     let shelf = Shelf::open(folder.clone())?;
     let mut left_out = Vec::new();
     let mut reasons = Vec::new();
@@ -99,5 +106,5 @@ fn bring_all(folder: PathBuf) -> Outcome<(Peers, Vec<String>)> {
             reasons.push(format!("left out: {name}: {error}"));
         }
     }
-    Ok((Peers { folder, left_out }, reasons))
+    Ok(Peers { folder, left_out, reasons })
 }
