@@ -4,6 +4,7 @@
 
 mod arrows;
 mod decisions;
+mod seams;
 mod source;
 mod statements;
 mod text;
@@ -33,6 +34,11 @@ const RULES: &[Rule] = &[
     },
     Rule { name: "net and store have not heard of MQTT", find: vocabulary::mqtt_below },
     Rule { name: "serialisable types stand only at the edge", find: vocabulary::serialisable_inside },
+    Rule { name: "public traits are the seams that were decided", find: seams::undecided_traits },
+    Rule {
+        name: "only the client's engine and the broker's connection drive one",
+        find: seams::other_drivers,
+    },
     Rule { name: "a cited statement has a test that bears its number", find: statements::untested },
     Rule { name: "nothing is marked as unfinished", find: text::unfinished },
     Rule { name: "no test is ignored", find: text::ignored_tests },
