@@ -7,8 +7,8 @@ use crosspoint_protocol::topic::{FilterTree, TopicFilter, TopicName, TopicTree};
 
 /// Runs a test on a stack that a recursion over 65,536 levels would overflow, whatever its frames hold.
 fn on_a_small_stack(test: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().stack_size(128 * 1024).spawn(test).expect("a thread");
-    thread.join().expect("the test passes");
+    let thread = std::thread::Builder::new().stack_size(128 * 1024).spawn(test);
+    assert!(thread.is_ok_and(|thread| thread.join().is_ok()), "the test runs and passes");
 }
 
 fn keys(tree: &FilterTree<u32, ()>, topic: &str) -> Vec<u32> {

@@ -12,15 +12,15 @@ fn filter(text: &str) -> TopicFilter {
 }
 
 fn name_fault(text: &str) -> (Option<&'static str>, usize) {
-    place(TopicName::parse(text).expect_err(text))
+    place(text, TopicName::parse(text).err())
 }
 
 fn filter_fault(text: &str) -> (Option<&'static str>, usize) {
-    place(TopicFilter::parse(text).expect_err(text))
+    place(text, TopicFilter::parse(text).err())
 }
 
-fn place(error: InvalidTopic) -> (Option<&'static str>, usize) {
-    (error.rule, error.at)
+fn place(text: &str, fault: Option<InvalidTopic>) -> (Option<&'static str>, usize) {
+    fault.map_or_else(|| panic!("{text} is taken"), |fault| (fault.rule, fault.at))
 }
 
 /// Compares a filter with topics, by itself and in a tree.
