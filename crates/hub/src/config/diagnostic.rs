@@ -159,17 +159,8 @@ impl Findings {
 
     fn push(&mut self, severity: Severity, span: Option<Range<usize>>, message: String) -> &mut Diagnostic {
         let source = Arc::clone(&self.source);
-        self.list.push(Diagnostic {
-            severity,
-            message,
-            label: String::new(),
-            span,
-            also: None,
-            help: None,
-            source,
-        });
-        let last = self.list.len() - 1;
-        &mut self.list[last]
+        let label = String::new();
+        self.list.push_mut(Diagnostic { severity, message, label, span, also: None, help: None, source })
     }
 }
 

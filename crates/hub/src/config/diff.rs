@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::plan::{ConnectorPlan, Plan};
+use super::plan::{BrokerPlan, ConnectorPlan, FlowPlan, ListenerPlan, Plan};
 
 /// What happens to a connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,12 +53,10 @@ pub struct Changes {
     pub flows: BTreeMap<String, FlowChange>,
     /// Every listener of the old and the new plan.
     pub listeners: BTreeMap<String, ListenerChange>,
-    /// Whether users or their rules changed.
+    /// Whether the users of a running broker or their rules change.
     pub users: bool,
-    /// Whether the limits of the broker changed.
+    /// Whether the limits of a running broker change.
     pub limits: bool,
-    /// Whether the console changed.
-    pub console: bool,
 }
 
 /// Compares what runs with what shall run.
@@ -66,57 +64,69 @@ pub struct Changes {
 /// Disabled connectors and the flows that need them count as not there. Only what differs is touched: a change of a
 /// flow reconnects nothing unless the session of its connector changes kind with it.
 pub fn diff(old: &Plan, new: &Plan) -> Changes {
-    let broker = |plan: &Plan| plan.broker.clone();
-    let (old_broker, new_broker) = (broker(old), broker(new));
-    let listeners = |broker: &Option<super::plan::BrokerPlan>| {
-        broker.as_ref().map(|broker| broker.listeners.clone()).unwrap_or_default()
-    };
     Changes {
-        connectors: compare(&running_connectors(old), &running_connectors(new), |old, new| {
-            match (old, new) {
-                (None, _) => ConnectorChange::Start,
-                (_, None) => ConnectorChange::Stop,
-                (Some(old), Some(new)) if old == new => ConnectorChange::Unchanged,
-                _ => ConnectorChange::Reconnect,
-            }
-        }),
-        flows: compare(&running_flows(old), &running_flows(new), |old, new| match (old, new) {
-            (None, _) => FlowChange::Start,
-            (_, None) => FlowChange::Stop,
-            (Some(old), Some(new)) if old == new => FlowChange::Unchanged,
-            _ => FlowChange::Change,
-        }),
-        listeners: compare(&listeners(&old_broker), &listeners(&new_broker), |old, new| match (old, new) {
-            (None, _) => ListenerChange::Start,
-            (_, None) => ListenerChange::Stop,
-            (Some(old), Some(new)) if old == new => ListenerChange::Unchanged,
-            _ => ListenerChange::Restart,
-        }),
-        users: old_broker.as_ref().map(|broker| &broker.users)
-            != new_broker.as_ref().map(|broker| &broker.users),
-        limits: old_broker.as_ref().map(|broker| &broker.limits)
-            != new_broker.as_ref().map(|broker| &broker.limits),
-        console: old.console != new.console,
+        connectors: compare(&running_connectors(old), &running_connectors(new), CONNECTOR),
+        flows: compare(&running_flows(old), &running_flows(new), FLOW),
+        listeners: compare(&listeners(old), &listeners(new), LISTENER),
+        users: differs(old, new, |broker| &broker.users),
+        limits: differs(old, new, |broker| &broker.limits),
     }
 }
 
-fn running_connectors(plan: &Plan) -> BTreeMap<String, ConnectorPlan> {
-    let enabled = plan.connectors.iter().filter(|(name, _)| plan.is_enabled(name));
-    enabled.map(|(name, connector)| (name.clone(), connector.clone())).collect()
-}
+/// Start, stop, change and leave, in the words of one kind of thing.
+type Words<C> = [C; 4];
 
-fn running_flows(plan: &Plan) -> BTreeMap<String, super::plan::FlowPlan> {
-    let runnable = plan.flows.iter().filter(|(_, flow)| plan.is_runnable(flow));
-    runnable.map(|(name, flow)| (name.clone(), flow.clone())).collect()
-}
+const CONNECTOR: Words<ConnectorChange> = {
+    use ConnectorChange::{Reconnect, Start, Stop, Unchanged};
+    [Start, Stop, Reconnect, Unchanged]
+};
+const FLOW: Words<FlowChange> = {
+    use FlowChange::{Change, Start, Stop, Unchanged};
+    [Start, Stop, Change, Unchanged]
+};
+const LISTENER: Words<ListenerChange> = {
+    use ListenerChange::{Restart, Start, Stop, Unchanged};
+    [Start, Stop, Restart, Unchanged]
+};
 
-fn compare<T, C>(
-    old: &BTreeMap<String, T>,
-    new: &BTreeMap<String, T>,
-    change: impl Fn(Option<&T>, Option<&T>) -> C,
+type ByName<'a, T> = BTreeMap<&'a str, &'a T>;
+
+fn compare<T: PartialEq, C: Copy>(
+    old: &ByName<'_, T>,
+    new: &ByName<'_, T>,
+    words: Words<C>,
 ) -> BTreeMap<String, C> {
+    let [start, stop, change, leave] = words;
     let names = old.keys().chain(new.keys());
-    names.map(|name| (name.clone(), change(old.get(name), new.get(name)))).collect()
+    let changes = names.map(|name| match (old.get(name), new.get(name)) {
+        (None, _) => ((*name).to_owned(), start),
+        (_, None) => ((*name).to_owned(), stop),
+        (old, new) if old == new => ((*name).to_owned(), leave),
+        _ => ((*name).to_owned(), change),
+    });
+    changes.collect()
+}
+
+fn differs<T: PartialEq>(old: &Plan, new: &Plan, part: impl Fn(&BrokerPlan) -> &T) -> bool {
+    match (&old.broker, &new.broker) {
+        (Some(old), Some(new)) => part(old) != part(new),
+        _ => false,
+    }
+}
+
+fn running_connectors(plan: &Plan) -> ByName<'_, ConnectorPlan> {
+    let enabled = plan.connectors.iter().filter(|(name, _)| plan.is_enabled(name));
+    enabled.map(|(name, connector)| (name.as_str(), connector)).collect()
+}
+
+fn running_flows(plan: &Plan) -> ByName<'_, FlowPlan> {
+    let runnable = plan.flows.iter().filter(|(_, flow)| plan.is_runnable(flow));
+    runnable.map(|(name, flow)| (name.as_str(), flow)).collect()
+}
+
+fn listeners(plan: &Plan) -> ByName<'_, ListenerPlan> {
+    let listeners = plan.broker.iter().flat_map(|broker| &broker.listeners);
+    listeners.map(|(name, listener)| (name.as_str(), listener)).collect()
 }
 
 impl Changes {
@@ -130,34 +140,34 @@ impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, change) in &self.connectors {
             let word = match change {
-                ConnectorChange::Start => "+ start     ",
-                ConnectorChange::Stop => "- stop      ",
-                ConnectorChange::Reconnect => "~ reconnect ",
+                ConnectorChange::Start => "+ start    ",
+                ConnectorChange::Stop => "- stop     ",
+                ConnectorChange::Reconnect => "~ reconnect",
                 ConnectorChange::Unchanged => continue,
             };
             writeln!(f, "{word} connector {name}")?;
         }
         for (name, change) in &self.flows {
             let word = match change {
-                FlowChange::Start => "+ start     ",
-                FlowChange::Stop => "- stop      ",
-                FlowChange::Change => "~ change    ",
+                FlowChange::Start => "+ start    ",
+                FlowChange::Stop => "- stop     ",
+                FlowChange::Change => "~ change   ",
                 FlowChange::Unchanged => continue,
             };
             writeln!(f, "{word} flow {name}")?;
         }
         for (name, change) in &self.listeners {
             let word = match change {
-                ListenerChange::Start => "+ open      ",
-                ListenerChange::Stop => "- close     ",
-                ListenerChange::Restart => "~ reopen    ",
+                ListenerChange::Start => "+ open     ",
+                ListenerChange::Stop => "- close    ",
+                ListenerChange::Restart => "~ reopen   ",
                 ListenerChange::Unchanged => continue,
             };
             writeln!(f, "{word} listener {name}")?;
         }
-        let whole = [(self.users, "users"), (self.limits, "limits"), (self.console, "console")];
+        let whole = [(self.users, "users of the broker"), (self.limits, "limits of the broker")];
         for (_, what) in whole.iter().filter(|(changed, _)| *changed) {
-            writeln!(f, "~ change     {what}")?;
+            writeln!(f, "~ change    {what}")?;
         }
         Ok(())
     }

@@ -70,6 +70,7 @@ impl Table {
 }
 
 /// A fault of the TOML itself.
+#[derive(PartialEq)]
 pub(super) struct SyntaxError {
     pub(super) span: Range<usize>,
     pub(super) message: String,

@@ -17,42 +17,43 @@ const ALIKE_MIN: f64 = 0.6;
 pub(super) fn masked(text: &str, root: &Table) -> String {
     let mut hidden = Vec::new();
     collect(root, text, false, &mut hidden);
-    hidden.extend(url_passwords(text));
     apply(text, &hidden)
 }
 
 /// Returns the text of a file that is not TOML with everything masked that may be a secret.
 pub(super) fn masked_broken(text: &str) -> String {
-    let mut hidden: Vec<_> = url_passwords(text).collect();
-    hidden.extend(pem_blocks(text));
+    let mut hidden: Vec<_> = pem_blocks(text).collect();
     let mut line_start = 0;
     for line in text.split_inclusive('\n') {
+        let line_end = line_start + line.len();
         if let Some(equals) = secret_assignment(line) {
-            hidden.push(line_start + equals + 1..line_start + line.len());
+            hidden.push(line_start + equals + 1..line_end);
         }
-        line_start += line.len();
+        if let (Some(quote), Some(at)) = (line.find(['"', '\'']), line.rfind('@')) {
+            hidden.push(line_start + quote..line_start + at);
+        }
+        line_start = line_end;
     }
     apply(text, &hidden)
 }
 
-fn collect(table: &Table, text: &str, all: bool, hidden: &mut Vec<Range<usize>>) {
+fn collect(table: &Table, text: &str, is_headers: bool, hidden: &mut Vec<Range<usize>>) {
     for entry in &table.entries {
-        let secret = all || is_secret(&entry.key);
+        let secret = is_headers || is_secret(&entry.key);
         match &entry.node.value {
-            Value::Table(inner) => collect(inner, text, all || entry.key == "headers", hidden),
-            Value::List(items) => items.iter().for_each(|item| collect_item(item, text, secret, hidden)),
-            Value::Text(value) if hides(value, secret) => hidden.push(entry.node.span.clone()),
-            Value::Integer(_) | Value::Float | Value::Date if secret => hidden.push(entry.node.span.clone()),
-            _ => {}
+            Value::Table(inner) => collect(inner, text, is_headers || entry.key == "headers", hidden),
+            _ => collect_value(&entry.node, text, secret, hidden),
         }
     }
 }
 
-fn collect_item(item: &Node, text: &str, secret: bool, hidden: &mut Vec<Range<usize>>) {
-    match &item.value {
+fn collect_value(node: &Node, text: &str, secret: bool, hidden: &mut Vec<Range<usize>>) {
+    match &node.value {
         Value::Table(inner) => collect(inner, text, false, hidden),
-        Value::List(items) => items.iter().for_each(|item| collect_item(item, text, secret, hidden)),
-        Value::Text(value) if hides(value, secret) => hidden.push(item.span.clone()),
+        Value::List(items) => items.iter().for_each(|item| collect_value(item, text, secret, hidden)),
+        Value::Text(value) if hides(value, secret) => hidden.push(node.span.clone()),
+        Value::Text(_) => hidden.extend(url_password(text, &node.span)),
+        Value::Integer(_) | Value::Float | Value::Date if secret => hidden.push(node.span.clone()),
         _ => {}
     }
 }
@@ -69,15 +70,13 @@ fn is_secret(key: &str) -> bool {
         || strsim::normalized_damerau_levenshtein(&key, "password") >= ALIKE_MIN
 }
 
-/// Finds `password` of `scheme://user:password@host`.
-fn url_passwords(text: &str) -> impl Iterator<Item = Range<usize>> {
-    text.match_indices("://").filter_map(|(at, _)| {
-        let start = at + 3;
-        let line = text.get(start..)?.split(['"', '\'', '\n', ' ']).next()?;
-        let end = line.rfind('@')?;
-        let colon = line.get(..end)?.find(':')?;
-        Some(start + colon + 1..start + end)
-    })
+/// Finds `password@` of `scheme://user:password@host`, and of what is nearly that.
+fn url_password(text: &str, span: &Range<usize>) -> Option<Range<usize>> {
+    let value = text.get(span.clone())?;
+    let end = value.rfind('@')?;
+    let user = value.find("://").map_or(0, |at| at + 3);
+    let colon = value.get(user..end)?.find(':')?;
+    Some(span.start + user + colon + 1..span.start + end)
 }
 
 fn pem_blocks(text: &str) -> impl Iterator<Item = Range<usize>> {
@@ -130,6 +129,8 @@ mod tests {
         check("[connector.a]\nwebsocket.headers = { X = \"hunter2\" }");
         check("[connector.a]\nurl = \"mqtt://me:hunter2@host\"");
         check("[connector.a]\nurl = \"mqtt://me:hunter2@@host/\"");
+        check("[connector.a]\nurl = \"mqtt://me:it's hunter2@host/\"");
+        check("[connector.a]\nurl = [\"me:hunter2@host\"]");
         check(
             "[connector.a.tls]\nkey = '''\n-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----'''",
         );
@@ -143,6 +144,7 @@ mod tests {
         check("a = { pasword = \"hunter2\"");
         check("key = '''\n-----BEGIN PRIVATE KEY-----\nhunter2\n");
         check("websocket.headers.X = \"hunter2");
+        check("url = \"mqtt://me:hunter2@host");
     }
 
     #[test]

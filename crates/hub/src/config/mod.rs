@@ -96,7 +96,8 @@ fn check(
     path: &Path,
     environment: Option<&str>,
 ) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let (mut root, syntax_errors) = file::read(text);
+    let (mut root, mut syntax_errors) = file::read(text);
+    syntax_errors.dedup();
     let is_broken = !syntax_errors.is_empty();
     let shown = if is_broken { mask::masked_broken(text) } else { mask::masked(text, &root) };
     let mut findings = Findings::new(Arc::new(Source { name: name.to_owned(), text: shown }));

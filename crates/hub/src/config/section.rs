@@ -34,6 +34,20 @@ impl<'a> Section<'a> {
         self.entry(setting).is_some()
     }
 
+    /// Tells whether the key is written and holds a table.
+    pub(super) fn has_table(&self, setting: &Setting) -> bool {
+        matches!(self.value(setting), Some(Value::Table(_)))
+    }
+
+    /// Tells whether the key is missing or holds a list without items.
+    pub(super) fn lacks(&self, setting: &Setting) -> bool {
+        match self.value(setting) {
+            None => true,
+            Some(Value::List(items)) => items.is_empty(),
+            Some(_) => false,
+        }
+    }
+
     /// Returns the key path of a setting in this table.
     pub(super) fn path_of(&self, setting: &Setting) -> String {
         if self.path.is_empty() { setting.key.to_owned() } else { format!("{}.{}", self.path, setting.key) }

@@ -50,7 +50,7 @@ pub(super) fn resolve(section: &Section<'_>, findings: &mut Findings) -> Vec<Add
 fn urls(section: &Section<'_>, findings: &mut Findings) -> Vec<Address> {
     let path = section.path_of(&keys::URL);
     let texts = section.texts(&keys::URL);
-    if texts.is_empty() {
+    if section.lacks(&keys::URL) {
         let finding = findings.error(&section.span_of(&keys::URL), format!("`{path}` is an empty list"));
         finding.label("no address").help("write url = \"mqtts://broker.example.com:8883\"");
     }
@@ -71,8 +71,13 @@ fn from_parts(section: &Section<'_>, findings: &mut Findings) -> Option<Address>
         }
         None => default_path(transport),
     };
-    let host = report(host_alone(host.text), host, &section.path_of(&keys::HOST), findings)?;
+    let host = self::host(host, &section.path_of(&keys::HOST), findings)?;
     Some(Address { transport, host, port: port.unwrap_or(default_port(transport)), path })
+}
+
+/// Checks a host name or IP address that stands alone.
+pub(super) fn host(text: Text<'_>, path: &str, findings: &mut Findings) -> Option<String> {
+    report(host_alone(text.text), text, path, findings)
 }
 
 fn report<T>(result: Result<T, Wrong>, text: Text<'_>, path: &str, findings: &mut Findings) -> Option<T> {
@@ -108,10 +113,7 @@ fn url(text: &str) -> Result<Address, Wrong> {
     };
     let (authority, path) = rest.find(['/', '?', '#']).map_or((rest, ""), |at| rest.split_at(at));
     if authority.contains('@') {
-        return wrong(
-            "holds a user name or password",
-            "write them as `username` and `password`, where they can be kept secret",
-        );
+        return credentials();
     }
     let (host, port) = authority_parts(authority)?;
     let path = match (path, transport.is_websocket()) {
@@ -123,6 +125,13 @@ fn url(text: &str) -> Result<Address, Wrong> {
         }
     };
     Ok(Address { transport, host, port: port.unwrap_or(default_port(transport)), path })
+}
+
+fn credentials<T>() -> Result<T, Wrong> {
+    wrong(
+        "holds a user name or password",
+        "write them as `username` and `password`, where they can be kept secret",
+    )
 }
 
 fn unknown_scheme(scheme: &str) -> Result<Address, Wrong> {
@@ -169,6 +178,9 @@ fn port(digits: &str) -> Result<u16, Wrong> {
 fn host_alone(text: &str) -> Result<String, Wrong> {
     if text.contains("://") {
         return wrong("is a URL and not a host", "write it as `url`");
+    }
+    if text.contains('@') {
+        return credentials();
     }
     let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
     match bare.split_once(':') {

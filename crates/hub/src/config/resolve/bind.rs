@@ -24,7 +24,10 @@ pub(super) fn parse(
     if host == "localhost" {
         match port.map(str::parse::<u16>) {
             None => {
-                return Some((SocketAddr::new(Ipv4Addr::LOCALHOST.into(), default_port), PortChoice::Default));
+                return Some((
+                    SocketAddr::new(Ipv4Addr::LOCALHOST.into(), default_port),
+                    PortChoice::Default,
+                ));
             }
             Some(Ok(port)) => {
                 return Some((SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), PortChoice::Written));

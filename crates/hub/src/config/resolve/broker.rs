@@ -45,7 +45,7 @@ fn listeners(
     if !section.has(&keys::LISTENER) {
         return default_listeners(users.is_empty());
     }
-    if sections.is_empty() {
+    if section.has_table(&keys::LISTENER) && section.table(&keys::LISTENER).entries().is_empty() {
         let finding = findings.error(&section.key_span_of(&keys::LISTENER), "`broker.listener` is empty");
         finding
             .label("nothing to listen on")

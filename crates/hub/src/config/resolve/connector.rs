@@ -71,7 +71,7 @@ fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Fi
         protocol,
         client_id: client_id(section, protocol, findings),
         username: section.text(&keys::USERNAME).map(|text| text.text.to_owned()),
-        password: password(section, material, findings),
+        password: password(section, protocol, material, findings),
         tls: tls::client(section, &addresses, material, findings),
         websocket_headers: headers(section, &addresses, material, findings),
         keep_alive: keep_alive(section, used, findings),
@@ -83,8 +83,8 @@ fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Fi
         receive_maximum: section.number(&keys::RECEIVE_MAXIMUM),
         packet_bytes_max: section.number(&keys::MAX_PACKET_BYTES),
         topic_alias_max: section.number(&keys::TOPIC_ALIAS_MAX),
-        will: announcement(section, &section.table(&keys::WILL), section.has(&keys::WILL), findings),
-        birth: announcement(section, &section.table(&keys::BIRTH), section.has(&keys::BIRTH), findings),
+        will: announcement(section, &section.table(&keys::WILL), section.has_table(&keys::WILL), findings),
+        birth: announcement(section, &section.table(&keys::BIRTH), section.has_table(&keys::BIRTH), findings),
         addresses,
     }
 }
@@ -129,9 +129,22 @@ fn check_client_ids(sections: &[(&str, Section<'_>)], findings: &mut Findings) {
     }
 }
 
-fn password(section: &Section<'_>, material: &Material, findings: &mut Findings) -> Option<Secret> {
+fn password(
+    section: &Section<'_>,
+    protocol: Protocol,
+    material: &Material,
+    findings: &mut Findings,
+) -> Option<Secret> {
     let text = section.text(&keys::PASSWORD)?;
     let path = section.path_of(&keys::PASSWORD);
+    // [MQTT-3.1.2-22]
+    if !section.has(&keys::USERNAME) && protocol != Protocol::Only(Version::V5) {
+        let finding = findings
+            .error(&section.key_span_of(&keys::PASSWORD), format!("`{path}` is written without `username`"));
+        finding
+            .label("MQTT 3.x sends no password alone")
+            .help("add username = \"...\", or write protocol = \"5.0\"");
+    }
     let (secret, origin) = material.secret(text, &path, findings)?;
     if origin == Origin::Plain {
         let finding = findings.warning(text.span, format!("`{path}` is plain text"));

@@ -56,6 +56,8 @@ fn source(
         let finding =
             findings.error(&flow.span, format!("`{}` has no source", flow.path)).label("`from` is missing");
         finding.help("write from = { connector = \"NAME\", topics = [\"sensors/#\"] }");
+    }
+    if !flow.has_table(&keys::FROM) {
         return None;
     }
     let connector = connector(&section, &keys::FROM_CONNECTOR, names, findings);
@@ -69,7 +71,7 @@ fn source(
 fn topics(section: &Section<'_>, findings: &mut Findings) -> Vec<(TopicFilter, Range<usize>)> {
     let path = section.path_of(&keys::FROM_TOPICS);
     let texts = section.texts(&keys::FROM_TOPICS);
-    if texts.is_empty() {
+    if section.lacks(&keys::FROM_TOPICS) {
         let finding =
             findings.error(&section.span_of(&keys::FROM_TOPICS), format!("`{path}` names no topic"));
         finding.label("nothing to subscribe to").help("write topics = [\"sensors/#\"]");
@@ -97,7 +99,7 @@ fn filter(text: Text<'_>, path: &str, findings: &mut Findings) -> Option<TopicFi
 
 fn sinks(flow: &Section<'_>, names: &Names<'_>, findings: &mut Findings) -> Vec<(SinkPlan, Range<usize>)> {
     let sections = flow.tables(&keys::TO);
-    if !flow.has(&keys::TO) || sections.is_empty() {
+    if flow.lacks(&keys::TO) {
         let finding = findings.error(&flow.key_span_of(&keys::TO), format!("`{}` has no sink", flow.path));
         finding.label("`to` is missing or empty").help("write to = [{ connector = \"NAME\" }]");
     }

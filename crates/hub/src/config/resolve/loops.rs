@@ -101,24 +101,24 @@ fn walk_back(start: usize, came_by: &mut [Option<(usize, Step)>]) -> Vec<Step> {
 
 fn report(start: usize, cycle: &[Step], flows: &[Flow], findings: &mut Findings) {
     let Some(flow) = flows.get(start) else { return };
-    let mut path = format!("flow \"{}\"", flow.name);
+    let mut path = flow.name.clone();
+    let mut steps = String::new();
     let mut from = flow;
     for step in cycle {
         let (Some(to), Some(sink)) = (flows.get(step.to), from.plan.sinks.get(step.sink)) else { return };
-        path.push_str(&format!(
-            " writes `{}` to \"{}\", which flow \"{}\" reads as `{}`",
-            step.written, sink.connector, to.name, step.read
+        path.push_str(&format!(" -> {}", to.name));
+        steps.push_str(&format!(
+            "flow \"{}\" writes `{}` to \"{}\", flow \"{}\" reads `{}` from \"{}\"\n",
+            from.name, step.written, sink.connector, to.name, step.read, to.plan.source.connector
         ));
-        if step.to != start {
-            path.push_str(&format!("; flow \"{}\"", to.name));
-        }
         from = to;
     }
     let span = cycle.first().and_then(|step| flow.sink_spans.get(step.sink)).unwrap_or(&flow.span);
-    let message = format!("`flow.{}` is part of a loop: messages would go round for ever", flow.name);
-    let finding = findings.error(span, message).label("this comes back to the flow");
+    let message =
+        format!("`flow.{}` is part of a loop, in which messages go round for ever: {path}", flow.name);
+    let finding = findings.error(span, message).label("what is written here comes back");
     finding.help(format!(
-        "{path}; change a topic so that they do not overlap, or write allow_loop = true if the loop is wanted"
+        "{steps}change a topic so that they do not overlap, or write allow_loop = true in one of the flows"
     ));
 }
 

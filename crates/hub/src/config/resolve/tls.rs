@@ -5,6 +5,7 @@ use super::super::plan::{Address, ClientTls, Identity, Pem, Verify};
 use super::super::section::Section;
 use super::super::setting::Setting;
 use super::super::settings::connector as keys;
+use super::address;
 use super::material::{Material, Origin};
 
 /// Returns the TLS of a connector.
@@ -23,15 +24,12 @@ pub(super) fn client(
     }
     let verify = verify(&section, findings);
     let ca = certificates(&section, &keys::TLS_CA, material, findings);
-    let server_name = section.text(&keys::TLS_SERVER_NAME).map(|text| text.text.to_owned());
+    let server_name = section.text(&keys::TLS_SERVER_NAME);
+    let server_name =
+        server_name.and_then(|name| address::host(name, &section.path_of(&keys::TLS_SERVER_NAME), findings));
     let alpn = alpn(&section, findings);
-    ClientTls {
-        ca,
-        identity: identity(&section, &keys::TLS_CERTIFICATE, &keys::TLS_KEY, material, findings),
-        verify,
-        server_name,
-        alpn,
-    }
+    let identity = identity(&section, &keys::TLS_CERTIFICATE, &keys::TLS_KEY, material, findings);
+    ClientTls { ca, identity, verify, server_name, alpn }
 }
 
 fn verify(section: &Section<'_>, findings: &mut Findings) -> Verify {

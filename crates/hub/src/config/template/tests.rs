@@ -106,6 +106,9 @@ fn widening_keeps_what_the_source_fixes() {
         ("{connector}/{payload.x}/y", "a", Some("plant/#")),
         ("a-{payload.x}", "a", Some("+/#")),
         ("{topic}", "$share/g/a/b", Some("a/b")),
+        ("{topic}x", "a/b/#", Some("a/+/#")),
+        ("{topic}x", "a/#", Some("+/#")),
+        ("{topic}/x", "a/b/#", Some("a/b/#")),
     ] {
         assert_eq!(widen(template, source).as_deref(), expected, "{template} of {source}");
     }
@@ -122,12 +125,20 @@ proptest::proptest! {
     #[test]
     fn what_is_rendered_matches_what_was_widened(
         template in "([a-c/]|\\{topic\\}|\\{topic\\[[0-3]\\]\\}|\\{topic\\[[0-3]\\.\\.\\]\\}|\\{payload\\.x\\}){1,5}",
-        filter in "([ab+]/){0,3}([ab+#])",
-        topic in "[ab]?(/[ab]?){0,4}",
+        levels in proptest::collection::vec(("[ab]{1,2}", proptest::bool::ANY), 1..5),
+        open_at in 0_usize..6,
         field in "[ab/]{1,3}",
     ) {
-        let filter = TopicFilter::parse(filter).unwrap();
-        proptest::prop_assume!(!topic.is_empty() && filter.matches(&topic));
+        let topic: Vec<_> = levels.iter().map(|(level, _)| level.as_str()).collect();
+        let filter = levels.iter().map(|(level, is_wild)| if *is_wild { "+" } else { level.as_str() });
+        let mut filter: Vec<_> = filter.take(open_at).collect();
+        if open_at <= levels.len() {
+            filter.push("#");
+        }
+        let filter = TopicFilter::parse(filter.join("/")).unwrap();
+        let topic = topic.join("/");
+        proptest::prop_assert!(filter.matches(&topic));
+
         let template = Template::parse(&template).unwrap();
         let payload = format!("{{\"x\":\"{field}\"}}");
         if let Ok(name) = template.render(&topic, "c", payload.as_bytes()) {

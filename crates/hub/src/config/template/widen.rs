@@ -44,10 +44,15 @@ struct Wide {
     level: String,
     is_wild: bool,
     is_open: bool,
+    /// The `#` may stand for nothing, so what comes next may still belong to the level before it.
+    is_loose: bool,
 }
 
 impl Wide {
     fn push_text(&mut self, text: &str) {
+        if self.is_open {
+            return self.push_after_open(text);
+        }
         let mut levels = text.split('/');
         self.level.push_str(levels.next().unwrap_or_default());
         for level in levels {
@@ -58,18 +63,25 @@ impl Wide {
 
     fn push_one(&mut self, level: &str) {
         match level {
+            level if self.is_open => self.push_after_open(level),
             "+" => self.is_wild = true,
             text => self.level.push_str(text),
         }
     }
 
     fn push_levels(&mut self, levels: &[&str]) {
+        if self.is_open {
+            return self.push_after_open(&levels.join("/"));
+        }
         for (index, level) in levels.iter().enumerate() {
             if index > 0 {
                 self.end_level();
             }
             match *level {
-                "#" => self.open(),
+                "#" => {
+                    self.is_loose = index > 0;
+                    self.open();
+                }
                 level => self.push_one(level),
             }
         }
@@ -77,9 +89,6 @@ impl Wide {
 
     /// From here on everything is possible, so what follows cannot narrow it.
     fn open(&mut self) {
-        if self.is_open {
-            return;
-        }
         if !self.level.is_empty() || self.is_wild {
             self.is_wild = true;
             self.end_level();
@@ -88,10 +97,18 @@ impl Wide {
         self.is_open = true;
     }
 
-    fn end_level(&mut self) {
-        if self.is_open {
+    /// Widens the level before `#` when text follows that no slash parts from it.
+    fn push_after_open(&mut self, text: &str) {
+        if text.is_empty() || !std::mem::take(&mut self.is_loose) || text.starts_with('/') {
             return;
         }
+        let before = self.done.strip_suffix("/#").unwrap_or_default();
+        let level_start = before.rfind('/').map_or(0, |slash| slash + 1);
+        self.done.truncate(level_start);
+        self.done.push_str("+/#");
+    }
+
+    fn end_level(&mut self) {
         let wild = std::mem::take(&mut self.is_wild);
         let level = std::mem::take(&mut self.level);
         self.done.push_str(if wild { "+" } else { &level });
