@@ -4,6 +4,7 @@
 //! [`TASKS`]. This crate builds before anything else does, so it holds plain `std` and little more.
 
 mod arguments;
+mod bench;
 mod deny;
 mod features;
 mod fuzz;
@@ -37,6 +38,11 @@ const TASKS: &[Task] = &[
     Task { name: "features", help: "each feature set builds by itself", run: features::run },
     Task { name: "fuzz", help: "seeded fuzzing: [--seconds N] [--seed S] [--target NAME]", run: fuzz::run },
     Task { name: "sim", help: "seeded simulation: [--seeds N] [--seed S]", run: sim::run },
+    Task {
+        name: "bench",
+        help: "beside other brokers: [--rounds N] [--scenario PART] [--peer NAME=COMMAND]",
+        run: bench::run,
+    },
     Task { name: "peers", help: "brings the brokers and clients that the tests talk to", run: peers::run },
 ];
 

@@ -1,1 +1,61 @@
-//! Not built yet.
+//! An embeddable MQTT 3.1, 3.1.1 and 5.0 broker.
+//!
+//! ```text
+//!  net::Listener ─► listener ─► connection (one task a device) ─► ServerConnection
+//!                                   │ PUBLISH                          ▲ mailbox: what others left
+//!                                   ▼                                  │
+//!                                 turn ── routing table, read once ── mailboxes ── wake each once
+//! ```
+//!
+//! A connection lives on the thread where it was born. A publisher's turn leaves messages in the mailboxes of those
+//! who want them and wakes each owner once; the owner assigns identifiers and writes. Nobody waits for anybody.
+//!
+//! What it does *not* do yet: nothing is on disk. Sessions, queues and retained messages live as long as the process.
+//!
+//! # Examples
+//! ```
+//! use crosspoint_broker::{Broker, ListenerOptions};
+//! use crosspoint_net::{ListenOptions, Transport};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
+//! let listen = ListenOptions::new(Transport::Tcp, address);
+//! let broker = Broker::builder().listener(ListenerOptions::new("main", listen)).start().await?;
+//! println!("listening on {:?}", broker.address("main"));
+//! broker.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod access;
+
+mod admission;
+mod broker;
+mod clock;
+mod connection;
+mod counters;
+mod housekeeping;
+mod listener;
+mod local;
+mod mailbox;
+mod options;
+mod router;
+mod schedule;
+mod session;
+mod sessions;
+mod shared;
+mod turn;
+mod workers;
+
+pub use broker::{Broker, BrokerBuilder, BrokerHandle, StartError};
+pub use counters::Statistics;
+pub use listener::ListenerOptions;
+pub use local::{LocalClient, LocalClosed, LocalDelivery, LocalOptions, LocalRefused};
+pub use options::{BrokerOptions, QueueLimits, Workers};
+
+use bytestring::ByteString;
+
+/// Copies a string out of the buffer that it was read from, for keeping.
+fn compact(text: &ByteString) -> ByteString {
+    ByteString::from(&**text)
+}

@@ -21,8 +21,6 @@ pub(crate) struct Entry {
 /// woken under it.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    /// Which connection owns the session; 0 while none ever has.
-    pub(crate) epoch: u64,
     pub(crate) is_online: bool,
     /// Whether the owner has been told to come; changes only under the lock.
     is_scheduled: bool,
@@ -74,7 +72,6 @@ pub(crate) enum Left {
 impl Mailbox {
     pub(crate) fn new(limits: QueueLimits, receiver: Receiver) -> Self {
         Self {
-            epoch: 0,
             is_online: false,
             is_scheduled: false,
             waker: None,
@@ -89,14 +86,12 @@ impl Mailbox {
         }
     }
 
-    /// Takes possession for a new connection and returns its epoch.
-    pub(crate) fn attach(&mut self, receiver: Receiver) -> u64 {
-        self.epoch += 1;
+    /// Takes possession for a new connection. The old one is gone: it gives the session back before.
+    pub(crate) fn attach(&mut self, receiver: Receiver) {
         self.is_online = true;
         self.is_scheduled = true;
         self.receiver = receiver;
         self.command = None;
-        self.epoch
     }
 
     /// Ends the possession. What was encoded for the connection is dropped, what is queued stays.

@@ -43,7 +43,6 @@ pub(crate) struct OpenSession {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) session: Arc<Session>,
-    pub(crate) epoch: u64,
     pub(crate) exchanges: SessionState,
     pub(crate) is_present: bool,
 }
@@ -247,8 +246,8 @@ fn attach(session: Arc<Session>, open: &OpenSession, is_present: bool) -> Opened
         state.ends_at_ms = None;
         std::mem::take(&mut state.exchanges)
     };
-    let epoch = session.mailbox.lock().attach(open.receiver);
-    Opened { session, epoch, exchanges, is_present }
+    session.mailbox.lock().attach(open.receiver);
+    Opened { session, exchanges, is_present }
 }
 
 fn later(now: Now, seconds: u32) -> u64 {

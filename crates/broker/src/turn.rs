@@ -154,11 +154,6 @@ impl<'a> Turn<'a> {
         self.deliveries >= DELIVERIES_MAX
     }
 
-    /// Returns the thread's workspace.
-    pub(crate) const fn workspace(&mut self) -> &mut Workspace {
-        self.workspace
-    }
-
     /// Lets go of the routing table, before it is changed.
     pub(crate) fn release_table(&mut self) {
         self.table = None;

@@ -1,0 +1,173 @@
+//! The users and roles that are in force, found by name.
+
+use std::sync::{Arc, OnceLock};
+
+use crosspoint_protocol::ByteString;
+use rustc_hash::FxHashMap;
+
+use super::keyed::{ProcessKey, Tag};
+use super::password::{PASSWORD_BYTES_MAX, Password, Phc};
+use super::permissions::{Effect, Origin, Permissions};
+use super::rule::{Rule, Subject};
+use super::users::{InvalidUsers, Role, User};
+
+/// One state of the users and roles; another one replaces it whole.
+#[derive(Debug)]
+pub(super) struct Directory {
+    generation: u64,
+    users: FxHashMap<ByteString, Entry>,
+    /// The passwords of all users: an unknown name is given one of them, so that refusing it takes as long.
+    credentials: Vec<Credential>,
+    anonymous: Arc<Permissions>,
+}
+
+/// One user.
+#[derive(Debug)]
+pub(super) struct Entry {
+    name: ByteString,
+    credential: Credential,
+    /// `None` without roles: nothing is restricted.
+    rules: Option<Vec<Arc<Origin>>>,
+    /// Shared by all clients of the user, unless a rule names the client.
+    shared: OnceLock<Arc<Permissions>>,
+}
+
+/// What a password is compared with. Plain passwords are kept as a keyed hash.
+#[derive(Clone)]
+pub(super) enum Credential {
+    Plain(Tag),
+    Argon2id(Arc<Phc>),
+}
+
+type RulesOfRoles = FxHashMap<Arc<str>, Vec<Arc<Origin>>>;
+
+impl Directory {
+    pub(super) fn new(
+        generation: u64,
+        key: &ProcessKey,
+        users: Vec<User>,
+        roles: Vec<Role>,
+    ) -> Result<Self, InvalidUsers> {
+        let roles = index_roles(roles)?;
+        let mut directory = Self {
+            generation,
+            users: FxHashMap::default(),
+            credentials: Vec::with_capacity(users.len()),
+            anonymous: Permissions::unrestricted_since(generation),
+        };
+        for user in users {
+            directory.add(key, user, &roles)?;
+        }
+        Ok(directory)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    pub(super) fn user(&self, name: &str) -> Option<&Entry> {
+        self.users.get(name)
+    }
+
+    /// Returns a password to compare with for a user who does not exist: always the same one for a name, so that
+    /// the time of the answer tells as little as with a name that exists. `None` without users.
+    pub(super) fn stand_in(&self, name_id: u64) -> Option<&Credential> {
+        let position = name_id.checked_rem(self.credentials.len() as u64)?;
+        self.credentials.get(position as usize)
+    }
+
+    pub(super) fn permissions(&self, username: Option<&str>, client_id: &str) -> Option<Arc<Permissions>> {
+        match username {
+            None => Some(self.anonymous.clone()),
+            Some(name) => Some(self.user(name)?.permissions(self, client_id)),
+        }
+    }
+
+    fn add(&mut self, key: &ProcessKey, user: User, roles: &RulesOfRoles) -> Result<(), InvalidUsers> {
+        if user.name.is_empty() {
+            return Err(InvalidUsers::EmptyName);
+        }
+        let credential = match &user.password {
+            Password::Plain(secret) if secret.expose().len() > PASSWORD_BYTES_MAX => {
+                return Err(InvalidUsers::PasswordTooLong { user: user.name });
+            }
+            Password::Plain(secret) => Credential::Plain(key.plain_tag(secret.expose())),
+            Password::Argon2id(phc) => Credential::Argon2id(Arc::new(phc.clone())),
+        };
+        let rules = rules_of(&user, roles)?;
+        let name = ByteString::from(user.name.as_str());
+        let entry =
+            Entry { name: name.clone(), credential: credential.clone(), rules, shared: OnceLock::new() };
+        if self.users.insert(name, entry).is_some() {
+            return Err(InvalidUsers::TwoUsers { user: user.name });
+        }
+        self.credentials.push(credential);
+        Ok(())
+    }
+}
+
+impl Entry {
+    /// Returns the name, which shares the directory's memory.
+    pub(super) fn name(&self) -> &ByteString {
+        &self.name
+    }
+
+    pub(super) fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    pub(super) fn permissions(&self, directory: &Directory, client_id: &str) -> Arc<Permissions> {
+        let Some(rules) = &self.rules else { return directory.anonymous.clone() };
+        let subject = Subject { username: Some(&self.name), client_id };
+        let compile = || Permissions::compile(directory.generation, rules.iter(), subject);
+        if rules.iter().any(|origin| origin.rule.names_the_client()) {
+            compile()
+        } else {
+            self.shared.get_or_init(compile).clone()
+        }
+    }
+}
+
+impl PartialEq for Credential {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Plain(a), Self::Plain(b)) => a == b,
+            (Self::Argon2id(a), Self::Argon2id(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credential(hidden)")
+    }
+}
+
+fn index_roles(roles: Vec<Role>) -> Result<RulesOfRoles, InvalidUsers> {
+    let mut index = RulesOfRoles::default();
+    for role in roles {
+        let name: Arc<str> = role.name.as_str().into();
+        let origin = |rule: Rule, effect| Arc::new(Origin { role: name.clone(), rule, effect });
+        let mut rules: Vec<_> = role.deny.into_iter().map(|rule| origin(rule, Effect::Deny)).collect();
+        rules.extend(role.allow.into_iter().map(|rule| origin(rule, Effect::Allow)));
+        if index.insert(name, rules).is_some() {
+            return Err(InvalidUsers::TwoRoles { role: role.name });
+        }
+    }
+    Ok(index)
+}
+
+/// Returns the rules of all roles of a user; `None` if it has no roles.
+fn rules_of(user: &User, roles: &RulesOfRoles) -> Result<Option<Vec<Arc<Origin>>>, InvalidUsers> {
+    let mut rules = Vec::new();
+    for role in &user.roles {
+        let unknown = || InvalidUsers::UnknownRole { user: user.name.clone(), role: role.clone() };
+        rules.extend(roles.get(role.as_str()).ok_or_else(unknown)?.iter().cloned());
+    }
+    Ok((!user.roles.is_empty()).then_some(rules))
+}

@@ -1,0 +1,59 @@
+//! Hashes under a key that is made at the start of the process and never leaves it.
+//!
+//! Whoever does not know the key can neither compute these hashes nor find two inputs with the same one, so they may
+//! be compared and looked up without a care for how long that takes.
+
+use ring::hmac;
+use ring::rand::SystemRandom;
+
+use super::password::Phc;
+
+/// A keyed hash of 256 bits.
+pub(super) type Tag = [u8; 32];
+
+/// The key of one [`Users`](super::Users).
+pub(super) struct ProcessKey(hmac::Key);
+
+impl ProcessKey {
+    /// Makes a key; `None` if the system gives no randomness.
+    pub(super) fn generate() -> Option<Self> {
+        hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok().map(Self)
+    }
+
+    /// Returns the tag by which a plain password is kept and compared.
+    pub(super) fn plain_tag(&self, password: &[u8]) -> Tag {
+        self.tag(b'p', &[password])
+    }
+
+    /// Returns the tag under which it is remembered that a password is right. Another PHC string gives another tag.
+    pub(super) fn login_tag(&self, username: &str, password: &[u8], phc: &Phc) -> Tag {
+        self.tag(b'l', &[username.as_bytes(), password, phc.as_str().as_bytes()])
+    }
+
+    /// Returns a number for a user name, known or unknown.
+    pub(super) fn name_id(&self, username: &str) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.tag(b'n', &[username.as_bytes()]);
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// Hashes a purpose and parts, each behind its length, so that no two lists of parts look alike.
+    fn tag(&self, purpose: u8, parts: &[&[u8]]) -> Tag {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(&[purpose]);
+        for part in parts {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part);
+        }
+        let mut tag = Tag::default();
+        for (to, from) in tag.iter_mut().zip(context.sign().as_ref()) {
+            *to = *from;
+        }
+        tag
+    }
+}
+
+impl std::fmt::Debug for ProcessKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ProcessKey(hidden)")
+    }
+}

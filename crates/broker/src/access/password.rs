@@ -1,0 +1,150 @@
+//! How a user's password is written down, and how it is hashed.
+
+use std::fmt;
+
+use argon2::password_hash::{self, CustomizedPasswordHasher, PasswordVerifier, phc::PasswordHash};
+use argon2::{ARGON2ID_IDENT, Argon2, Params};
+
+use super::secret::Secret;
+
+/// The longest password that is accepted, in bytes. It bounds the memory of passwords that wait to be checked.
+pub const PASSWORD_BYTES_MAX: usize = 4096;
+
+/// What [`hash_password`] spends: 19 MiB, two passes, one lane.
+const PARAMS: Params = Params::DEFAULT;
+const _: () = assert!(PARAMS.m_cost() == 19_456 && PARAMS.t_cost() == 2 && PARAMS.p_cost() == 1);
+
+/// The most memory that a PHC string may ask for, in KiB.
+const MEMORY_KIB_MAX: u32 = 1024 * 1024;
+/// The most passes, and the most lanes, that a PHC string may ask for.
+const PASSES_MAX: u32 = 64;
+const LANES_MAX: u32 = 64;
+
+/// A user's password as it is written down.
+#[derive(Clone)]
+pub enum Password {
+    /// The password itself. Comparing it costs nothing, so a login never waits; but whoever reads it has it.
+    Plain(Secret),
+    /// An Argon2id hash of it, made by [`Password::argon2id`].
+    Argon2id(Phc),
+}
+
+impl Password {
+    /// Takes a plain password over.
+    pub fn plain(password: impl Into<Vec<u8>>) -> Self {
+        Self::Plain(Secret::new(password))
+    }
+
+    /// Reads a PHC string, such as [`hash_password`] makes.
+    ///
+    /// # Errors
+    /// The text is no complete PHC string of Argon2id, or asks for more than 1 GiB, 64 passes or 64 lanes.
+    pub fn argon2id(phc: &str) -> Result<Self, InvalidPassword> {
+        Phc::parse(phc).map(Self::Argon2id)
+    }
+
+    /// Reads either form: what begins with `$argon2` is a PHC string, everything else a plain password.
+    ///
+    /// # Errors
+    /// As of [`argon2id`](Self::argon2id).
+    pub fn parse(text: &str) -> Result<Self, InvalidPassword> {
+        if text.starts_with("$argon2") { Self::argon2id(text) } else { Ok(Self::plain(text)) }
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain(hidden)",
+            Self::Argon2id(_) => "Argon2id(hidden)",
+        })
+    }
+}
+
+/// Why a text is no password that could be checked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidPassword {
+    /// The text is not in the form of a PHC string.
+    #[error("the password hash is no PHC string such as `$argon2id$v=19$m=19456,t=2,p=1$<salt>$<hash>`")]
+    NotPhc,
+    /// The PHC string is of another algorithm.
+    #[error("the password hash is of `{0}`; write one of `argon2id`")]
+    OtherAlgorithm(String),
+    /// The PHC string ends before the salt or the hash.
+    #[error("the password hash lacks its salt or its hash")]
+    Incomplete,
+    /// The PHC string has parameters that Argon2 does not know, or that are out of bounds.
+    #[error("the password hash asks for more than {MEMORY_KIB_MAX} KiB, {PASSES_MAX} passes or {LANES_MAX} lanes, or for what Argon2id does not have")]
+    Parameters,
+    /// The password is longer than [`PASSWORD_BYTES_MAX`].
+    #[error("a password has at most {PASSWORD_BYTES_MAX} bytes")]
+    TooLong,
+    /// The system gave no randomness for the salt, or no memory.
+    #[error("the system gave no randomness or no memory to hash the password")]
+    Exhausted,
+}
+
+/// Hashes a password with a new salt and returns the PHC string (Argon2id, 19 MiB, 2 passes, 1 lane).
+///
+/// It takes tens of milliseconds of the calling thread.
+///
+/// # Errors
+/// The password is longer than [`PASSWORD_BYTES_MAX`], or the system gave no randomness or no memory.
+pub fn hash_password(password: &[u8]) -> Result<String, InvalidPassword> {
+    hash_with(PARAMS, password)
+}
+
+/// Hashes with parameters of choice; tests choose cheap ones.
+pub(super) fn hash_with(params: Params, password: &[u8]) -> Result<String, InvalidPassword> {
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Err(InvalidPassword::TooLong);
+    }
+    let salt = password_hash::try_generate_salt().map_err(|_| InvalidPassword::Exhausted)?;
+    let hash: Result<PasswordHash, _> = Argon2::default().hash_password_with_params(password, &salt, params);
+    hash.map(|hash| hash.to_string()).map_err(|_| InvalidPassword::Exhausted)
+}
+
+/// A PHC string of Argon2id that has been checked. It cannot be printed.
+#[derive(Clone)]
+pub struct Phc {
+    text: Box<str>,
+    hash: PasswordHash,
+}
+
+impl Phc {
+    fn parse(text: &str) -> Result<Self, InvalidPassword> {
+        let hash = PasswordHash::new(text).map_err(|_| InvalidPassword::NotPhc)?;
+        if hash.algorithm != ARGON2ID_IDENT {
+            return Err(InvalidPassword::OtherAlgorithm(hash.algorithm.to_string()));
+        }
+        if hash.salt.is_none() || hash.hash.is_none() {
+            return Err(InvalidPassword::Incomplete);
+        }
+        let params = Params::try_from(&hash).map_err(|_| InvalidPassword::Parameters)?;
+        let is_known_version = hash.version.is_none_or(|version| argon2::Version::try_from(version).is_ok());
+        let is_bounded = params.m_cost() <= MEMORY_KIB_MAX
+            && params.t_cost() <= PASSES_MAX
+            && params.p_cost() <= LANES_MAX;
+        if !is_known_version || !is_bounded {
+            return Err(InvalidPassword::Parameters);
+        }
+        Ok(Self { text: text.into(), hash })
+    }
+
+    /// Returns the PHC string, for the keyed hash.
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Hashes a password and compares the result in constant time.
+    pub(super) fn verify(&self, password: &[u8]) -> bool {
+        Argon2::default().verify_password(password, &self.hash).is_ok()
+    }
+}
+
+impl fmt::Debug for Phc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Phc(hidden)")
+    }
+}

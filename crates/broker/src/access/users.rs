@@ -1,0 +1,234 @@
+//! The users and roles that the project file names.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::directory::{Credential, Directory};
+use super::hashing::{Check, Hashing, HashingCounts, HashingOptions, Remembering, Verify};
+use super::keyed::ProcessKey;
+use super::login::{Authenticating, Authenticator, Identity, LoginRequest, Refusal};
+use super::password::{PASSWORD_BYTES_MAX, Password, Phc};
+use super::permissions::Permissions;
+use super::rule::Rule;
+
+/// A user of the broker.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// The user name, which is not empty.
+    pub name: String,
+    /// The password.
+    pub password: Password,
+    /// The names of the roles, whose rules add up. **Without any role nothing is restricted**; a user who may do
+    /// nothing has a role without rules.
+    pub roles: Vec<String>,
+}
+
+/// A named list of rules.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// The name that users refer to.
+    pub name: String,
+    /// What is allowed, unless a rule of this or another role of the user denies it.
+    pub allow: Vec<Rule>,
+    /// What is denied.
+    pub deny: Vec<Rule>,
+}
+
+/// The [`Authenticator`] of users and roles that stand in the project file.
+///
+/// Anonymous clients, where a listener admits them, are not restricted. While there is no user at all, such a listener
+/// also admits clients that give a user name; nothing is proven then, so their identity has none.
+///
+/// A plain password is compared at once; an Argon2id hash is checked by a few threads, and a right one is remembered
+/// for a while. Refusing an unknown name costs the same as refusing a wrong password.
+///
+/// Dropping it waits for the hashes that have begun, tens of milliseconds as a rule.
+#[derive(Debug)]
+pub struct Users {
+    key: ProcessKey,
+    hashing: Hashing,
+    directory: RwLock<Arc<Directory>>,
+    generation: AtomicU64,
+    /// Held by [`replace`](Self::replace), so that generations are counted one by one.
+    replacing: Mutex<()>,
+}
+
+/// Why users and roles do not fit together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidUsers {
+    /// A user has an empty name.
+    #[error("a user name has at least one character")]
+    EmptyName,
+    /// Two users have one name.
+    #[error("there are two users `{user}`")]
+    TwoUsers {
+        /// The name.
+        user: String,
+    },
+    /// Two roles have one name.
+    #[error("there are two roles `{role}`")]
+    TwoRoles {
+        /// The name.
+        role: String,
+    },
+    /// A user refers to a role that does not exist.
+    #[error("user `{user}` has the role `{role}`, which does not exist")]
+    UnknownRole {
+        /// The user.
+        user: String,
+        /// The role.
+        role: String,
+    },
+    /// A plain password is longer than [`PASSWORD_BYTES_MAX`].
+    #[error("the password of user `{user}` has more than {PASSWORD_BYTES_MAX} bytes")]
+    PasswordTooLong {
+        /// The user.
+        user: String,
+    },
+    /// The system gave no randomness for the key of the remembered passwords.
+    #[error("the system gave no randomness")]
+    NoRandomness,
+}
+
+impl Users {
+    /// Takes users and roles, with default [`HashingOptions`].
+    ///
+    /// # Errors
+    /// They do not fit together, or the system gives no randomness.
+    pub fn new(users: Vec<User>, roles: Vec<Role>) -> Result<Self, InvalidUsers> {
+        Self::with_options(users, roles, HashingOptions::default())
+    }
+
+    /// Takes users and roles.
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new).
+    pub fn with_options(
+        users: Vec<User>,
+        roles: Vec<Role>,
+        options: HashingOptions,
+    ) -> Result<Self, InvalidUsers> {
+        Self::with_verify(users, roles, options, Box::new(Phc::verify))
+    }
+
+    pub(super) fn with_verify(
+        users: Vec<User>,
+        roles: Vec<Role>,
+        options: HashingOptions,
+        verify: Box<Verify>,
+    ) -> Result<Self, InvalidUsers> {
+        let key = ProcessKey::generate().ok_or(InvalidUsers::NoRandomness)?;
+        let directory = Directory::new(1, &key, users, roles)?;
+        Ok(Self {
+            generation: AtomicU64::new(directory.generation()),
+            hashing: Hashing::new(options, verify),
+            directory: RwLock::new(Arc::new(directory)),
+            replacing: Mutex::new(()),
+            key,
+        })
+    }
+
+    /// Replaces all users and roles.
+    ///
+    /// Clients that are in stay in until the broker asks [`Authenticator::permissions_for`] again, which it does when
+    /// [`Authenticator::generation`] changes. A new password does not put out who came in with the old one; logins
+    /// that are being checked against the old one are refused.
+    ///
+    /// # Errors
+    /// They do not fit together; then nothing changes.
+    pub fn replace(&self, users: Vec<User>, roles: Vec<Role>) -> Result<(), InvalidUsers> {
+        let _one_at_a_time = self.replacing.lock();
+        let directory = Directory::new(self.generation() + 1, &self.key, users, roles)?;
+        let generation = directory.generation();
+        *self.directory.write() = Arc::new(directory);
+        self.generation.store(generation, Ordering::Release);
+        // Who was removed must not stay in memory, although its password would not be asked for again.
+        self.hashing.forget();
+        Ok(())
+    }
+
+    /// Returns what a client with this user name and client identifier may do, and why: for `crosspoint acl explain`.
+    /// `None` if there is no such user.
+    pub fn permissions_of(&self, username: &str, client_id: &str) -> Option<Arc<Permissions>> {
+        self.permissions_for(Some(username), client_id)
+    }
+
+    /// Returns what password hashing has done so far.
+    pub fn hashing(&self) -> HashingCounts {
+        self.hashing.counts()
+    }
+
+    async fn log_in(&self, login: LoginRequest) -> Result<Identity, Refusal> {
+        let directory = self.directory.read().clone();
+        let name = login.username.as_deref().filter(|name| !name.is_empty());
+        let Some(name) = name.filter(|_| !(directory.is_empty() && login.anonymous_allowed)) else {
+            return self.admit_anonymous(&directory, &login);
+        };
+        let user = directory.user(name);
+        let name_id = self.key.name_id(name);
+        let credential = user.map(|user| user.credential()).or_else(|| directory.stand_in(name_id));
+        let credential = credential.ok_or(Refusal::BadUserNameOrPassword)?;
+        let remembering = if user.is_some() { Remembering::Yes } else { Remembering::No };
+        let is_right = self.is_right(credential, name, name_id, &login, remembering).await?;
+        if !is_right || user.is_none() {
+            return Err(Refusal::BadUserNameOrPassword);
+        }
+        self.admit(name, credential, &login.client_id).ok_or(Refusal::BadUserNameOrPassword)
+    }
+
+    fn admit_anonymous(&self, directory: &Directory, login: &LoginRequest) -> Result<Identity, Refusal> {
+        let permissions = directory.permissions(None, &login.client_id).filter(|_| login.anonymous_allowed);
+        permissions.map(|permissions| Identity { username: None, permissions }).ok_or(Refusal::NotAuthorized)
+    }
+
+    /// Admits a user whose password was right, unless user or password were replaced while it was checked.
+    fn admit(&self, name: &str, checked: &Credential, client_id: &str) -> Option<Identity> {
+        let directory = self.directory.read().clone();
+        let user = directory.user(name).filter(|user| user.credential() == checked)?;
+        let permissions = user.permissions(&directory, client_id);
+        Some(Identity { username: Some(user.name().clone()), permissions })
+    }
+
+    /// Compares the password of a login. A missing one costs as much as a wrong one, and is never right.
+    async fn is_right(
+        &self,
+        credential: &Credential,
+        name: &str,
+        name_id: u64,
+        login: &LoginRequest,
+        remembering: Remembering,
+    ) -> Result<bool, Refusal> {
+        let given = login.password.as_deref().filter(|password| password.len() <= PASSWORD_BYTES_MAX);
+        let password = given.unwrap_or_default();
+        let phc = match credential {
+            Credential::Plain(tag) => return Ok(self.key.plain_tag(password) == *tag && given.is_some()),
+            Credential::Argon2id(phc) => phc,
+        };
+        let check = Check {
+            phc,
+            password,
+            tag: self.key.login_tag(name, password, phc),
+            remembering,
+            address: login.peer.map(|peer| peer.ip()),
+            name_id,
+        };
+        Ok(self.hashing.is_right(check).await? && given.is_some())
+    }
+}
+
+impl Authenticator for Users {
+    fn authenticate(&self, login: LoginRequest) -> Authenticating<'_> {
+        Box::pin(self.log_in(login))
+    }
+
+    fn permissions_for(&self, username: Option<&str>, client_id: &str) -> Option<Arc<Permissions>> {
+        self.directory.read().permissions(username, client_id)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,74 @@
+//! What happens without anybody asking: sessions end, Wills are published, `$SYS` is kept up to date.
+
+use std::{sync::Arc, time::Duration};
+
+use crosspoint_protocol::{Message, Now, QoS, TopicName, packet::PublishProperties};
+use tokio::{sync::watch, time::Instant};
+
+use crate::shared::Shared;
+
+/// Runs until the broker stops.
+pub(crate) async fn run(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+    let started = shared.clock.now();
+    let mut next_sys = shared.options.sys_interval.map(|_| Instant::now());
+    loop {
+        let next_look = shared.schedule.next_ms().map(|at_ms| shared.clock.instant(at_ms));
+        let next = [next_look, next_sys].into_iter().flatten().min();
+        tokio::select! {
+            _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
+            () = shared.schedule.changed() => {}
+            () = sleep_until(next) => {}
+        }
+        look_after_due(&shared);
+        if next_sys.is_some_and(|at| at <= Instant::now()) {
+            publish_sys(&shared, started);
+            next_sys = shared.options.sys_interval.map(|interval| Instant::now() + interval);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn look_after_due(shared: &Shared) {
+    let now = shared.clock.now();
+    while let Some(session) = shared.schedule.take_due(now.monotonic_ms) {
+        if let Some(session) = session.upgrade() {
+            shared.look_after(&session, now);
+        }
+    }
+}
+
+fn publish_sys(shared: &Shared, started: Now) {
+    let now = shared.clock.now();
+    let statistics = shared.statistics();
+    let uptime_s = Duration::from_millis(now.monotonic_ms - started.monotonic_ms).as_secs();
+    let version = concat!("crosspoint ", env!("CARGO_PKG_VERSION")).to_owned();
+    let values = [
+        ("version", version),
+        ("uptime", format!("{uptime_s} seconds")),
+        ("clients/connected", statistics.connections.to_string()),
+        ("clients/total", statistics.sessions.to_string()),
+        ("clients/accepted", statistics.connections_accepted.to_string()),
+        ("clients/refused", statistics.connections_refused.to_string()),
+        ("subscriptions/count", statistics.subscriptions.to_string()),
+        ("retained messages/count", statistics.retained_messages.to_string()),
+        ("messages/received", statistics.messages_received.to_string()),
+        ("messages/sent", statistics.messages_sent.to_string()),
+        ("bytes/received", statistics.bytes_received.to_string()),
+        ("bytes/sent", statistics.bytes_sent.to_string()),
+        ("dropped/queue full", statistics.dropped_queue_full.to_string()),
+        ("dropped/expired", statistics.dropped_expired.to_string()),
+        ("dropped/too large", statistics.dropped_too_large.to_string()),
+        ("dropped/not authorized", statistics.dropped_not_authorized.to_string()),
+    ];
+    for (name, value) in values {
+        let Ok(topic) = TopicName::parse(format!("$SYS/broker/{name}")) else { continue };
+        let properties = PublishProperties::default();
+        shared.publish(&Message::new(&topic, value.as_bytes(), QoS::AtMostOnce, true, &properties, now), now);
+    }
+}

@@ -1,0 +1,219 @@
+//! A client without a socket: how the rest of a program publishes and subscribes.
+
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
+use bytestring::ByteString;
+use crosspoint_protocol::{
+    Message, QoS, ReasonCode, TopicFilter, TopicName, Version,
+    limits::PACKET_BYTES_MAX,
+    packet::{Publish, PublishProperties, SubscriptionOptions},
+    session::SessionState,
+};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+
+use crate::{
+    mailbox::{Command, Entry, Receiver},
+    router::NewSubscription,
+    session::Session,
+    sessions::{CloseSession, OpenSession},
+    shared::Shared,
+    turn::{Published, Turn, Workspace},
+};
+
+/// Who a local client is.
+#[derive(Debug, Clone)]
+pub struct LocalOptions {
+    client_id: ByteString,
+    session_expiry_s: u32,
+}
+
+impl LocalOptions {
+    /// Makes a client with this identifier, whose session ends with it.
+    pub fn new(client_id: impl Into<ByteString>) -> Self {
+        Self { client_id: client_id.into(), session_expiry_s: 0 }
+    }
+
+    /// Sets for how many seconds the session outlives the client: its Subscriptions go on collecting messages at
+    /// QoS 1 and 2. Default 0.
+    #[must_use]
+    pub const fn session_expiry_s(mut self, seconds: u32) -> Self {
+        self.session_expiry_s = seconds;
+        self
+    }
+}
+
+/// Why a local client cannot be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the broker refused the local client: {0}")]
+pub struct LocalRefused(pub ReasonCode);
+
+/// A client without a socket. Dropping it closes it.
+#[derive(Debug)]
+pub struct LocalClient {
+    shared: Arc<Shared>,
+    session: Arc<Session>,
+    /// Retained messages of new Subscriptions, which go before what is in the mailbox.
+    backlog: Mutex<VecDeque<Entry>>,
+    session_expiry_s: u32,
+    session_present: bool,
+}
+
+/// A message that a local client has been given.
+#[derive(Debug, Clone)]
+pub struct LocalDelivery {
+    /// The message.
+    pub message: Message,
+    /// At which QoS it is delivered.
+    pub qos: QoS,
+    /// The retain flag as the Subscription wants it.
+    pub retain: bool,
+    /// The identifiers of the Subscriptions that matched.
+    pub subscription_ids: Vec<u32>,
+}
+
+/// Why a local client gets no more messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the local client was disconnected: {0}")]
+pub struct LocalClosed(pub ReasonCode);
+
+impl LocalClient {
+    pub(crate) async fn open(shared: Arc<Shared>, options: LocalOptions) -> Result<Self, LocalRefused> {
+        let receiver = Receiver { version: Version::V5, packet_bytes_max: PACKET_BYTES_MAX, is_local: true };
+        let open = OpenSession {
+            client_id: options.client_id,
+            username: None,
+            clean_start: options.session_expiry_s == 0,
+            receiver,
+        };
+        let opened = shared.open_session(open).await.map_err(LocalRefused)?;
+        Ok(Self {
+            shared,
+            session: opened.session,
+            backlog: Mutex::default(),
+            session_expiry_s: options.session_expiry_s,
+            session_present: opened.is_present,
+        })
+    }
+
+    /// Tells whether there already was a session with this identifier.
+    pub const fn session_present(&self) -> bool {
+        self.session_present
+    }
+
+    /// Publishes a message and tells whether anybody wants it. It is in every mailbox when this returns.
+    ///
+    /// # Errors
+    /// [`ReasonCode::QuotaExceeded`] when it was to be retained and as many messages are kept as may be.
+    pub fn publish(
+        &self,
+        topic: TopicName,
+        payload: bytes::Bytes,
+        qos: QoS,
+        retain: bool,
+        properties: PublishProperties,
+    ) -> Result<bool, ReasonCode> {
+        let publish =
+            Publish { topic: None, payload, properties, packet_id: None, qos, dup: false, retain };
+        let now = self.shared.clock.now();
+        let published = Workspace::with(|workspace| {
+            let mut turn = Turn::new(&self.shared, usize::MAX, workspace, now);
+            let published = turn.publish(&topic, &publish, self.session.key);
+            turn.end();
+            published
+        });
+        match published {
+            Published::Delivered => Ok(true),
+            Published::Unwanted => Ok(false),
+            Published::RetainedFull => Err(ReasonCode::QuotaExceeded),
+        }
+    }
+
+    /// Subscribes. `id` is the Subscription Identifier that deliveries bear; 0 is none.
+    pub fn subscribe(&self, filter: &TopicFilter, options: SubscriptionOptions, id: u32) {
+        let now = self.shared.clock.now();
+        let mut state = self.session.state.lock();
+        let mut router = self.shared.router.write();
+        let new = NewSubscription { filter, options, id, only: None };
+        let retained = router.subscribe(&self.session, new, now);
+        state.filters.insert(filter.compact());
+        let mut backlog = self.backlog.lock();
+        backlog.extend(retained.into_iter().map(|message| {
+            let qos = message.qos().min(options.qos);
+            let subscription_ids = (id != 0).then_some(id).into_iter().collect();
+            Entry { message, subscription_ids, qos, retain: true }
+        }));
+        drop((backlog, router, state));
+        let waker = self.session.mailbox.lock().schedule();
+        waker.into_iter().for_each(std::task::Waker::wake);
+    }
+
+    /// Ends a Subscription and tells whether it was there. Messages that match no other one are not delivered
+    /// afterwards.
+    pub fn unsubscribe(&self, filter: &TopicFilter) -> bool {
+        let mut state = self.session.state.lock();
+        state.filters.remove(filter);
+        let was_there = self.shared.router.write().unsubscribe(self.session.key, filter);
+        let is_wanted =
+            |entry: &Entry| state.filters.iter().any(|filter| filter.matches(entry.message.topic()));
+        self.session.mailbox.lock().retain(is_wanted);
+        self.backlog.lock().retain(is_wanted);
+        was_there
+    }
+
+    /// Returns the filters that the session holds.
+    pub fn filters(&self) -> Vec<TopicFilter> {
+        self.session.state.lock().filters.iter().cloned().collect()
+    }
+
+    /// Waits for the next message. One task at a time may wait.
+    ///
+    /// # Errors
+    /// The client was disconnected: its session was taken over, or the broker stops.
+    ///
+    /// # Cancel safety
+    /// A message is lost to nobody when this is dropped: it is taken only when it is returned.
+    pub async fn next(&self) -> Result<LocalDelivery, LocalClosed> {
+        poll_fn(|cx| {
+            let waiting = self.backlog.lock().pop_front();
+            let mut mailbox = self.session.mailbox.lock();
+            mailbox.settle(cx.waker());
+            if let Some(Command::Disconnect(reason)) = mailbox.command {
+                return Poll::Ready(Err(LocalClosed(reason)));
+            }
+            match waiting.or_else(|| mailbox.pop()) {
+                Some(entry) => Poll::Ready(Ok(LocalDelivery {
+                    message: entry.message,
+                    qos: entry.qos,
+                    retain: entry.retain,
+                    subscription_ids: entry.subscription_ids.to_vec(),
+                })),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Puts a message back, to be the next one: whoever took it did not accept it.
+    pub fn put_back(&self, delivery: LocalDelivery) {
+        let entry = Entry {
+            message: delivery.message,
+            subscription_ids: delivery.subscription_ids.into(),
+            qos: delivery.qos,
+            retain: delivery.retain,
+        };
+        let mut mailbox = self.session.mailbox.lock();
+        mailbox.push_front(entry);
+        let waker = mailbox.schedule();
+        drop(mailbox);
+        waker.into_iter().for_each(std::task::Waker::wake);
+    }
+}
+
+impl Drop for LocalClient {
+    fn drop(&mut self) {
+        let close =
+            CloseSession { exchanges: SessionState::default(), will: None, expiry_s: self.session_expiry_s };
+        self.shared.close_session(&self.session, close, self.shared.clock.now());
+    }
+}
