@@ -588,6 +588,10 @@ fn listeners() {
     let message = "`broker.listener.b` listens on 127.0.0.1:1883, as listener \"a\" does";
     let text = "[broker.listener.a]\nbind = \"localhost:1883\"\n[broker.listener.b]\nbind = \"127.0.0.1\"";
     error(text, message, "\"127.0.0.1\"", "taken", "give each listener a port of its own");
+    let text = "anonymous = true\nbind = \"[::]:7\"\n[broker.listener.b]\nbind = \"[::1]:7\"";
+    let found = findings(&listener(text));
+    let message = "`broker.listener.b` listens on [::1]:7, as listener \"main\" does";
+    assert!(found.iter().any(|finding| finding.message == message));
     let message = "`broker.listener.main` has no certificate";
     let help = "write tls = { certificate = \"server.pem\", key = \"server.key\" }";
     error(

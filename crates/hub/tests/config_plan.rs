@@ -341,6 +341,22 @@ fn an_environment_merges_tables_replaces_values_and_unsets_keys() {
 }
 
 #[test]
+fn someone_may_be_named_unset() {
+    let user = "broker.user.unset]\npassword = \"x\"\nroles = \"r\"\n";
+    let role = "[broker.role.r]\nallow = \"both #\"\n";
+    let plan = plan_in(&format!("{role}[environment.e.{user}"), Some("e"));
+    assert!(plan.broker.is_some_and(|broker| broker.users.contains_key("unset")));
+}
+
+#[test]
+fn a_whole_section_can_be_unset() {
+    let text = "[console]\nbind = \"127.0.0.1:1\"\n[environment.e]\nunset = [\"console\"]\n";
+    let (plan, findings) = parse(text, "crosspoint.toml", Some("e")).unwrap();
+    assert_eq!(findings, []);
+    assert_eq!(plan.console.map(|console| console.bind.port()), Some(8080));
+}
+
+#[test]
 fn an_error_that_an_environment_brings_points_into_it() {
     let findings = parse(OVERLAID, "crosspoint.toml", Some("wrong")).unwrap_err();
     let both = findings

@@ -36,7 +36,7 @@ fn unknown(name: &str, overlays: &Table, findings: &mut Findings) {
 }
 
 fn merge(base: &mut Table, mut overlay: Table, path: &str, findings: &mut Findings) {
-    if let Some(entry) = overlay.remove(UNSET) {
+    if let Some(entry) = take_unset(&mut overlay) {
         unset(base, &entry, path, findings);
     }
     for entry in overlay.entries {
@@ -79,8 +79,14 @@ fn unset(base: &mut Table, entry: &Entry, path: &str, findings: &mut Findings) {
 /// A table that is new in the overlay has nothing to unset, and its `unset` is no key of the project.
 fn without_unset(mut entry: Entry) -> Entry {
     if let Value::Table(table) = &mut entry.node.value {
-        table.remove(UNSET);
+        take_unset(table);
         table.entries = std::mem::take(&mut table.entries).into_iter().map(without_unset).collect();
     }
     entry
+}
+
+/// A table of this name is no list of keys: it belongs to someone who chose the name.
+fn take_unset(table: &mut Table) -> Option<Entry> {
+    let is_list = !matches!(table.entry(UNSET)?.node.value, Value::Table(_));
+    is_list.then(|| table.remove(UNSET)).flatten()
 }

@@ -45,9 +45,8 @@ mod tests {
 
     #[test]
     fn debug_shows_neither_the_text_nor_its_length() {
-        let short = format!("{:?}", Secret::new("a"));
-        assert_eq!(short, format!("{:?}", Secret::new("correct horse battery staple")));
-        assert!(!short.contains('a') || short == "Secret(hidden)");
+        assert_eq!(format!("{:?}", Secret::new("a")), "Secret(hidden)");
+        assert_eq!(format!("{:?}", Secret::new("correct horse battery staple")), "Secret(hidden)");
     }
 
     #[test]

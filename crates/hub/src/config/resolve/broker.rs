@@ -120,11 +120,18 @@ fn check_bind(
     others: &BTreeMap<String, ListenerPlan>,
     findings: &mut Findings,
 ) {
-    let is_same = |other: &&ListenerPlan| other.bind == listener.bind && listener.bind.port() != 0;
-    let Some((name, _)) = others.iter().find(|(_, other)| is_same(other)) else { return };
+    let Some((name, _)) = others.iter().find(|(_, other)| are_clashing(listener.bind, other.bind)) else {
+        return;
+    };
     let message = format!("`{}` listens on {}, as listener \"{name}\" does", section.path, listener.bind);
     let finding = findings.error(&section.span_of(&keys::LISTENER_BIND), message).label("taken");
     finding.help("give each listener a port of its own; all MQTT versions share one");
+}
+
+/// An unspecified address takes the port on all addresses of its family.
+fn are_clashing(a: SocketAddr, b: SocketAddr) -> bool {
+    let is_wide = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || is_wide && a.is_ipv4() == b.is_ipv4())
 }
 
 fn path(section: &Section<'_>, transport: Transport, findings: &mut Findings) -> String {

@@ -3,12 +3,12 @@
 //! A flow leads to another when what its sinks may publish overlaps what the other subscribes to at the same broker.
 //! Two connectors with the same address are the same broker.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crosspoint_protocol::TopicFilter;
 
 use super::super::diagnostic::Findings;
-use super::super::plan::{BROKER_CONNECTOR, BrokerPlan, ConnectorPlan, FlowPlan, Loops, PortChoice};
+use super::super::plan::{BrokerPlan, ConnectorPlan, FlowPlan, Loops, PortChoice};
 use super::flow::Flow;
 
 /// One step of a cycle: a sink of a flow and the topics that overlap.
@@ -28,44 +28,65 @@ pub(super) fn check(
     findings: &mut Findings,
 ) {
     let places = Places { connectors, broker };
-    let steps: Vec<Vec<Step>> = flows.iter().map(|flow| steps(flow, flows, &places)).collect();
-    let mut reported = vec![false; flows.len()];
+    let steps = steps(flows, &places);
+    let mut is_named = vec![false; flows.len()];
     for start in 0..flows.len() {
         let Some(cycle) = shortest_cycle(start, &steps) else { continue };
         // Each flow is named once, by the first cycle that it is found in.
-        if cycle.iter().any(|step| reported.get(step.to).copied().unwrap_or(true)) {
+        if cycle.iter().any(|step| is_named.get(step.to) == Some(&true)) {
             continue;
         }
-        cycle.iter().filter_map(|step| reported.get_mut(step.to).map(|done| *done = true)).for_each(drop);
+        for step in &cycle {
+            if let Some(named) = is_named.get_mut(step.to) {
+                *named = true;
+            }
+        }
         report(start, &cycle, flows, findings);
     }
 }
 
-fn steps(flow: &Flow, flows: &[Flow], places: &Places<'_>) -> Vec<Step> {
-    if flow.plan.loops == Loops::Allowed {
-        return Vec::new();
+/// Returns the steps out of each flow; a flow that allows loops has none and is none.
+fn steps(flows: &[Flow], places: &Places<'_>) -> Vec<Vec<Step>> {
+    let mut readers: HashMap<Place, Vec<usize>> = HashMap::new();
+    for (at, flow) in flows.iter().enumerate().filter(|(_, flow)| flow.plan.loops == Loops::Refused) {
+        readers.entry(places.of(&flow.plan.source.connector)).or_default().push(at);
     }
+    flows.iter().map(|flow| steps_from(&flow.plan, flows, &readers, places)).collect()
+}
+
+fn steps_from(
+    flow: &FlowPlan,
+    flows: &[Flow],
+    readers: &HashMap<Place, Vec<usize>>,
+    places: &Places<'_>,
+) -> Vec<Step> {
     let mut steps = Vec::new();
-    for (to, other) in flows.iter().enumerate().filter(|(_, other)| other.plan.loops == Loops::Refused) {
-        let found =
-            (0..flow.plan.sinks.len()).find_map(|sink| step(&flow.plan, sink, to, &other.plan, places));
-        steps.extend(found);
+    if flow.loops == Loops::Allowed {
+        return steps;
+    }
+    for (sink_at, sink) in flow.sinks.iter().enumerate() {
+        let written =
+            flow.source.topics.iter().filter_map(|from| sink.topic.widen(from, &flow.source.connector));
+        let written: Vec<_> = written.collect();
+        for to in readers.get(&places.of(&sink.connector)).into_iter().flatten() {
+            let Some(other) = flows.get(*to) else { continue };
+            let read = &other.plan.source.topics;
+            steps.extend(overlap(&written, read).map(|(written, read)| Step {
+                to: *to,
+                sink: sink_at,
+                written,
+                read,
+            }));
+        }
     }
     steps
 }
 
-fn step(flow: &FlowPlan, sink_at: usize, to: usize, other: &FlowPlan, places: &Places<'_>) -> Option<Step> {
-    let sink = flow.sinks.get(sink_at)?;
-    if !places.are_same(&sink.connector, &other.source.connector) {
-        return None;
-    }
-    for source in &flow.source.topics {
-        let Some(written) = sink.topic.widen(source, &flow.source.connector) else { continue };
-        if let Some(read) = other.source.topics.iter().find(|read| read.overlaps(&written)) {
-            return Some(Step { to, sink: sink_at, written, read: read.clone() });
-        }
-    }
-    None
+fn overlap(written: &[TopicFilter], read: &[TopicFilter]) -> Option<(TopicFilter, TopicFilter)> {
+    let pair = |written: &TopicFilter| {
+        Some((written.clone(), read.iter().find(|read| read.overlaps(written))?.clone()))
+    };
+    written.iter().find_map(pair)
 }
 
 /// Returns the steps of a shortest cycle through a flow, beginning with the step out of it.
@@ -122,27 +143,32 @@ fn report(start: usize, cycle: &[Step], flows: &[Flow], findings: &mut Findings)
     ));
 }
 
-/// Tells which connectors lead to the same broker.
+/// A broker, whatever the name of the connector that leads there.
+#[derive(PartialEq, Eq, Hash)]
+enum Place {
+    Embedded,
+    Remote(String, u16),
+    /// A connector whose address has errors.
+    Unknown(String),
+}
+
+/// Tells where connectors lead.
 struct Places<'a> {
     connectors: &'a BTreeMap<String, ConnectorPlan>,
     broker: Option<&'a BrokerPlan>,
 }
 
 impl Places<'_> {
-    fn are_same(&self, a: &str, b: &str) -> bool {
-        a == b || self.place(a).is_some_and(|place| Some(place) == self.place(b))
-    }
-
-    fn place(&self, name: &str) -> Option<(String, u16)> {
-        match self.connectors.get(name)? {
-            ConnectorPlan::Local => Some((BROKER_CONNECTOR.to_owned(), 0)),
-            ConnectorPlan::Mqtt(mqtt) => {
-                let first = mqtt.addresses.first()?;
-                if self.is_embedded(&first.host, first.port) {
-                    return Some((BROKER_CONNECTOR.to_owned(), 0));
-                }
-                Some((first.host.clone(), first.port))
-            }
+    fn of(&self, connector: &str) -> Place {
+        let address = match self.connectors.get(connector) {
+            Some(ConnectorPlan::Local) => return Place::Embedded,
+            Some(ConnectorPlan::Mqtt(mqtt)) => mqtt.addresses.first(),
+            None => None,
+        };
+        match address {
+            Some(address) if self.is_embedded(&address.host, address.port) => Place::Embedded,
+            Some(address) => Place::Remote(address.host.clone(), address.port),
+            None => Place::Unknown(connector.to_owned()),
         }
     }
 

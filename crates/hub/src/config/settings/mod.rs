@@ -49,3 +49,34 @@ const CONSOLE_ALL: &[&Setting] = &[&CONSOLE_ENABLED, &CONSOLE_BIND];
 
 /// The key of an overlay that takes keys away.
 pub const UNSET: &str = "unset";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(settings: &[&Setting], path: &str) {
+        for (index, setting) in settings.iter().enumerate() {
+            let path = format!("{path}.{}", setting.key);
+            assert!(settings[..index].iter().all(|other| other.key != setting.key), "{path} stands twice");
+            assert!(setting.help.ends_with('.') && !setting.key.is_empty(), "{path} has no help");
+            match setting.shape {
+                Shape::Integer { min, max, default } => {
+                    assert!(
+                        min <= max && default.is_none_or(|default| (min..=max).contains(&default)),
+                        "{path}"
+                    );
+                }
+                Shape::Choice { values, default } => {
+                    assert!(default.is_none_or(|default| values.contains(&default)), "{path}");
+                }
+                Shape::Table(inner) | Shape::Tables(inner) | Shape::Named(inner) => check(inner, &path),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn every_declaration_is_whole_and_its_default_within_its_bounds() {
+        check(PROJECT, "");
+    }
+}
