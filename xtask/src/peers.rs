@@ -76,8 +76,8 @@ impl Errand {
         for reason in &peers.reasons {
             println!("{reason}");
         }
-        if workspace::is_ci() && !peers.left_out.is_empty() {
-            return Err(format!("in CI nothing may be left out, and {} is", peers.left_out.join(", ")).into());
+        if workspace::is_ci() {
+            peers.refuse_gaps()?;
         }
         Ok(peers)
     }
@@ -87,6 +87,13 @@ impl Peers {
     /// Returns a sentence for each peer that could not be had.
     pub(crate) fn left_out(&self) -> &[String] {
         &self.reasons
+    }
+
+    fn refuse_gaps(&self) -> Outcome {
+        if self.left_out.is_empty() {
+            return Ok(());
+        }
+        Err(format!("in CI nothing may be left out, and {} is", self.left_out.join(", ")).into())
     }
 
     /// Returns what tells the interoperability tests where the peers are, and which of them they must do without.
@@ -107,4 +114,22 @@ fn bring_all(folder: PathBuf) -> Outcome<Peers> {
         }
     }
     Ok(Peers { folder, left_out, reasons })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_told_to_the_tests_and_refused_where_none_may_be() {
+        let mut peers = Peers { folder: "here".into(), left_out: Vec::new(), reasons: Vec::new() };
+        assert!(peers.refuse_gaps().is_ok());
+        peers.left_out = vec!["rumqttd", "mqtt.js"];
+        assert_eq!(
+            peers.refuse_gaps().unwrap_err().to_string(),
+            "in CI nothing may be left out, and rumqttd, mqtt.js is"
+        );
+        let [(_, folder), (_, left_out)] = peers.environment();
+        assert_eq!((folder.as_str(), left_out.as_str()), ("here", "rumqttd,mqtt.js"));
+    }
 }

@@ -49,7 +49,11 @@ impl Workspace {
 
 /// Returns whether this is a run of continuous integration, where nothing may be left out.
 pub(crate) fn is_ci() -> bool {
-    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
+    is_set(&std::env::var("CI").unwrap_or_default())
+}
+
+fn is_set(value: &str) -> bool {
+    !matches!(value, "" | "0" | "false")
 }
 
 fn package(value: &Value) -> Package {
@@ -95,5 +99,13 @@ mod tests {
         let package = package(&value);
         assert_eq!(package.dependencies, ["b", "d"]);
         assert_eq!(package.features, ["fuzz"]);
+    }
+
+    #[test]
+    fn a_variable_is_set_unless_it_says_no() {
+        assert_eq!(
+            ["true", "1", "yes", "", "0", "false"].map(is_set),
+            [true, true, true, false, false, false]
+        );
     }
 }
