@@ -4,6 +4,7 @@
 
 mod arrows;
 mod decisions;
+mod links;
 mod seams;
 mod source;
 mod statements;
@@ -44,6 +45,7 @@ const RULES: &[Rule] = &[
     Rule { name: "no test is ignored", find: text::ignored_tests },
     Rule { name: "no test sleeps to wait for something", find: waiting::sleeping_tests },
     Rule { name: "decisions are numbered without gaps", find: decisions::misnumbered },
+    Rule { name: "documents link to what is there", find: links::broken },
     Rule { name: "no path of this machine is written down", find: text::machine_paths },
 ];
 

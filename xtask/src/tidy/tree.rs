@@ -10,6 +10,8 @@ use crate::workspace::{Package, Workspace};
 /// Everything that the rules read.
 #[derive(Default)]
 pub(crate) struct Tree {
+    /// Where every file is, from the root of the checkout.
+    pub(crate) paths: Vec<String>,
     /// Every Rust file.
     pub(crate) sources: Vec<Source>,
     /// Every other text file: its path and its text.
@@ -43,6 +45,7 @@ impl Tree {
     }
 
     fn add(&mut self, shown: &str, path: &Path) -> Outcome {
+        self.paths.push(shown.to_owned());
         if let Some(name) = shown.strip_prefix("docs/adr/") {
             self.decisions.push(name.to_owned());
         }
