@@ -418,13 +418,12 @@ fn timing() {
         "{}[flow.zz]\nfrom = {{ connector = \"plant\", topics = \"a\" }}\nto = {{ connector = \"broker\" }}",
         plant("keep_alive_s = 0")
     );
-    let message =
-        "`connector.plant.keep_alive_s` = 0 turns off the only test of the link, and a flow listens on it";
+    let message = "`connector.plant.keep_alive_s` = 0 turns off the only test of the connection, and a flow listens on it";
     error(
         &text,
         message,
         "0",
-        "a dead link would look like silence",
+        "a dead connection would look like silence",
         "write a number from 1 to 65,535 (default: 60)",
     );
     assert!(findings(&plant("keep_alive_s = 0")).is_empty());

@@ -13,7 +13,7 @@ const DEPTH_MAX: usize = 32;
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
+pub(super) struct Item {
     pub(super) span: Range<usize>,
     pub(super) value: Value,
 }
@@ -26,7 +26,7 @@ pub(super) enum Value {
     Float,
     Flag(bool),
     Date,
-    List(Vec<Node>),
+    List(Vec<Item>),
     Table(Table),
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Table {
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) key_span: Range<usize>,
-    pub(super) node: Node,
+    pub(super) item: Item,
 }
 
 impl Table {
@@ -93,19 +93,19 @@ fn table_of(table: DeTable<'_>, depth: usize, errors: &mut Vec<SyntaxError>) -> 
         .map(|(key, value)| Entry {
             key_span: key.span(),
             key: key.into_inner().into_owned(),
-            node: node_of(value, depth + 1, errors),
+            item: item_of(value, depth + 1, errors),
         })
         .collect();
     entries.sort_by_key(|entry| entry.key_span.start);
     Table { entries }
 }
 
-fn node_of(value: Spanned<DeValue<'_>>, depth: usize, errors: &mut Vec<SyntaxError>) -> Node {
+fn item_of(value: Spanned<DeValue<'_>>, depth: usize, errors: &mut Vec<SyntaxError>) -> Item {
     let span = value.span();
     if depth > DEPTH_MAX {
         let message = format!("tables and lists nest deeper than {DEPTH_MAX} levels");
         errors.push(SyntaxError { span: span.clone(), message });
-        return Node { span, value: Value::Table(Table::default()) };
+        return Item { span, value: Value::Table(Table::default()) };
     }
     let value = match value.into_inner() {
         DeValue::String(text) => Value::Text(text.into_owned()),
@@ -114,9 +114,9 @@ fn node_of(value: Spanned<DeValue<'_>>, depth: usize, errors: &mut Vec<SyntaxErr
         DeValue::Boolean(flag) => Value::Flag(flag),
         DeValue::Datetime(_) => Value::Date,
         DeValue::Array(items) => {
-            Value::List(items.into_iter().map(|item| node_of(item, depth + 1, errors)).collect())
+            Value::List(items.into_iter().map(|item| item_of(item, depth + 1, errors)).collect())
         }
         DeValue::Table(table) => Value::Table(table_of(table, depth, errors)),
     };
-    Node { span, value }
+    Item { span, value }
 }

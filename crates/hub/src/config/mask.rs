@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::file::{Node, Table, Value};
+use super::file::{Item, Table, Value};
 
 /// Words that make a key look like one of a secret.
 const SECRET_WORDS: &[&str] =
@@ -40,20 +40,20 @@ pub(super) fn masked_broken(text: &str) -> String {
 fn collect(table: &Table, text: &str, is_headers: bool, hidden: &mut Vec<Range<usize>>) {
     for entry in &table.entries {
         let secret = is_headers || is_secret(&entry.key);
-        match &entry.node.value {
+        match &entry.item.value {
             Value::Table(inner) => collect(inner, text, is_headers || entry.key == "headers", hidden),
-            _ => collect_value(&entry.node, text, secret, hidden),
+            _ => collect_value(&entry.item, text, secret, hidden),
         }
     }
 }
 
-fn collect_value(node: &Node, text: &str, secret: bool, hidden: &mut Vec<Range<usize>>) {
-    match &node.value {
+fn collect_value(item: &Item, text: &str, secret: bool, hidden: &mut Vec<Range<usize>>) {
+    match &item.value {
         Value::Table(inner) => collect(inner, text, false, hidden),
         Value::List(items) => items.iter().for_each(|item| collect_value(item, text, secret, hidden)),
-        Value::Text(value) if hides(value, secret) => hidden.push(node.span.clone()),
-        Value::Text(_) => hidden.extend(url_password(text, &node.span)),
-        Value::Integer(_) | Value::Float | Value::Date if secret => hidden.push(node.span.clone()),
+        Value::Text(value) if hides(value, secret) => hidden.push(item.span.clone()),
+        Value::Text(_) => hidden.extend(url_password(text, &item.span)),
+        Value::Integer(_) | Value::Float | Value::Date if secret => hidden.push(item.span.clone()),
         _ => {}
     }
 }

@@ -3,19 +3,19 @@
 //! What comes from the overlay keeps its place, so an error about it points into the overlay.
 
 use super::diagnostic::Findings;
-use super::file::{Entry, Node, Table, Value};
+use super::file::{Entry, Item, Table, Value};
 use super::settings::{ENVIRONMENT, UNSET};
 use super::suggest::{closest, listed};
 
 /// Takes the environments out of the project and merges the one that was asked for.
 pub(super) fn apply(root: &mut Table, environment: Option<&str>, findings: &mut Findings) {
     let mut overlays = match root.remove(ENVIRONMENT.key) {
-        Some(Entry { node: Node { value: Value::Table(table), .. }, .. }) => table,
+        Some(Entry { item: Item { value: Value::Table(table), .. }, .. }) => table,
         _ => Table::default(),
     };
     let Some(name) = environment else { return };
     match overlays.remove(name) {
-        Some(Entry { node: Node { value: Value::Table(overlay), .. }, .. }) => {
+        Some(Entry { item: Item { value: Value::Table(overlay), .. }, .. }) => {
             merge(root, overlay, "", findings)
         }
         Some(_) => {}
@@ -45,19 +45,19 @@ fn merge(base: &mut Table, mut overlay: Table, path: &str, findings: &mut Findin
             continue;
         };
         let path = format!("{path}{}.", entry.key);
-        match (&mut existing.node.value, entry.node.value) {
+        match (&mut existing.item.value, entry.item.value) {
             (Value::Table(table), Value::Table(over)) => merge(table, over, &path, findings),
             (_, value) => {
-                let node = Node { span: entry.node.span, value };
-                *existing = without_unset(Entry { key: entry.key, key_span: entry.key_span, node });
+                let item = Item { span: entry.item.span, value };
+                *existing = without_unset(Entry { key: entry.key, key_span: entry.key_span, item });
             }
         }
     }
 }
 
 fn unset(base: &mut Table, entry: &Entry, path: &str, findings: &mut Findings) {
-    let one = std::slice::from_ref(&entry.node);
-    let items = match &entry.node.value {
+    let one = std::slice::from_ref(&entry.item);
+    let items = match &entry.item.value {
         Value::List(items) => items.as_slice(),
         _ => one,
     };
@@ -78,7 +78,7 @@ fn unset(base: &mut Table, entry: &Entry, path: &str, findings: &mut Findings) {
 
 /// A table that is new in the overlay has nothing to unset, and its `unset` is no key of the project.
 fn without_unset(mut entry: Entry) -> Entry {
-    if let Value::Table(table) = &mut entry.node.value {
+    if let Value::Table(table) = &mut entry.item.value {
         take_unset(table);
         table.entries = std::mem::take(&mut table.entries).into_iter().map(without_unset).collect();
     }
@@ -87,6 +87,6 @@ fn without_unset(mut entry: Entry) -> Entry {
 
 /// A table of this name is no list of keys: it belongs to someone who chose the name.
 fn take_unset(table: &mut Table) -> Option<Entry> {
-    let is_list = !matches!(table.entry(UNSET)?.node.value, Value::Table(_));
+    let is_list = !matches!(table.entry(UNSET)?.item.value, Value::Table(_));
     is_list.then(|| table.remove(UNSET)).flatten()
 }

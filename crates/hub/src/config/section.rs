@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::file::{Entry, Node, Table, Value};
+use super::file::{Entry, Item, Table, Value};
 use super::setting::{Setting, Shape};
 
 /// One table of the project and where it is.
@@ -55,7 +55,7 @@ impl<'a> Section<'a> {
 
     /// Returns the place of a value, or of the table when it is not written.
     pub(super) fn span_of(&self, setting: &Setting) -> Range<usize> {
-        self.entry(setting).map_or_else(|| self.span.clone(), |entry| entry.node.span.clone())
+        self.entry(setting).map_or_else(|| self.span.clone(), |entry| entry.item.span.clone())
     }
 
     /// Returns the place of a key, or of the table when it is not written.
@@ -87,9 +87,9 @@ impl<'a> Section<'a> {
 
     /// Returns a text that is written.
     pub(super) fn text(&self, setting: &Setting) -> Option<Text<'a>> {
-        let node = &self.entry(setting)?.node;
-        match &node.value {
-            Value::Text(text) => Some(Text { text, span: &node.span }),
+        let item = &self.entry(setting)?.item;
+        match &item.value {
+            Value::Text(text) => Some(Text { text, span: &item.span }),
             _ => None,
         }
     }
@@ -105,13 +105,13 @@ impl<'a> Section<'a> {
 
     /// Returns the texts of a setting that takes one or a list.
     pub(super) fn texts(&self, setting: &Setting) -> Vec<Text<'a>> {
-        let text_of = |node: &'a Node| match &node.value {
-            Value::Text(text) => Some(Text { text, span: &node.span }),
+        let text_of = |item: &'a Item| match &item.value {
+            Value::Text(text) => Some(Text { text, span: &item.span }),
             _ => None,
         };
-        match self.entry(setting).map(|entry| &entry.node) {
-            Some(Node { value: Value::List(items), .. }) => items.iter().filter_map(text_of).collect(),
-            Some(node) => text_of(node).into_iter().collect(),
+        match self.entry(setting).map(|entry| &entry.item) {
+            Some(Item { value: Value::List(items), .. }) => items.iter().filter_map(text_of).collect(),
+            Some(item) => text_of(item).into_iter().collect(),
             None => Vec::new(),
         }
     }
@@ -127,17 +127,17 @@ impl<'a> Section<'a> {
 
     /// Returns the tables of a setting that takes one or a list.
     pub(super) fn tables(&self, setting: &Setting) -> Vec<Section<'a>> {
-        let section = |node: &'a Node| match &node.value {
+        let section = |item: &'a Item| match &item.value {
             Value::Table(table) => Some(Section {
                 table: Some(table),
                 path: self.path_of(setting),
-                span: self.place_of(setting, node),
+                span: self.place_of(setting, item),
             }),
             _ => None,
         };
-        match self.entry(setting).map(|entry| &entry.node) {
-            Some(Node { value: Value::List(items), .. }) => items.iter().filter_map(section).collect(),
-            Some(node) => section(node).into_iter().collect(),
+        match self.entry(setting).map(|entry| &entry.item) {
+            Some(Item { value: Value::List(items), .. }) => items.iter().filter_map(section).collect(),
+            Some(item) => section(item).into_iter().collect(),
             None => Vec::new(),
         }
     }
@@ -145,7 +145,7 @@ impl<'a> Section<'a> {
     /// Returns the named tables of a setting, in the order of the file.
     pub(super) fn named(&self, setting: &Setting) -> Vec<(&'a str, Section<'a>)> {
         let path = self.path_of(setting);
-        let named = |entry: &'a Entry| match &entry.node.value {
+        let named = |entry: &'a Entry| match &entry.item.value {
             Value::Table(table) => {
                 let path = format!("{path}.{}", entry.key);
                 Some((entry.key.as_str(), Section { table: Some(table), path, span: entry.key_span.clone() }))
@@ -157,8 +157,8 @@ impl<'a> Section<'a> {
 
     /// Returns the texts of a table with free names, in the order of the file.
     pub(super) fn free_texts(&self) -> impl Iterator<Item = (&'a str, Text<'a>)> {
-        self.entries().iter().filter_map(|entry| match &entry.node.value {
-            Value::Text(text) => Some((entry.key.as_str(), Text { text, span: &entry.node.span })),
+        self.entries().iter().filter_map(|entry| match &entry.item.value {
+            Value::Text(text) => Some((entry.key.as_str(), Text { text, span: &entry.item.span })),
             _ => None,
         })
     }
@@ -168,8 +168,8 @@ impl<'a> Section<'a> {
     }
 
     /// A table in a list has no key of its own; one in braces has a place, one under `[[...]]` its header.
-    fn place_of(&self, setting: &Setting, node: &Node) -> Range<usize> {
-        if node.span.is_empty() { self.key_span_of(setting) } else { node.span.clone() }
+    fn place_of(&self, setting: &Setting, item: &Item) -> Range<usize> {
+        if item.span.is_empty() { self.key_span_of(setting) } else { item.span.clone() }
     }
 
     fn entry(&self, setting: &Setting) -> Option<&'a Entry> {
@@ -177,6 +177,6 @@ impl<'a> Section<'a> {
     }
 
     fn value(&self, setting: &Setting) -> Option<&'a Value> {
-        self.entry(setting).map(|entry| &entry.node.value)
+        self.entry(setting).map(|entry| &entry.item.value)
     }
 }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::diagnostic::Findings;
-use super::file::{Entry, Node, Table, Value};
+use super::file::{Entry, Item, Table, Value};
 use super::setting::{Setting, Shape};
 use super::settings::{self, UNSET};
 use super::suggest::{closest, grouped, listed};
@@ -31,24 +31,24 @@ impl Walk<'_> {
             let path = join(path, &entry.key);
             match known.iter().find(|setting| setting.key == entry.key) {
                 Some(setting) => self.setting(setting, entry, &path),
-                None if entry.key == UNSET && self.overlay.is_some() => self.texts(&entry.node, UNSET, &path),
+                None if entry.key == UNSET && self.overlay.is_some() => self.texts(&entry.item, UNSET, &path),
                 None => self.unknown(entry, known, &path),
             }
         }
     }
 
     fn setting(&mut self, setting: &Setting, entry: &Entry, path: &str) {
-        let node = &entry.node;
-        match (&setting.shape, &node.value) {
+        let item = &entry.item;
+        match (&setting.shape, &item.value) {
             (Shape::NotYet, _) => self.not_yet(setting, entry, path),
             (Shape::Flag { .. }, Value::Flag(_)) | (Shape::Text { .. } | Shape::Secret, Value::Text(_)) => {}
             (Shape::Integer { min, max, .. }, Value::Integer(number)) => {
-                self.bounds(setting, node, path, *number, *min, *max);
+                self.bounds(setting, item, path, *number, *min, *max);
             }
             (Shape::Choice { values, .. }, Value::Text(word)) => {
-                self.choice(setting, node, path, values, word)
+                self.choice(setting, item, path, values, word)
             }
-            (Shape::Texts, Value::Text(_) | Value::List(_)) => self.texts(node, setting.key, path),
+            (Shape::Texts, Value::Text(_) | Value::List(_)) => self.texts(item, setting.key, path),
             (Shape::Secrets, Value::Table(table)) => self.secrets(table, path),
             (Shape::Table(known), Value::Table(table)) => self.table(table, known, path),
             (Shape::Tables(known), Value::Table(table)) => self.table(table, known, path),
@@ -63,7 +63,7 @@ impl Walk<'_> {
     fn bounds(
         &mut self,
         setting: &Setting,
-        node: &Node,
+        item: &Item,
         path: &str,
         number: Option<i64>,
         min: i64,
@@ -77,15 +77,15 @@ impl Walk<'_> {
             Some(number) => format!("{} is more than {}", grouped(number), grouped(max)),
             None => format!("this is more than {}", grouped(max)),
         };
-        let finding = self.findings.error(&node.span, format!("`{path}` is out of bounds"));
+        let finding = self.findings.error(&item.span, format!("`{path}` is out of bounds"));
         finding.label(label).help(example(setting));
     }
 
-    fn choice(&mut self, setting: &Setting, node: &Node, path: &str, values: &[&str], word: &str) {
+    fn choice(&mut self, setting: &Setting, item: &Item, path: &str, values: &[&str], word: &str) {
         if values.contains(&word) {
             return;
         }
-        let finding = self.findings.error(&node.span, format!("`{path}` cannot be \"{word}\""));
+        let finding = self.findings.error(&item.span, format!("`{path}` cannot be \"{word}\""));
         finding.label(format!("not one of {}", listed(values)));
         match closest(word, values.iter().copied()) {
             Some(meant) => finding.help(format!("did you mean {} = \"{meant}\"?", setting.key)),
@@ -93,8 +93,8 @@ impl Walk<'_> {
         };
     }
 
-    fn texts(&mut self, node: &Node, key: &str, path: &str) {
-        let Value::List(items) = &node.value else { return };
+    fn texts(&mut self, item: &Item, key: &str, path: &str) {
+        let Value::List(items) = &item.value else { return };
         for item in items.iter().filter(|item| !matches!(item.value, Value::Text(_))) {
             let message = format!("`{path}` holds texts, and one of them is {}", item.value.kind());
             self.findings
@@ -105,15 +105,15 @@ impl Walk<'_> {
     }
 
     fn secrets(&mut self, table: &Table, path: &str) {
-        for entry in table.entries.iter().filter(|entry| !matches!(entry.node.value, Value::Text(_))) {
+        for entry in table.entries.iter().filter(|entry| !matches!(entry.item.value, Value::Text(_))) {
             let message =
-                format!("`{}` is {}, but must be a text", join(path, &entry.key), entry.node.value.kind());
-            let finding = self.findings.error(&entry.node.span, message);
+                format!("`{}` is {}, but must be a text", join(path, &entry.key), entry.item.value.kind());
+            let finding = self.findings.error(&entry.item.span, message);
             finding.label("not a text").help("write \"...\", \"env:NAME\" or \"file:PATH\"");
         }
     }
 
-    fn tables(&mut self, setting: &Setting, items: &[Node], known: &[&Setting], path: &str) {
+    fn tables(&mut self, setting: &Setting, items: &[Item], known: &[&Setting], path: &str) {
         for item in items {
             match &item.value {
                 Value::Table(table) => self.table(table, known, path),
@@ -128,12 +128,12 @@ impl Walk<'_> {
 
     fn named(&mut self, setting: &Setting, table: &Table, known: &[&Setting], path: &str) {
         for entry in &table.entries {
-            if entry.key == UNSET && self.overlay.is_some() && !matches!(entry.node.value, Value::Table(_)) {
-                self.texts(&entry.node, UNSET, path);
+            if entry.key == UNSET && self.overlay.is_some() && !matches!(entry.item.value, Value::Table(_)) {
+                self.texts(&entry.item, UNSET, path);
                 continue;
             }
             self.name(setting, entry);
-            match &entry.node.value {
+            match &entry.item.value {
                 Value::Table(table) => self.table(table, known, &join(path, &entry.key)),
                 _ => self.not_a_section(setting, entry),
             }
@@ -157,7 +157,7 @@ impl Walk<'_> {
     fn not_a_section(&mut self, setting: &Setting, entry: &Entry) {
         let key = setting.key;
         let message =
-            format!("`{key}` holds sections with names, and `{}` is {}", entry.key, entry.node.value.kind());
+            format!("`{key}` holds sections with names, and `{}` is {}", entry.key, entry.item.value.kind());
         let finding = self.findings.error(&entry.key_span, message);
         finding.label("a name is missing").help(format!("write it under a name: [{key}.NAME]"));
     }
@@ -165,7 +165,7 @@ impl Walk<'_> {
     fn overlays(&mut self, table: &Table) {
         for entry in &table.entries {
             self.name(&settings::ENVIRONMENT, entry);
-            match &entry.node.value {
+            match &entry.item.value {
                 Value::Table(overlay) => {
                     self.overlay = Some(entry.key.clone());
                     self.table(overlay, settings::PROJECT, "");
@@ -189,10 +189,10 @@ impl Walk<'_> {
     }
 
     fn wrong_kind(&mut self, setting: &Setting, entry: &Entry, path: &str) {
-        let (kind, wanted) = (entry.node.value.kind(), wanted(&setting.shape));
-        let span: &Range<usize> = match entry.node.value {
+        let (kind, wanted) = (entry.item.value.kind(), wanted(&setting.shape));
+        let span: &Range<usize> = match entry.item.value {
             Value::Table(_) => &entry.key_span,
-            _ => &entry.node.span,
+            _ => &entry.item.span,
         };
         let finding = self.findings.error(span, format!("`{path}` is {kind}, but must be {wanted}"));
         finding.label(format!("not {wanted}")).help(example(setting));

@@ -137,7 +137,7 @@ fn password(
 ) -> Option<Secret> {
     let text = section.text(&keys::PASSWORD)?;
     let path = section.path_of(&keys::PASSWORD);
-    // [MQTT-3.1.2-22]
+    // MQTT 3.x has no place in CONNECT for a password without a user name.
     if !section.has(&keys::USERNAME) && protocol != Protocol::Only(Version::V5) {
         let finding = findings
             .error(&section.key_span_of(&keys::PASSWORD), format!("`{path}` is written without `username`"));
@@ -206,10 +206,11 @@ fn keep_alive(section: &Section<'_>, used: Use, findings: &mut Findings) -> Dura
     let seconds: u64 = section.number(&keys::KEEP_ALIVE_S);
     if seconds == 0 && used.listens {
         let path = section.path_of(&keys::KEEP_ALIVE_S);
-        let message = format!("`{path}` = 0 turns off the only test of the link, and a flow listens on it");
+        let message =
+            format!("`{path}` = 0 turns off the only test of the connection, and a flow listens on it");
         let finding = findings.error(&section.span_of(&keys::KEEP_ALIVE_S), message);
         finding
-            .label("a dead link would look like silence")
+            .label("a dead connection would look like silence")
             .help("write a number from 1 to 65,535 (default: 60)");
     }
     Duration::from_secs(seconds)

@@ -114,7 +114,7 @@ pub const KEEP_ALIVE_S: Setting = Setting::integer(
     "keep_alive_s",
     0..=65_535,
     60,
-    "How many seconds of silence before the link is tested; 0 turns the test off.",
+    "How many seconds of silence before the connection is tested; 0 turns the test off.",
 );
 
 /// The deadline of one try.
@@ -224,7 +224,7 @@ const OUTBOX: Setting = Setting::not_yet("outbox", "What waits on disk for the b
 const DURABILITY: Setting = Setting::not_yet("durability", "When a message counts as kept.");
 const ORDERING: Setting =
     Setting::not_yet("ordering", "Whether order is kept for the connector or for each topic.");
-const CANARY: Setting = Setting::not_yet("canary", "A message of our own that watches the link.");
+const CANARY: Setting = Setting::not_yet("canary", "A message of our own that watches the connection.");
 const TCP_KEEPALIVE: Setting = Setting::not_yet("tcp_keepalive", "The keepalive of TCP.");
 const PRESET: Setting = Setting::not_yet("preset", "Ready-made settings of a hosted broker.");
 
