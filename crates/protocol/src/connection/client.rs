@@ -2,15 +2,15 @@ use bytes::Bytes;
 
 use super::{
     End, EndCause, IncomingPublish, Output, PublishError, Sequence,
-    exchange::{Exchange, Exchanged, PeerLimits, end_of},
+    exchange::{AliasMaximums, Exchange, Exchanged, PeerLimits, end_of},
 };
 use crate::{
     Now, Offence, PacketId, QoS, ReasonCode, TopicFilter, Transmit, Version, Violation,
     codec::{Direction, EncodeError},
     limits,
     packet::{
-        Auth, AuthProperties, ConnAck, Connect, Disconnect, Packet, PacketType, SubAck, Subscribe, SubscribeProperties,
-        SubscribedFilter, Unsubscribe, UserProperties,
+        Auth, AuthProperties, ConnAck, Connect, Disconnect, Packet, PacketType, SubAck, Subscribe,
+        SubscribeProperties, SubscribedFilter, Unsubscribe, UserProperties,
     },
     session::{Outgoing, SessionState, Slot, Token},
 };
@@ -28,6 +28,9 @@ pub struct ClientOptions {
     pub in_flight_maximum: u16,
     /// The highest Topic Alias that we set, if the server accepts as many. Default 16.
     pub topic_alias_own_maximum: u16,
+    /// Whether a server is refused that has a session although this side holds no state of it [MQTT-3.2.2-4]: its
+    /// identifiers could be taken for those of old messages. Default `false`; `true` is strict.
+    pub refuse_unknown_session: bool,
 }
 
 impl ClientOptions {
@@ -39,6 +42,7 @@ impl ClientOptions {
             ping_deadline_ms: 10_000,
             in_flight_maximum: 1_024,
             topic_alias_own_maximum: 16,
+            refuse_unknown_session: false,
         }
     }
 }
@@ -80,12 +84,11 @@ pub struct ClientConnection {
     options: Box<ClientOptions>,
     exchange: Exchange,
     state: State,
-    /// The session until CONNACK says whether it goes on.
-    resumed: SessionState,
     keep_alive_ms: u64,
     ping_deadline_ms: Option<u64>,
     maximum_qos: QoS,
     retain_available: bool,
+    is_reauthenticating: bool,
 }
 
 #[derive(Debug)]
@@ -108,9 +111,11 @@ impl ClientConnection {
     /// CONNECT cannot be encoded in its version.
     pub fn new(options: ClientOptions, session: SessionState, now: Now) -> Result<Self, EncodeError> {
         let connect = &options.connect;
-        let packet_bytes_max = connect.properties.maximum_packet_bytes.unwrap_or(limits::PACKET_BYTES_DEFAULT);
+        let packet_bytes_max =
+            connect.properties.maximum_packet_bytes.unwrap_or(limits::PACKET_BYTES_DEFAULT);
         let receive_maximum = connect.properties.receive_maximum.unwrap_or(limits::RECEIVE_MAXIMUM_DEFAULT);
         let mut exchange = Exchange::new(connect.version, packet_bytes_max, receive_maximum, now);
+        exchange.session = session;
         let packet = Packet::Connect(Box::new(connect.clone()));
         crate::codec::encode(&packet, connect.version, exchange.transmit.bytes())?;
         Ok(Self {
@@ -118,11 +123,11 @@ impl ClientConnection {
             state: State::AwaitingConnAck {
                 deadline_ms: now.monotonic_ms.saturating_add(options.connack_deadline_ms),
             },
-            resumed: session,
             keep_alive_ms: u64::from(connect.keep_alive_s) * 1_000,
             ping_deadline_ms: None,
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
+            is_reauthenticating: false,
             options: Box::new(options),
         })
     }
@@ -131,6 +136,9 @@ impl ClientConnection {
 
     /// Takes the next bytes from the server. Drain `poll_output` before the next call.
     pub fn handle_input(&mut self, chunk: Bytes, now: Now) {
+        if matches!(self.state, State::Ending(_) | State::Ended) {
+            return;
+        }
         self.ping_deadline_ms = None;
         self.exchange.handle_input(chunk, now);
     }
@@ -160,6 +168,7 @@ impl ClientConnection {
             }),
             (State::Open, None) => {
                 crate::codec::encode_ping_req(self.exchange.transmit.bytes());
+                self.exchange.last_sent_ms = now.monotonic_ms;
                 self.ping_deadline_ms = Some(now.monotonic_ms.saturating_add(self.options.ping_deadline_ms));
             }
             (State::Ending(_) | State::Ended, _) => {}
@@ -189,8 +198,13 @@ impl ClientConnection {
                 State::Ending(_) => return self.report_end(),
                 State::Ended => return Output::Closed,
             }
+            if self.is_open()
+                && let Some((cookie, reason)) = self.exchange.resend_unfinished(now)
+            {
+                return Output::Event(ClientEvent::Acknowledged { cookie, reason });
+            }
             match self.exchange.frames.next(Some(self.exchange.version), Direction::FromServer) {
-                Ok(Some(packet)) => match self.on_packet(packet, now) {
+                Ok(Some(packet)) => match self.on_packet(packet) {
                     Ok(Some(event)) => return Output::Event(event),
                     Ok(None) => {}
                     Err(violation) => self.fail(violation),
@@ -234,7 +248,11 @@ impl ClientConnection {
     }
 
     /// Sends UNSUBSCRIBE and returns the identifier that its UNSUBACK will bear, or `None` as for `subscribe`.
-    pub fn unsubscribe(&mut self, filters: Vec<TopicFilter>, user_properties: UserProperties) -> Option<PacketId> {
+    pub fn unsubscribe(
+        &mut self,
+        filters: Vec<TopicFilter>,
+        user_properties: UserProperties,
+    ) -> Option<PacketId> {
         let count = u32::try_from(filters.len()).ok()?;
         self.request(Slot::Unsubscribe(count), |packet_id| {
             Packet::Unsubscribe(Box::new(Unsubscribe { packet_id, filters, user_properties }))
@@ -242,14 +260,17 @@ impl ClientConnection {
     }
 
     /// Accepts a message: PUBACK or PUBREC follows in its turn. Call it when the message is durable.
+    ///
+    /// The token may be of an earlier connection of the session: the answer then leaves when the server repeats the
+    /// message.
     pub fn accept(&mut self, token: Token) {
-        self.exchange.decide(token, ReasonCode::Success);
+        self.decide(token, ReasonCode::Success);
     }
 
     /// Rejects a message. MQTT 5 says so in PUBACK or PUBREC; 3.1 and 3.1.1 cannot, and acknowledge it.
     pub fn reject(&mut self, token: Token, reason: ReasonCode) {
         let reason = if self.exchange.version.is_v5() { reason } else { ReasonCode::Success };
-        self.exchange.decide(token, reason);
+        self.decide(token, reason);
     }
 
     /// Answers a challenge of the server.
@@ -257,14 +278,21 @@ impl ClientConnection {
         self.send_auth(ReasonCode::ContinueAuthentication, properties);
     }
 
-    /// Begins to authenticate again on an open connection.
+    /// Begins to authenticate again on an open connection whose CONNECT named a method [MQTT-4.12.1-1]; does nothing
+    /// on any other, and while the last time is not over.
     pub fn reauthenticate(&mut self, properties: AuthProperties) {
-        self.send_auth(ReasonCode::ReAuthenticate, properties);
+        let has_method = self.options.connect.properties.authentication_method.is_some();
+        if self.is_open() && has_method && !self.is_reauthenticating {
+            self.is_reauthenticating = true;
+            self.send_auth(ReasonCode::ReAuthenticate, properties);
+        }
     }
 
     /// Says DISCONNECT and ends the connection.
-    pub fn disconnect(&mut self, disconnect: Disconnect) {
+    pub fn disconnect(&mut self, mut disconnect: Disconnect) {
         if self.is_open() {
+            // Only a server may say it.
+            disconnect.server_reference = None;
             let reason = disconnect.reason;
             self.exchange.send_disconnect(disconnect);
             self.end(EndCause::Local(reason));
@@ -296,24 +324,17 @@ impl ClientConnection {
     }
 
     /// Returns the session, to outlive the connection.
-    pub fn into_session(mut self) -> SessionState {
-        match self.state {
-            State::AwaitingConnAck { .. } => self.resumed,
-            _ if !self.resumed.is_empty() => self.resumed,
-            _ => {
-                self.resumed = SessionState::default();
-                self.exchange.into_session()
-            }
-        }
+    pub fn into_session(self) -> SessionState {
+        self.exchange.into_session()
     }
 
     // --- packets ---
 
-    fn on_packet(&mut self, packet: Packet, now: Now) -> Result<Option<ClientEvent>, Violation> {
+    fn on_packet(&mut self, packet: Packet) -> Result<Option<ClientEvent>, Violation> {
         match (&self.state, packet) {
-            (State::AwaitingConnAck { .. }, Packet::ConnAck(connack)) => self.on_connack(connack, now).map(Some),
-            (_, Packet::Auth(auth)) => Ok(Some(ClientEvent::Auth(auth))),
-            (State::Open, packet) => self.on_open_packet(packet, now),
+            (State::AwaitingConnAck { .. }, Packet::ConnAck(connack)) => self.on_connack(connack).map(Some),
+            (_, Packet::Auth(auth)) => self.on_auth(auth).map(Some),
+            (State::Open, packet) => self.on_open_packet(packet),
             (_, packet) => Err(Violation {
                 packet: packet.packet_type(),
                 field: "packet type",
@@ -323,14 +344,14 @@ impl ClientConnection {
         }
     }
 
-    fn on_open_packet(&mut self, packet: Packet, now: Now) -> Result<Option<ClientEvent>, Violation> {
+    fn on_open_packet(&mut self, packet: Packet) -> Result<Option<ClientEvent>, Violation> {
         let exchanged = match packet {
             Packet::Publish(publish) => self.exchange.on_publish(publish)?,
             Packet::PubAck(ack) => self.exchange.on_puback(&ack)?,
             Packet::PubRec(ack) => self.exchange.on_pubrec(&ack)?,
             Packet::PubComp(ack) => self.exchange.on_pubcomp(&ack),
             Packet::PubRel(ack) => {
-                self.exchange.on_pubrel(&ack);
+                self.exchange.on_pubrel(&ack)?;
                 Exchanged::Nothing
             }
             Packet::SubAck(ack) => return self.on_suback(ack).map(Some),
@@ -352,43 +373,57 @@ impl ClientConnection {
         Ok(match exchanged {
             Exchanged::Nothing => None,
             Exchanged::Publish(publish) => Some(ClientEvent::Publish(publish)),
-            Exchanged::Acknowledged(cookie, reason) => {
-                self.exchange.resend_unfinished(now);
-                Some(ClientEvent::Acknowledged { cookie, reason })
-            }
+            Exchanged::Acknowledged(cookie, reason) => Some(ClientEvent::Acknowledged { cookie, reason }),
         })
     }
 
-    fn on_connack(&mut self, connack: Box<ConnAck>, now: Now) -> Result<ClientEvent, Violation> {
+    fn on_connack(&mut self, connack: Box<ConnAck>) -> Result<ClientEvent, Violation> {
         if connack.reason != ReasonCode::Success {
-            self.end(EndCause::Local(connack.reason));
+            self.end(EndCause::Refused(connack.reason));
             return Ok(ClientEvent::Refused(connack));
         }
-        if connack.session_present && self.options.connect.clean_start {
-            return Err(Violation {
-                packet: PacketType::ConnAck,
-                field: "session present",
-                offence: Offence::Protocol("a clean start was asked for"),
-                rule: Some("MQTT-3.2.2-2"),
-            });
-        }
-        let mut session = std::mem::take(&mut self.resumed);
+        self.check_connack(&connack)?;
         let mut lost = Vec::new();
         // A 3.1 server does not say whether there was a session: it goes on unless a clean one was asked for.
         let connect = &self.options.connect;
         let goes_on = connack.session_present || (connect.version == Version::V3_1 && !connect.clean_start);
         if !goes_on {
+            let session = &mut self.exchange.session;
             lost = session.outgoing.take_unfinished();
             session.incoming.clear();
         }
         self.take_limits(&connack);
         let peer = self.server_limits(&connack);
         let properties = &connack.properties;
-        let own_aliases = properties.topic_alias_maximum.unwrap_or(0).min(self.options.topic_alias_own_maximum);
-        let aliases = (self.options.connect.properties.topic_alias_maximum.unwrap_or(0), own_aliases);
+        let aliases = AliasMaximums {
+            incoming: self.options.connect.properties.topic_alias_maximum.unwrap_or(0),
+            outgoing: properties.topic_alias_maximum.unwrap_or(0).min(self.options.topic_alias_own_maximum),
+        };
         self.state = State::Open;
-        self.exchange.open(session, peer, aliases, now);
+        self.exchange.open(peer, aliases);
         Ok(ClientEvent::Connected { connack, lost })
+    }
+
+    fn check_connack(&self, connack: &ConnAck) -> Result<(), Violation> {
+        let connect = &self.options.connect;
+        let wrong_session = |what, rule| Violation {
+            packet: PacketType::ConnAck,
+            field: "session present",
+            offence: Offence::Protocol(what),
+            rule: Some(rule),
+        };
+        if connack.session_present && connect.clean_start {
+            return Err(wrong_session("a clean start was asked for", "MQTT-3.2.2-2"));
+        }
+        if connack.session_present && self.options.refuse_unknown_session {
+            return Err(wrong_session("this side holds no state of the session", "MQTT-3.2.2-4"));
+        }
+        let method = &connack.properties.authentication_method;
+        if method.is_some() && *method != connect.properties.authentication_method {
+            let violation = wrong_auth("another method than CONNECT named", "MQTT-4.12.0-5");
+            return Err(Violation { packet: PacketType::ConnAck, ..violation });
+        }
+        Ok(())
     }
 
     fn take_limits(&mut self, connack: &ConnAck) {
@@ -412,6 +447,29 @@ impl ClientConnection {
                 .maximum_packet_bytes
                 .map_or(limits::PACKET_BYTES_MAX, |bytes| bytes as usize),
         }
+    }
+
+    fn on_auth(&mut self, auth: Box<Auth>) -> Result<ClientEvent, Violation> {
+        let own = &self.options.connect.properties.authentication_method;
+        let method = &auth.properties.method;
+        // The last AUTH of an exchange may leave everything out.
+        if own.is_none() {
+            return Err(wrong_auth("CONNECT named no method", "MQTT-4.12.0-6"));
+        }
+        if method.is_some() && method != own {
+            return Err(wrong_auth("another method than CONNECT named", "MQTT-4.12.0-5"));
+        }
+        let is_expected = match self.state {
+            State::AwaitingConnAck { .. } => auth.reason == ReasonCode::ContinueAuthentication,
+            _ => self.is_reauthenticating,
+        };
+        if !is_expected {
+            return Err(wrong_auth("it was not the server's turn", "MQTT-4.12.0-2"));
+        }
+        if auth.reason == ReasonCode::Success {
+            self.is_reauthenticating = false;
+        }
+        Ok(ClientEvent::Auth(auth))
     }
 
     fn on_suback(&mut self, ack: Box<SubAck>) -> Result<ClientEvent, Violation> {
@@ -450,6 +508,14 @@ impl ClientConnection {
 
     // --- parts ---
 
+    fn decide(&mut self, token: Token, reason: ReasonCode) {
+        if self.is_open() {
+            self.exchange.decide(token, reason);
+        } else {
+            self.exchange.session.incoming.decide(token, reason);
+        }
+    }
+
     fn request(&mut self, slot: Slot, packet: impl FnOnce(PacketId) -> Packet) -> Option<PacketId> {
         if !self.is_open() {
             return None;
@@ -467,7 +533,9 @@ impl ClientConnection {
         if properties.method.is_none() {
             properties.method.clone_from(&self.options.connect.properties.authentication_method);
         }
-        self.exchange.send(&Packet::Auth(Box::new(Auth { reason, properties })));
+        if matches!(self.state, State::AwaitingConnAck { .. } | State::Open) {
+            self.exchange.send(&Packet::Auth(Box::new(Auth { reason, properties })));
+        }
     }
 
     fn deadline_ms(&self) -> Option<u64> {
@@ -483,7 +551,9 @@ impl ClientConnection {
     }
 
     fn fail(&mut self, violation: Violation) {
-        if self.is_open() && self.exchange.version.is_v5() {
+        // A server that is silent would not read why, and "keep alive timeout" is a server's word.
+        let is_heard = violation.offence != Offence::KeepAliveTimeout;
+        if is_heard && self.is_open() && self.exchange.version.is_v5() {
             self.exchange.send_disconnect(Disconnect::new(violation.reason_code()));
         }
         self.end(EndCause::Violation(violation));
@@ -500,6 +570,15 @@ impl ClientConnection {
             State::Ending(end) => Output::Event(ClientEvent::Ended(*end)),
             _ => Output::Closed,
         }
+    }
+}
+
+const fn wrong_auth(what: &'static str, rule: &'static str) -> Violation {
+    Violation {
+        packet: PacketType::Auth,
+        field: "authentication method",
+        offence: Offence::Protocol(what),
+        rule: Some(rule),
     }
 }
 

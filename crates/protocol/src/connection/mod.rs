@@ -74,7 +74,7 @@ pub enum Delta {
         /// The identifier.
         id: IncomingId,
     },
-    /// PUBREL came for an incoming message. PUBCOMP waits for it.
+    /// PUBREL came for an incoming message, or for one that is not known any more. PUBCOMP waits for it.
     Released {
         /// The identifier.
         id: IncomingId,
@@ -117,8 +117,10 @@ pub struct End {
 pub enum EndCause {
     /// The peer said DISCONNECT.
     Peer(Box<Disconnect>),
-    /// The driver ended it for this reason.
+    /// The driver ended it for this reason, or refused to let the client in.
     Local(ReasonCode),
+    /// The server refused to let us in.
+    Refused(ReasonCode),
     /// The peer broke a rule or exceeded a limit.
     Violation(Violation),
     /// The stream ended without a DISCONNECT.

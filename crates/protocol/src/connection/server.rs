@@ -3,13 +3,13 @@ use bytestring::ByteString;
 
 use super::{
     Delta, End, EndCause, IncomingPublish, Output, PublishError, Sequence,
-    exchange::{Exchange, Exchanged, PeerLimits, end_of},
+    exchange::{AliasMaximums, Exchange, Exchanged, PeerLimits, end_of},
 };
 use crate::{
     Now, Offence, PacketId, ReasonCode, Transmit, Version, Violation, limits,
     packet::{
-        Auth, AuthProperties, ConnAck, ConnAckProperties, Connect, Disconnect, Packet, PacketType, ReasonProperties,
-        SubAck, Subscribe, Unsubscribe,
+        Auth, AuthProperties, ConnAck, ConnAckProperties, Connect, Disconnect, Packet, PacketType,
+        ReasonProperties, SubAck, Subscribe, Unsubscribe,
     },
     session::{Outgoing, SessionState, Token},
 };
@@ -78,7 +78,7 @@ pub enum ServerEvent {
 pub struct AcceptConnect {
     /// The session that it resumes, or an empty one.
     pub session: SessionState,
-    /// Whether there was a session.
+    /// Whether there was a session. Without one, and after a CONNECT with Clean Start, `session` is not used.
     pub session_present: bool,
     /// Properties of CONNACK. Receive maximum, packet size, topic alias and keep alive are filled in where they are
     /// `None`.
@@ -96,28 +96,45 @@ pub struct ServerConnection {
     keep_alive_s: u16,
     session_expiry_s: u32,
     authentication_method: Option<ByteString>,
-    client_limits: ClientLimits,
+    turn: Turn,
+    asked: Asked,
 }
 
 #[derive(Debug)]
 enum State {
     /// Nothing has come yet.
-    AwaitingConnect { deadline_ms: u64 },
+    AwaitingConnect {
+        deadline_ms: u64,
+    },
     /// The driver decides on CONNECT or AUTH.
-    Deciding { deadline_ms: u64 },
+    Deciding {
+        deadline_ms: u64,
+    },
     /// The client is to answer a challenge.
-    Challenged { deadline_ms: u64 },
+    Challenged {
+        deadline_ms: u64,
+    },
     Open,
     /// Ended; the event is still to be told.
     Ending(Box<End>),
     Ended,
 }
 
-/// What CONNECT announced, until the connection opens.
+/// Whose turn it is in an authentication on an open connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Nobody is authenticating.
+    Nobody,
+    Client,
+    Server,
+}
+
+/// What CONNECT asked for and announced.
 #[derive(Debug, Default, Clone, Copy)]
-struct ClientLimits {
+struct Asked {
     peer: PeerLimits,
     topic_alias_maximum: u16,
+    clean_start: bool,
     wants_problem_information: bool,
 }
 
@@ -134,7 +151,8 @@ impl ServerConnection {
             keep_alive_s: 0,
             session_expiry_s: 0,
             authentication_method: None,
-            client_limits: ClientLimits::default(),
+            turn: Turn::Nobody,
+            asked: Asked::default(),
         }
     }
 
@@ -142,6 +160,9 @@ impl ServerConnection {
 
     /// Takes the next bytes from the client. Drain `poll_output` before the next call.
     pub fn handle_input(&mut self, chunk: Bytes, now: Now) {
+        if matches!(self.state, State::Ending(_) | State::Ended) {
+            return;
+        }
         self.exchange.handle_input(chunk, now);
     }
 
@@ -150,15 +171,27 @@ impl ServerConnection {
         if self.deadline_ms().is_none_or(|deadline| now.monotonic_ms < deadline) {
             return;
         }
-        let offence = match self.state {
-            State::Open => Offence::KeepAliveTimeout,
-            State::AwaitingConnect { .. } => Offence::DeadlineExceeded("CONNECT"),
-            State::Challenged { .. } => Offence::DeadlineExceeded("AUTH"),
-            State::Deciding { .. } => Offence::DeadlineExceeded("the decision on CONNECT"),
-            State::Ending(_) | State::Ended => return,
+        let late = |packet, what| Violation {
+            packet,
+            field: "packet",
+            offence: Offence::DeadlineExceeded(what),
+            rule: None,
         };
-        let rule = matches!(offence, Offence::KeepAliveTimeout).then_some("MQTT-3.1.2-22");
-        self.fail(Violation { packet: PacketType::Connect, field: "keep alive", offence, rule });
+        match self.state {
+            State::Open => self.fail(Violation {
+                packet: PacketType::Connect,
+                field: "keep alive",
+                offence: Offence::KeepAliveTimeout,
+                rule: Some("MQTT-3.1.2-22"),
+            }),
+            State::AwaitingConnect { .. } => self.fail(late(PacketType::Connect, "CONNECT")),
+            State::Challenged { .. } => self.fail(late(PacketType::Auth, "AUTH")),
+            // Our own fault: the client may try again.
+            State::Deciding { .. } => {
+                self.reject_connect(ReasonCode::ServerBusy, ConnAckProperties::default())
+            }
+            State::Ending(_) | State::Ended => {}
+        }
     }
 
     /// Confirms that all deltas up to `sequence` are durable; what waited for them is sent.
@@ -179,6 +212,11 @@ impl ServerConnection {
             if let Some((sequence, delta)) = self.exchange.poll_delta() {
                 return Output::Persist(sequence, delta);
             }
+            if self.is_open()
+                && let Some((cookie, reason)) = self.exchange.resend_unfinished(now)
+            {
+                return Output::Event(ServerEvent::Acknowledged { cookie, reason });
+            }
             let version = match self.state {
                 State::AwaitingConnect { .. } => None,
                 State::Open | State::Challenged { .. } => Some(self.exchange.version),
@@ -188,7 +226,7 @@ impl ServerConnection {
             };
             match self.exchange.frames.next(version, crate::codec::Direction::FromClient) {
                 Ok(Some(packet)) => {
-                    if let Some(event) = self.on_packet(packet, now) {
+                    if let Some(event) = self.on_packet(packet) {
                         return Output::Event(event);
                     }
                 }
@@ -201,49 +239,68 @@ impl ServerConnection {
     // --- commands ---
 
     /// Lets the client in: sends CONNACK and what is unfinished in the session.
+    ///
+    /// The connection ends instead when CONNACK cannot be made small enough for the client. The session is not lost
+    /// by that: `into_session` returns it.
     pub fn accept_connect(&mut self, accept: AcceptConnect, now: Now) {
         if !matches!(self.state, State::Deciding { .. }) {
             return;
         }
         let AcceptConnect { session, session_present, mut properties } = accept;
-        let limits = self.client_limits;
-        self.exchange.peer = limits.peer;
+        // [MQTT-3.2.2-2]: there is nothing to resume after a clean start, whatever the driver says.
+        let session_present = session_present && !self.asked.clean_start;
+        if session_present {
+            self.exchange.session = session;
+        }
         self.agree_on_keep_alive(&mut properties);
         self.announce(&mut properties);
-        if let Some(expiry_s) = properties.session_expiry_s {
-            self.session_expiry_s = expiry_s;
-        }
         let is_shown = self.exchange.version != Version::V3_1;
         let connack =
             ConnAck { session_present: session_present && is_shown, reason: ReasonCode::Success, properties };
-        self.exchange.send(&Packet::ConnAck(Box::new(connack)));
+        if !self.send_connack(connack) {
+            self.end(EndCause::Local(ReasonCode::PacketTooLarge), false);
+            return;
+        }
         self.state = State::Open;
         self.exchange.last_received_ms = now.monotonic_ms;
-        let own_aliases = limits.topic_alias_maximum.min(self.options.topic_alias_own_maximum);
-        self.exchange.open(session, limits.peer, (self.options.topic_alias_maximum, own_aliases), now);
+        let aliases = AliasMaximums {
+            incoming: self.options.topic_alias_maximum,
+            outgoing: self.asked.topic_alias_maximum.min(self.options.topic_alias_own_maximum),
+        };
+        self.exchange.open(self.asked.peer, aliases);
     }
 
     /// Refuses the client: sends CONNACK with an error and ends the connection.
     pub fn reject_connect(&mut self, reason: ReasonCode, properties: ConnAckProperties) {
-        if !matches!(self.state, State::Deciding { .. }) {
-            return;
+        if matches!(self.state, State::Deciding { .. }) {
+            self.send_refusal(reason, properties);
+            self.end(EndCause::Local(reason), false);
         }
-        let connack = ConnAck { session_present: false, reason, properties };
-        self.exchange.send(&Packet::ConnAck(Box::new(connack)));
-        self.end(EndCause::Local(reason), false);
     }
 
     /// Sends AUTH with "continue authentication": the client is to answer.
+    ///
+    /// Does nothing when it is not our turn: no CONNECT or AUTH that names a method waits for an answer.
     pub fn challenge(&mut self, properties: AuthProperties) {
-        self.send_auth(ReasonCode::ContinueAuthentication, properties);
-        if let State::Deciding { deadline_ms } = self.state {
-            self.state = State::Challenged { deadline_ms };
+        match self.state {
+            State::Deciding { deadline_ms } if self.authentication_method.is_some() => {
+                self.send_auth(ReasonCode::ContinueAuthentication, properties);
+                self.state = State::Challenged { deadline_ms };
+            }
+            State::Open if self.turn == Turn::Server => {
+                self.send_auth(ReasonCode::ContinueAuthentication, properties);
+                self.turn = Turn::Client;
+            }
+            _ => {}
         }
     }
 
-    /// Sends AUTH with "success": the client has authenticated itself again.
+    /// Sends AUTH with "success": the client has authenticated itself again. Does nothing when it has not asked.
     pub fn reauthenticated(&mut self, properties: AuthProperties) {
-        self.send_auth(ReasonCode::Success, properties);
+        if self.is_open() && self.turn == Turn::Server {
+            self.send_auth(ReasonCode::Success, properties);
+            self.turn = Turn::Nobody;
+        }
     }
 
     /// Accepts a message: PUBACK or PUBREC follows in its turn. Call it when the message is durable.
@@ -252,8 +309,11 @@ impl ServerConnection {
     }
 
     /// Accepts a message with a reason that is no error, such as "no matching subscribers".
+    ///
+    /// The token may be of an earlier connection of the session: the answer then leaves when the client repeats the
+    /// message.
     pub fn accept_with(&mut self, token: Token, reason: ReasonCode) {
-        self.exchange.decide(token, reason);
+        self.decide(token, reason);
     }
 
     /// Rejects a message.
@@ -262,17 +322,20 @@ impl ServerConnection {
     /// all the same [MQTT-3.3.5-2], and for any other reason the connection ends.
     pub fn reject(&mut self, token: Token, reason: ReasonCode) {
         if self.exchange.version.is_v5() {
-            self.exchange.decide(token, reason);
+            self.decide(token, reason);
         } else if reason == ReasonCode::NotAuthorized {
-            self.exchange.decide(token, ReasonCode::Success);
+            self.decide(token, ReasonCode::Success);
         } else {
             self.disconnect(reason);
+            // Now only the session learns of it: the identifier is free for the next attempt.
+            self.decide(token, reason);
         }
     }
 
     /// Answers SUBSCRIBE with a reason code a filter.
     pub fn suback(&mut self, packet_id: PacketId, reasons: Vec<ReasonCode>) {
-        let reasons = if self.exchange.version.is_v5() { reasons } else { reasons.into_iter().map(to_v3).collect() };
+        let reasons =
+            if self.exchange.version.is_v5() { reasons } else { reasons.into_iter().map(to_v3).collect() };
         self.send_if_open(&Packet::SubAck(Box::new(SubAck {
             packet_id,
             reasons,
@@ -303,7 +366,9 @@ impl ServerConnection {
     }
 
     /// Ends the connection from this side with more to say, such as another server to use.
-    pub fn disconnect_with(&mut self, disconnect: Disconnect) {
+    pub fn disconnect_with(&mut self, mut disconnect: Disconnect) {
+        // [MQTT-3.14.2-2]
+        disconnect.session_expiry_s = None;
         let reason = disconnect.reason;
         match self.state {
             State::Open => {
@@ -313,7 +378,9 @@ impl ServerConnection {
                 self.end(EndCause::Local(reason), true);
             }
             State::Deciding { .. } => self.reject_connect(reason, ConnAckProperties::default()),
-            State::AwaitingConnect { .. } | State::Challenged { .. } => self.end(EndCause::Local(reason), false),
+            State::AwaitingConnect { .. } | State::Challenged { .. } => {
+                self.end(EndCause::Local(reason), false)
+            }
             State::Ending(_) | State::Ended => {}
         }
     }
@@ -367,17 +434,20 @@ impl ServerConnection {
 
     // --- packets ---
 
-    fn on_packet(&mut self, packet: Packet, now: Now) -> Option<ServerEvent> {
+    fn on_packet(&mut self, packet: Packet) -> Option<ServerEvent> {
         let result = match (&self.state, packet) {
             (State::AwaitingConnect { .. }, Packet::Connect(connect)) => return self.on_connect(connect),
-            (_, Packet::Connect(_)) => Err(protocol_error(PacketType::Connect, "a second one", "MQTT-3.1.0-2")),
+            (_, Packet::Connect(_)) => {
+                Err(protocol_error(PacketType::Connect, "a second one", "MQTT-3.1.0-2"))
+            }
             (_, Packet::Auth(auth)) => self.on_auth(auth).map(Some),
-            (State::Open, packet) => self.on_open_packet(packet, now),
+            (_, Packet::Disconnect(disconnect)) => self.on_disconnect(disconnect).map(|()| None),
+            (State::Open, packet) => self.on_open_packet(packet),
             (_, packet) => Err(Violation {
                 packet: packet.packet_type(),
                 field: "packet type",
                 offence: Offence::Protocol("AUTH is awaited"),
-                rule: None,
+                rule: Some("MQTT-3.1.2-30"),
             }),
         };
         result.unwrap_or_else(|violation| {
@@ -386,14 +456,14 @@ impl ServerConnection {
         })
     }
 
-    fn on_open_packet(&mut self, packet: Packet, now: Now) -> Result<Option<ServerEvent>, Violation> {
+    fn on_open_packet(&mut self, packet: Packet) -> Result<Option<ServerEvent>, Violation> {
         let exchanged = match packet {
             Packet::Publish(publish) => self.exchange.on_publish(publish)?,
             Packet::PubAck(ack) => self.exchange.on_puback(&ack)?,
             Packet::PubRec(ack) => self.exchange.on_pubrec(&ack)?,
             Packet::PubComp(ack) => self.exchange.on_pubcomp(&ack),
             Packet::PubRel(ack) => {
-                self.exchange.on_pubrel(&ack);
+                self.exchange.on_pubrel(&ack)?;
                 Exchanged::Nothing
             }
             Packet::Subscribe(subscribe) => return Ok(Some(ServerEvent::Subscribe(subscribe))),
@@ -402,16 +472,12 @@ impl ServerConnection {
                 crate::codec::encode_ping_resp(self.exchange.transmit.bytes());
                 Exchanged::Nothing
             }
-            Packet::Disconnect(disconnect) => return self.on_disconnect(disconnect).map(|()| None),
             other => return Err(protocol_error(other.packet_type(), "not for a client to send", "")),
         };
         Ok(match exchanged {
             Exchanged::Nothing => None,
             Exchanged::Publish(publish) => Some(ServerEvent::Publish(publish)),
-            Exchanged::Acknowledged(cookie, reason) => {
-                self.exchange.resend_unfinished(now);
-                Some(ServerEvent::Acknowledged { cookie, reason })
-            }
+            Exchanged::Acknowledged(cookie, reason) => Some(ServerEvent::Acknowledged { cookie, reason }),
         })
     }
 
@@ -421,7 +487,7 @@ impl ServerConnection {
         self.keep_alive_s = connect.keep_alive_s;
         self.session_expiry_s = properties.session_expiry_s.unwrap_or(0);
         self.authentication_method = properties.authentication_method.clone();
-        self.client_limits = ClientLimits {
+        self.asked = Asked {
             peer: PeerLimits {
                 receive_maximum: properties
                     .receive_maximum
@@ -432,9 +498,10 @@ impl ServerConnection {
                     .map_or(limits::PACKET_BYTES_MAX, |bytes| bytes as usize),
             },
             topic_alias_maximum: properties.topic_alias_maximum.unwrap_or(0),
+            clean_start: connect.clean_start,
             wants_problem_information: properties.request_problem_information.unwrap_or(true),
         };
-        self.exchange.peer = self.client_limits.peer;
+        self.exchange.peer = self.asked.peer;
         let deadline_ms = self.deadline_ms().unwrap_or(u64::MAX);
         self.state = State::Deciding { deadline_ms };
         if connect.client_id.is_empty() && !connect.version.is_v5() && !connect.clean_start {
@@ -447,10 +514,23 @@ impl ServerConnection {
 
     fn on_auth(&mut self, auth: Box<Auth>) -> Result<ServerEvent, Violation> {
         if self.authentication_method.is_none() || auth.properties.method != self.authentication_method {
-            return Err(protocol_error(PacketType::Auth, "another method than CONNECT named", "MQTT-4.12.0-5"));
+            return Err(protocol_error(
+                PacketType::Auth,
+                "another method than CONNECT named",
+                "MQTT-4.12.0-5",
+            ));
         }
-        if let State::Challenged { deadline_ms } = self.state {
-            self.state = State::Deciding { deadline_ms };
+        let expected = match (&self.state, self.turn) {
+            (State::Open, Turn::Nobody) => Some(ReasonCode::ReAuthenticate),
+            (State::Open, Turn::Server) => None,
+            _ => Some(ReasonCode::ContinueAuthentication),
+        };
+        if expected != Some(auth.reason) {
+            return Err(protocol_error(PacketType::Auth, "not the step that is awaited", "MQTT-4.12.0-3"));
+        }
+        match self.state {
+            State::Challenged { deadline_ms } => self.state = State::Deciding { deadline_ms },
+            _ => self.turn = Turn::Server,
         }
         Ok(ServerEvent::Auth(auth))
     }
@@ -458,10 +538,14 @@ impl ServerConnection {
     fn on_disconnect(&mut self, disconnect: Box<Disconnect>) -> Result<(), Violation> {
         let session_expiry_s = disconnect.session_expiry_s;
         if self.session_expiry_s == 0 && session_expiry_s.is_some_and(|seconds| seconds != 0) {
-            return Err(protocol_error(PacketType::Disconnect, "a session expiry after 0 in CONNECT", "MQTT-3.14.2-2"));
+            return Err(protocol_error(
+                PacketType::Disconnect,
+                "a session expiry after 0 in CONNECT",
+                "MQTT-3.14.2-2",
+            ));
         }
-        // [MQTT-3.14.4-3]: a Will is dropped only at reason 0x00.
-        let publish_will = disconnect.reason != ReasonCode::Success;
+        // [MQTT-3.14.4-3]: a Will is dropped only at reason 0x00. There is none before the client is let in.
+        let publish_will = self.is_open() && disconnect.reason != ReasonCode::Success;
         let end = End { cause: EndCause::Peer(disconnect), publish_will, session_expiry_s };
         self.state = State::Ending(Box::new(end));
         Ok(())
@@ -501,11 +585,41 @@ impl ServerConnection {
         if properties.method.is_none() {
             properties.method.clone_from(&self.authentication_method);
         }
-        if !self.client_limits.wants_problem_information {
+        if !self.asked.wants_problem_information {
             properties.reason_string = None;
             properties.user_properties.clear();
         }
         self.exchange.send(&Packet::Auth(Box::new(Auth { reason, properties })));
+    }
+
+    /// Sends CONNACK, without what is only for people where the client would not accept it [MQTT-3.2.2-19, -20].
+    fn send_connack(&mut self, connack: ConnAck) -> bool {
+        let mut packet = Packet::ConnAck(Box::new(connack));
+        if self.exchange.send(&packet) {
+            return true;
+        }
+        if let Packet::ConnAck(connack) = &mut packet {
+            connack.properties.reason_string = None;
+            connack.properties.user_properties.clear();
+        }
+        self.exchange.send(&packet)
+    }
+
+    fn send_refusal(&mut self, reason: ReasonCode, properties: ConnAckProperties) {
+        let reason =
+            if reason.is_allowed_in(PacketType::ConnAck) { reason } else { ReasonCode::UnspecifiedError };
+        if !self.send_connack(ConnAck { session_present: false, reason, properties }) {
+            let properties = ConnAckProperties::default();
+            self.send_connack(ConnAck { session_present: false, reason, properties });
+        }
+    }
+
+    fn decide(&mut self, token: Token, reason: ReasonCode) {
+        if self.is_open() {
+            self.exchange.decide(token, reason);
+        } else {
+            self.exchange.session.incoming.decide(token, reason);
+        }
     }
 
     fn send_if_open(&mut self, packet: &Packet) {
@@ -529,21 +643,20 @@ impl ServerConnection {
     fn fail(&mut self, violation: Violation) {
         let reason = violation.reason_code();
         match self.state {
-            State::Open if self.exchange.version.is_v5() => self.exchange.send_disconnect(Disconnect::new(reason)),
+            State::Open if self.exchange.version.is_v5() => {
+                self.exchange.send_disconnect(Disconnect::new(reason))
+            }
             State::AwaitingConnect { .. } if violation.offence == Offence::UnsupportedVersion => {
                 // [MQTT-3.1.2-2]: in the form that every version can read.
                 self.exchange.version = Version::V3_1_1;
-                self.send_refusal(reason);
+                self.send_refusal(reason, ConnAckProperties::default());
             }
-            State::Deciding { .. } | State::Challenged { .. } => self.send_refusal(reason),
+            State::Deciding { .. } | State::Challenged { .. } => {
+                self.send_refusal(reason, ConnAckProperties::default());
+            }
             _ => {}
         }
         self.end(EndCause::Violation(violation), self.is_open());
-    }
-
-    fn send_refusal(&mut self, reason: ReasonCode) {
-        let properties = ConnAckProperties::default();
-        self.exchange.send(&Packet::ConnAck(Box::new(ConnAck { session_present: false, reason, properties })));
     }
 
     fn end(&mut self, cause: EndCause, publish_will: bool) {

@@ -15,10 +15,19 @@ pub struct Token(u64);
 pub struct Incoming {
     held: HashMap<IncomingId, Held, FxBuildHasher>,
     tokens: u64,
+    /// How many of the exchanges count against our Receive Maximum.
+    counted: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    stage: HeldStage,
+    /// Whether its PUBLISH came on this connection: only those count against our Receive Maximum.
+    is_counted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Held {
+enum HeldStage {
     /// Offered to the driver, which has not decided.
     Offered(Token),
     /// Accepted; PUBREC may have been sent.
@@ -36,36 +45,31 @@ pub(crate) enum Offer {
     Known,
 }
 
+/// What a PUBREL meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// The message was accepted.
+    Recorded,
+    /// The message was offered and is not decided, so PUBREC has not been sent.
+    Undecided,
+    /// Nothing has this identifier.
+    Unknown,
+}
+
 impl Incoming {
     /// Notes that an identifier was recorded before a restart.
     pub fn restore(&mut self, id: IncomingId) {
-        self.held.insert(id, Held::Recorded);
+        self.held.insert(id, Held { stage: HeldStage::Recorded, is_counted: false });
     }
 
     /// Decides an offered PUBLISH whose connection has ended. A token that is not known is ignored.
     ///
     /// While a connection owns the session, decide with that connection's `accept` and `reject` instead.
     pub fn decide(&mut self, token: Token, reason: ReasonCode) {
-        let offered = self.held.iter().find(|(_, held)| **held == Held::Offered(token)).map(|(id, _)| *id);
-        match offered {
-            Some(id) if reason.is_error() => self.reject(id, token),
-            Some(id) => self.accept(id, token),
-            None => {}
-        }
-    }
-
-    pub(crate) fn accept(&mut self, id: IncomingId, token: Token) {
-        if let Some(held) = self.held.get_mut(&id)
-            && *held == Held::Offered(token)
-        {
-            *held = Held::Recorded;
-        }
-    }
-
-    /// Frees the identifier of a PUBLISH that was not accepted.
-    pub(crate) fn reject(&mut self, id: IncomingId, token: Token) {
-        if self.held.get(&id) == Some(&Held::Offered(token)) {
-            self.held.remove(&id);
+        let offered =
+            self.held.iter().find(|(_, held)| held.stage == HeldStage::Offered(token)).map(|(id, _)| *id);
+        if let Some(id) = offered {
+            self.decide_id(id, token, reason);
         }
     }
 
@@ -81,7 +85,20 @@ impl Incoming {
 
     /// Returns the identifiers that have been accepted and not released, in no order.
     pub fn recorded(&self) -> impl Iterator<Item = IncomingId> + '_ {
-        self.held.iter().filter(|(_, held)| **held == Held::Recorded).map(|(id, _)| *id)
+        self.held.iter().filter(|(_, held)| held.stage == HeldStage::Recorded).map(|(id, _)| *id)
+    }
+
+    /// Decides the PUBLISH that was offered under this identifier and token; the identifier of a rejected one is
+    /// free again.
+    pub(crate) fn decide_id(&mut self, id: IncomingId, token: Token, reason: ReasonCode) {
+        let Some(held) = self.held.get_mut(&id).filter(|held| held.stage == HeldStage::Offered(token)) else {
+            return;
+        };
+        if reason.is_error() {
+            self.release(id);
+        } else {
+            held.stage = HeldStage::Recorded;
+        }
     }
 
     pub(crate) const fn new_token(&mut self) -> Token {
@@ -89,25 +106,53 @@ impl Incoming {
         Token(self.tokens)
     }
 
-    pub(crate) fn offer(&mut self, id: IncomingId) -> Offer {
-        match self.held.get(&id) {
-            Some(Held::Offered(token)) => Offer::Pending(*token),
-            Some(Held::Recorded) => Offer::Known,
-            None => {
-                let token = self.new_token();
-                self.held.insert(id, Held::Offered(token));
-                Offer::New(token)
-            }
+    /// Forgets what counted on the connection before.
+    pub(crate) fn begin_connection(&mut self) {
+        self.counted = 0;
+        for held in self.held.values_mut() {
+            held.is_counted = false;
         }
     }
 
-    /// Forgets an identifier at PUBREL and tells whether it was known.
-    pub(crate) fn release(&mut self, id: IncomingId) -> bool {
-        self.held.remove(&id).is_some()
+    /// Returns how many exchanges count against our Receive Maximum.
+    pub(crate) const fn counted(&self) -> usize {
+        self.counted
     }
 
-    /// Forgets what was offered and never decided: the session is lost.
+    pub(crate) fn offer(&mut self, id: IncomingId) -> Offer {
+        if let Some(held) = self.held.get_mut(&id) {
+            self.counted += usize::from(!held.is_counted);
+            held.is_counted = true;
+            return match held.stage {
+                HeldStage::Offered(token) => Offer::Pending(token),
+                HeldStage::Recorded => Offer::Known,
+            };
+        }
+        let token = self.new_token();
+        self.held.insert(id, Held { stage: HeldStage::Offered(token), is_counted: true });
+        self.counted += 1;
+        Offer::New(token)
+    }
+
+    /// Tells what a PUBREL with this identifier meets.
+    pub(crate) fn ask_release(&self, id: IncomingId) -> Release {
+        match self.held.get(&id).map(|held| held.stage) {
+            Some(HeldStage::Recorded) => Release::Recorded,
+            Some(HeldStage::Offered(_)) => Release::Undecided,
+            None => Release::Unknown,
+        }
+    }
+
+    /// Forgets an identifier.
+    pub(crate) fn release(&mut self, id: IncomingId) {
+        if let Some(held) = self.held.remove(&id) {
+            self.counted -= usize::from(held.is_counted);
+        }
+    }
+
+    /// Forgets everything: the session is lost.
     pub(crate) fn clear(&mut self) {
         self.held.clear();
+        self.counted = 0;
     }
 }

@@ -11,7 +11,7 @@ mod outgoing;
 pub use incoming::{Incoming, Token};
 pub use outgoing::{Outgoing, OutgoingWindow, Stage};
 
-pub(crate) use incoming::Offer;
+pub(crate) use incoming::{Offer, Release};
 pub(crate) use outgoing::Slot;
 
 use crate::PacketId;

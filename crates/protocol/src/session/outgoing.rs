@@ -71,6 +71,9 @@ impl Default for OutgoingWindow {
 impl OutgoingWindow {
     /// Puts an exchange back that a store kept. Call it in the order in which the identifiers were assigned.
     ///
+    /// What a stage waited for is durable, or nothing would have been kept, so its packet may have left before the
+    /// restart: [`Stage::Assigned`] counts as published, and [`Stage::Received`] as released.
+    ///
     /// Returns `false`, and changes nothing, when the identifier does not come after all that are in the window.
     pub fn restore(&mut self, id: OutgoingId, stage: Stage, outgoing: Outgoing) -> bool {
         if self.slots.is_empty() {
@@ -80,6 +83,10 @@ impl OutgoingWindow {
         if place < self.slots.len() || place >= SPAN_MAX {
             return false;
         }
+        let stage = match stage {
+            Stage::Assigned | Stage::Published => Stage::Published,
+            Stage::Received | Stage::Released => Stage::Released,
+        };
         self.slots.resize_with(place, || Slot::Free);
         self.slots.push_back(Slot::Publish(stage, outgoing));
         self.publishes += 1;
@@ -173,9 +180,8 @@ impl OutgoingWindow {
         self.slots.len()
     }
 
-    pub(crate) fn at_place(&mut self, place: usize) -> Option<(OutgoingId, &mut Slot)> {
-        let id = self.id_at(place);
-        self.slots.get_mut(place).map(|slot| (id, slot))
+    pub(crate) fn at_place(&self, place: usize) -> Option<(OutgoingId, &Slot)> {
+        self.slots.get(place).map(|slot| (self.id_at(place), slot))
     }
 
     /// Returns the place of an identifier, or a place beyond the window if it is not in use.
