@@ -32,6 +32,12 @@ pub enum TlsCause {
     /// The peer's certificate is signed by nobody trusted here.
     #[error("its certificate is signed by an authority that is not trusted here")]
     UnknownAuthority,
+    /// The peer's certificate is signed with another key than that of the trusted authority of this name, which
+    /// happens when an authority is made anew.
+    #[error(
+        "its certificate is not signed with the key of the authority trusted here, though the names are the same"
+    )]
+    OtherAuthorityKey,
     /// The peer presents a certificate of an authority as its own.
     #[error("it presents a certificate of an authority (CA:TRUE) as its own")]
     AuthorityAsPeer,
@@ -92,6 +98,7 @@ impl TlsCause {
                 "dial one of the names in the certificate, or set the server name to one of them"
             }
             Self::UnknownAuthority => "name the CA file that signed the certificate",
+            Self::OtherAuthorityKey => "fetch the CA file again: the authority was probably made anew",
             Self::AuthorityAsPeer => "make a certificate of its own for the server, without CA:TRUE",
             Self::Revoked => "issue a new certificate",
             Self::WrongPurpose => {
@@ -168,6 +175,7 @@ fn of_certificate(error: &CertificateError) -> TlsCause {
             presented: presented.iter().map(|name| plain_name(name)).collect(),
         },
         CertificateError::UnknownIssuer => TlsCause::UnknownAuthority,
+        CertificateError::BadSignature => TlsCause::OtherAuthorityKey,
         CertificateError::Revoked => TlsCause::Revoked,
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             TlsCause::WrongPurpose
