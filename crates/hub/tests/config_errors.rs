@@ -221,7 +221,13 @@ fn words_that_are_not_a_choice() {
         "write one of \"auto\", \"5.0\", \"3.1.1\" or \"3.1\"",
     );
     let message = "`connector.plant.kind` cannot be \"http\"";
-    error(&plant("kind = \"http\""), message, "\"http\"", "not one of \"mqtt\"", "write one of \"mqtt\"");
+    error(
+        &plant("kind = \"http\""),
+        message,
+        "\"http\"",
+        "not one of \"mqtt\" or \"local\"",
+        "write one of \"mqtt\" or \"local\"",
+    );
 }
 
 #[test]
@@ -229,9 +235,21 @@ fn names() {
     let message = "\"a b\" cannot be the name of a connector";
     let help = "use 1 to 64 letters, digits, `-` and `_`";
     error("[connector.\"a b\"]\nurl = \"mqtt://h\"", message, "\"a b\"", "not a usable name", help);
+    let message = "\"a#\" cannot be the name of a user";
+    let text =
+        "[broker.role.r]\nallow = \"both #\"\n[broker.user.\"a#\"]\npassword = \"env:PATH\"\nroles = \"r\"";
+    error(text, message, "\"a#\"", "not a usable name", "use 1 to 64 characters without `+` and `#`");
+    assert!(findings(&text.replace("a#", "domain\\\\al ice")).is_empty());
     let message = "the name \"broker\" belongs to the embedded broker";
     let help = "choose another name; the embedded broker itself is set under [broker]";
-    error("[connector.broker]\nurl = \"mqtt://h\"", message, "broker", "taken", help);
+    error("[connector.broker]\nurl = \"mqtt://h\"", message, "broker", "the embedded broker", help);
+    let message = "`connector.here.kind` = \"local\" belongs to the connector \"broker\" alone";
+    let help = "name \"broker\" in the flows; it is always there, without a section";
+    error("[connector.here]\nkind = \"local\"", message, "\"local\"", "the embedded broker", help);
+    let message = "`connector.broker` takes no other key than `kind`";
+    let text = "[connector.broker]\nkind = \"local\"\nqos = 1";
+    assert!(findings(text).iter().any(|finding| finding.message == message));
+    assert!(findings("[connector.broker]\nkind = \"local\"").is_empty());
 }
 
 #[test]

@@ -69,6 +69,16 @@ pub fn load(path: &Path, environment: Option<&str>) -> Result<(Plan, Vec<Diagnos
 ///
 /// # Errors
 /// All errors of the file, and its warnings, in the order of the file.
+///
+/// # Examples
+/// ```
+/// use crosspoint_hub::config::parse;
+///
+/// let findings = parse("[connector.plant]\nurl = \"mqqt://h\"\n", "crosspoint.toml", None).unwrap_err();
+/// assert_eq!(findings[0].message, "`connector.plant.url` has the scheme \"mqqt\", which is not known");
+/// assert_eq!(findings[0].help.as_deref(), Some("did you mean mqtt://?"));
+/// println!("{}", findings[0]);
+/// ```
 pub fn parse(
     text: &str,
     name: &str,

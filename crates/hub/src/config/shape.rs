@@ -141,17 +141,21 @@ impl Walk<'_> {
     }
 
     fn name(&mut self, setting: &Setting, entry: &Entry) {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        let is_short = entry.key.chars().count() <= NAME_CHARACTERS_MAX;
-        // Users are named as they sign in; only the length is ours to limit.
-        let is_free = setting.key == settings::broker::USER.key;
-        if !entry.key.is_empty() && is_short && (is_free || entry.key.chars().all(is_plain)) {
+        // Users are named as they sign in, but never so that `%u` in a rule becomes a wildcard.
+        let is_user = setting.key == settings::broker::USER.key;
+        let is_usable = |c: char| match is_user {
+            true => !c.is_control() && !matches!(c, '+' | '#'),
+            false => c.is_ascii_alphanumeric() || matches!(c, '-' | '_'),
+        };
+        let length = entry.key.chars().count();
+        if (1..=NAME_CHARACTERS_MAX).contains(&length) && entry.key.chars().all(is_usable) {
             return;
         }
         let message = format!("\"{}\" cannot be the name of a {}", entry.key.escape_debug(), setting.key);
         let finding = self.findings.error(&entry.key_span, message);
-        finding.label("not a usable name");
-        finding.help(format!("use 1 to {NAME_CHARACTERS_MAX} letters, digits, `-` and `_`"));
+        let characters =
+            if is_user { "characters without `+` and `#`" } else { "letters, digits, `-` and `_`" };
+        finding.label("not a usable name").help(format!("use 1 to {NAME_CHARACTERS_MAX} {characters}"));
     }
 
     fn not_a_section(&mut self, setting: &Setting, entry: &Entry) {

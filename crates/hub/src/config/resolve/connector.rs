@@ -50,16 +50,34 @@ pub(super) fn resolve(
     check_client_ids(&sections, findings);
     let mut connectors = BTreeMap::new();
     for (name, section) in sections {
-        if name == BROKER_CONNECTOR {
-            let message = "the name \"broker\" belongs to the embedded broker";
-            let finding = findings.error(&section.span, message).label("taken");
-            finding.help("choose another name; the embedded broker itself is set under [broker]");
+        let is_local = section.text_or_default(&keys::KIND) == "local";
+        if is_local || name == BROKER_CONNECTOR {
+            check_local(name, is_local, &section, findings);
             continue;
         }
         let mqtt = mqtt(&section, Use::of(name, flows), material, findings);
         connectors.insert(name.to_owned(), ConnectorPlan::Mqtt(Box::new(mqtt)));
     }
     connectors
+}
+
+/// Checks a section of the embedded broker's connector, which says nothing that is not so without it.
+fn check_local(name: &str, is_local: bool, section: &Section<'_>, findings: &mut Findings) {
+    let finding = if name != BROKER_CONNECTOR {
+        let message =
+            format!("`{}.kind` = \"local\" belongs to the connector \"broker\" alone", section.path);
+        let help = "name \"broker\" in the flows; it is always there, without a section";
+        findings.error(&section.span_of(&keys::KIND), message).help(help)
+    } else if !is_local {
+        let help = "choose another name; the embedded broker itself is set under [broker]";
+        findings.error(&section.span, "the name \"broker\" belongs to the embedded broker").help(help)
+    } else if section.entries().len() > 1 {
+        let help = "remove the other keys; the embedded broker itself is set under [broker]";
+        findings.error(&section.span, "`connector.broker` takes no other key than `kind`").help(help)
+    } else {
+        return;
+    };
+    finding.label("the embedded broker");
 }
 
 fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Findings) -> MqttPlan {

@@ -14,7 +14,8 @@ pub(super) struct Names<'a> {
 
 impl<'a> Names<'a> {
     pub(super) fn of(root: &Section<'a>) -> Self {
-        let connectors = root.named(&settings::CONNECTOR).into_iter().map(|(name, _)| name).collect();
+        let connectors = root.named(&settings::CONNECTOR).into_iter().map(|(name, _)| name);
+        let connectors = connectors.filter(|name| *name != BROKER_CONNECTOR).collect();
         let broker = root.table(&settings::BROKER);
         Self { connectors, is_broker_enabled: broker.flag(&settings::broker::ENABLED) != Some(false) }
     }
@@ -22,7 +23,8 @@ impl<'a> Names<'a> {
     /// Reports a name that does not exist.
     pub(super) fn check(&self, name: Text<'_>, path: &str, findings: &mut Findings) {
         let is_broker = name.text == BROKER_CONNECTOR;
-        if self.connectors.contains(&name.text) || is_broker && self.is_broker_enabled {
+        let is_known = if is_broker { self.is_broker_enabled } else { self.connectors.contains(&name.text) };
+        if is_known {
             return;
         }
         if is_broker {

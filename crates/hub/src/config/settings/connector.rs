@@ -3,8 +3,12 @@
 use super::super::setting::{Setting, Shape};
 
 /// Which kind of endpoint it is.
-pub const KIND: Setting =
-    Setting::choice("kind", &["mqtt"], "mqtt", "What the connector speaks; `mqtt` connects to a broker.");
+pub const KIND: Setting = Setting::choice(
+    "kind",
+    &["mqtt", "local"],
+    "mqtt",
+    "What the connector is: `mqtt` connects to a broker, `local` is the embedded one and always there as `broker`.",
+);
 
 /// Whether it runs.
 pub const ENABLED: Setting = Setting::flag("enabled", true, "Whether the connector connects.");

@@ -1,0 +1,133 @@
+//! From a connector of the plan to the options of a client.
+
+use std::time::Duration;
+
+use crosspoint_client::{
+    ClientOptions, DialOptions, Password, Pem, Protocol, QoS, SessionKeeping, TlsClientOptions, Transport, Verify, Will,
+    WillProperties,
+};
+use crosspoint_protocol::Version;
+
+use crate::config::plan;
+
+/// The longest client identifier that every MQTT 3.1 server accepts.
+const CLIENT_ID_BYTES_V3_1: usize = 23;
+
+/// Returns the options of a client for a connector, under the client identifier that is written, or `made_up`.
+pub fn client_options(mqtt: &plan::MqttPlan, made_up: &str) -> ClientOptions {
+    let mut options = ClientOptions::default()
+        .protocol(protocol(mqtt.protocol))
+        .client_id(client_id(mqtt, made_up))
+        .keep_alive_s(seconds_u16(mqtt.keep_alive))
+        .connect_timeout_ms(millis(mqtt.connect_timeout))
+        .reconnect_ms(millis(mqtt.reconnect_min), millis(mqtt.reconnect_max))
+        .session(session(mqtt.session))
+        .session_expiry_s(u32::try_from(mqtt.session_expiry.as_secs()).unwrap_or(u32::MAX))
+        .receive_maximum(mqtt.receive_maximum)
+        .packet_bytes_max(mqtt.packet_bytes_max)
+        .topic_alias_max(mqtt.topic_alias_max);
+    for address in &mqtt.addresses {
+        options = options.server(dial_options(mqtt, address));
+    }
+    if let Some(username) = &mqtt.username {
+        options = options.username(username.clone());
+    }
+    if let Some(password) = &mqtt.password {
+        options = options.password(Password::from(password.expose().to_vec()));
+    }
+    if let Some(will) = &mqtt.will {
+        options = options.will(Will {
+            topic: will.topic.clone(),
+            payload: will.payload.clone().into(),
+            qos: will.qos,
+            retain: will.retain,
+            properties: WillProperties::default(),
+        });
+    }
+    options
+}
+
+/// Returns how to reach one of a connector's addresses.
+pub fn dial_options(mqtt: &plan::MqttPlan, address: &plan::Address) -> DialOptions {
+    let mut dial = DialOptions::new(transport(address.transport), address.host.clone(), address.port)
+        .connect_timeout(mqtt.connect_timeout);
+    if address.transport.is_secure() {
+        dial = dial.tls(tls(&mqtt.tls));
+    }
+    if address.transport.is_websocket() {
+        dial = dial.path(address.path.clone());
+        for (name, value) in &mqtt.websocket_headers {
+            dial = dial.ws_header(name.clone(), value.expose_text().unwrap_or_default());
+        }
+    }
+    dial
+}
+
+/// Returns the highest QoS at which a plan's flows publish to a connector; `None` when they do not.
+pub(crate) fn publishes_at(plan: &plan::Plan, connector: &str) -> Option<QoS> {
+    let sinks = plan.flows.values().flat_map(|flow| flow.sinks.iter().map(move |sink| (flow, sink)));
+    let to_it = sinks.filter(|(_, sink)| sink.connector == connector);
+    to_it.map(|(flow, sink)| sink.qos.unwrap_or(flow.source.qos)).max()
+}
+
+fn client_id(mqtt: &plan::MqttPlan, made_up: &str) -> String {
+    match &mqtt.client_id {
+        Some(written) => written.clone(),
+        None if mqtt.protocol == plan::Protocol::Only(Version::V3_1) => {
+            made_up.chars().filter(char::is_ascii_alphanumeric).take(CLIENT_ID_BYTES_V3_1).collect()
+        }
+        None => made_up.to_owned(),
+    }
+}
+
+fn tls(tls: &plan::ClientTls) -> TlsClientOptions {
+    let mut options = TlsClientOptions::default().verify(match tls.verify {
+        plan::Verify::Full => Verify::Full,
+        plan::Verify::Chain => Verify::Chain,
+        plan::Verify::None => Verify::None,
+    });
+    for authority in &tls.ca {
+        options = options.authority(Pem::inline(authority.text.clone()));
+    }
+    if let Some(identity) = &tls.identity {
+        let key = identity.key.expose_text().unwrap_or_default();
+        options = options.identity(Pem::inline(identity.certificate.text.clone()), Pem::inline(key));
+    }
+    if let Some(name) = &tls.server_name {
+        options = options.server_name(name.clone());
+    }
+    tls.alpn.iter().fold(options, |options, protocol| options.alpn(protocol.clone()))
+}
+
+fn transport(transport: plan::Transport) -> Transport {
+    match transport {
+        plan::Transport::Tcp => Transport::Tcp,
+        plan::Transport::Tls => Transport::Tls,
+        plan::Transport::Ws => Transport::Ws,
+        plan::Transport::Wss => Transport::Wss,
+    }
+}
+
+fn protocol(protocol: plan::Protocol) -> Protocol {
+    match protocol {
+        plan::Protocol::Auto => Protocol::Auto,
+        plan::Protocol::Only(Version::V5) => Protocol::V5,
+        plan::Protocol::Only(Version::V3_1_1) => Protocol::V3_1_1,
+        plan::Protocol::Only(Version::V3_1) => Protocol::V3_1,
+    }
+}
+
+const fn session(kind: plan::SessionKind) -> SessionKeeping {
+    match kind {
+        plan::SessionKind::Durable => SessionKeeping::Durable,
+        plan::SessionKind::Clean => SessionKeeping::Clean,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn seconds_u16(duration: Duration) -> u16 {
+    u16::try_from(duration.as_secs()).unwrap_or(u16::MAX)
+}

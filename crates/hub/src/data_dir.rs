@@ -1,0 +1,120 @@
+//! The hub's own folder.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The file that holds the hub's identity.
+const IDENTITY: &str = "hub-id";
+
+/// The folder in which a hub keeps what it must not forget.
+#[derive(Debug, Clone)]
+pub struct DataDir {
+    path: PathBuf,
+    hub_id: String,
+}
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the data folder {} cannot be used: {source}", path.display())]
+pub struct DataDirError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl DataDir {
+    /// Opens the folder, and makes it if it is not there: for its owner only, and not to be committed.
+    ///
+    /// # Errors
+    /// It can be neither read nor made.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, DataDirError> {
+        let path = path.into();
+        match prepare(&path) {
+            Ok(hub_id) => Ok(Self { path, hub_id }),
+            Err(source) => Err(DataDirError { path, source }),
+        }
+    }
+
+    /// Returns where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the client identifier that a connector has when none is written: made once and kept.
+    pub fn client_id(&self, connector: &str) -> String {
+        format!("{connector}-{}", self.hub_id)
+    }
+}
+
+fn prepare(path: &Path) -> io::Result<String> {
+    if !path.is_dir() {
+        fs::create_dir_all(path)?;
+        keep_private(path, 0o700)?;
+    }
+    let ignore = path.join(".gitignore");
+    if !ignore.exists() {
+        fs::write(&ignore, "*\n")?;
+    }
+    let identity = path.join(IDENTITY);
+    match fs::read_to_string(&identity) {
+        Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
+        Ok(_) => make_identity(&identity),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_identity(&identity),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes an identity and writes it as a whole or not at all.
+fn make_identity(path: &Path) -> io::Result<String> {
+    let hub_id = format!("{:08x}", fastrand::u32(..));
+    let draft = path.with_extension("new");
+    fs::write(&draft, format!("{hub_id}\n"))?;
+    keep_private(&draft, 0o600)?;
+    fs::File::open(&draft)?.sync_all()?;
+    fs::rename(&draft, path)?;
+    Ok(hub_id)
+}
+
+#[cfg(unix)]
+fn keep_private(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn keep_private(_: &Path, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_is_made_once_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let first = DataDir::open(&path).unwrap().client_id("plant");
+        assert_eq!(DataDir::open(&path).unwrap().client_id("plant"), first);
+        assert_eq!(fs::read_to_string(path.join(".gitignore")).unwrap(), "*\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_folder_is_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        DataDir::open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = DataDir::open(file.join("data")).unwrap_err().to_string();
+        assert!(error.starts_with("the data folder ") && error.contains("file/data"), "{error}");
+    }
+}
