@@ -154,6 +154,16 @@ async fn nagle_is_off_on_both_sides_and_the_socket_can_be_taken_out() {
 }
 
 #[tokio::test]
+async fn the_futures_of_opening_and_dialling_are_small() {
+    let site = Site::new(Transport::Wss).await;
+    let (_client, incoming) =
+        tokio::join!(tokio::net::TcpStream::connect(site.address()), site.listener.accept());
+    let opening = incoming.unwrap().open(&site.acceptor, deadline());
+    assert!(size_of_val(&opening) <= 512, "{}", size_of_val(&opening));
+    assert!(size_of_val(&dial(&site.dial)) <= 256, "{}", size_of_val(&dial(&site.dial)));
+}
+
+#[tokio::test]
 async fn a_peer_that_leaves_at_once_does_not_disturb_the_next() {
     let site = Site::new(Transport::Tls).await;
     for _ in 0..20 {
