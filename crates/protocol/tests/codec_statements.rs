@@ -1,5 +1,8 @@
 //! What the codec refuses, by the statement of the specification that is broken; and the bytes of its examples.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by a panic")]
+
+use Version::{V3_1, V3_1_1, V5};
 use bytes::Bytes;
 use crosspoint_protocol::{
     Fault, Offence, PacketId, QoS, ReasonCode, TopicFilter, TopicName, Version, Violation,
@@ -8,11 +11,11 @@ use crosspoint_protocol::{
         EncodeError, Frames, decode_packet, encode, encode_ack, encode_ping_req, encode_ping_resp,
     },
     packet::{
-        Ack, ConnAck, ConnAckProperties, Disconnect, Packet, PacketType, Publish, PublishProperties, RetainHandling,
-        SubAck, Subscribe, SubscribeProperties, SubscribedFilter, SubscriptionOptions, Unsubscribe,
+        Ack, ConnAck, ConnAckProperties, Disconnect, Packet, PacketType, Publish, PublishProperties,
+        RetainHandling, SubAck, Subscribe, SubscribeProperties, SubscribedFilter, SubscriptionOptions,
+        Unsubscribe,
     },
 };
-use Version::{V3_1, V3_1_1, V5};
 
 /// Decodes a packet given by its first byte and its body.
 fn read(
@@ -45,6 +48,9 @@ fn connect(name: &str, level: u8, flags: u8, rest: &[u8]) -> Result<Packet, Viol
 fn connect_v5_properties(properties: &[u8]) -> Result<Packet, Violation> {
     connect("MQTT", 5, 2, &[&[u8::try_from(properties.len()).unwrap()], properties, &[0, 0]].concat())
 }
+
+/// Reads a packet of some kind with these properties.
+type ReadProperties = fn(&[u8]) -> Result<Packet, Violation>;
 
 /// A CONNACK of MQTT 5 with these properties.
 fn connack(properties: &[u8]) -> Result<Packet, Violation> {
@@ -92,7 +98,8 @@ fn mqtt_1_5_4_2_the_character_0_is_refused_in_every_text() {
     refused(connect("MQTT", 4, 2, &[0, 1, 0]), "MQTT-1.5.4-2", ReasonCode::MalformedPacket);
     refused(publish(FromClient, &[0x26, 0, 1, 0, 0, 0]), "MQTT-1.5.4-2", ReasonCode::MalformedPacket);
     refused(subscribe(V3_1_1, "a\0", 0), "MQTT-1.5.4-2", ReasonCode::MalformedPacket);
-    let disconnect = Disconnect { reason_string: Some("\0".into()), ..Disconnect::new(ReasonCode::ServerBusy) };
+    let disconnect =
+        Disconnect { reason_string: Some("\0".into()), ..Disconnect::new(ReasonCode::ServerBusy) };
     assert_eq!(
         encode(&Packet::Disconnect(Box::new(disconnect)), V5, &mut Vec::new()),
         Err(EncodeError::Invalid { field: "reason string", what: "the text holds the character U+0000" })
@@ -110,7 +117,11 @@ fn a_byte_order_mark_is_a_character_like_any_other() {
 #[test]
 fn mqtt_1_5_5_1_padded_lengths_are_refused() {
     let padded_remaining = Bytes::from_static(&[0xC0, 0x80, 0x00]);
-    refused(decode_packet(&padded_remaining, Some(V5), FromClient), "MQTT-1.5.5-1", ReasonCode::MalformedPacket);
+    refused(
+        decode_packet(&padded_remaining, Some(V5), FromClient),
+        "MQTT-1.5.5-1",
+        ReasonCode::MalformedPacket,
+    );
     refused(read(V5, FromClient, 0x30, &[0, 1, b't', 0x80, 0]), "MQTT-1.5.5-1", ReasonCode::MalformedPacket);
     refused(publish(FromServer, &[0x0B, 0x81, 0x00]), "MQTT-1.5.5-1", ReasonCode::MalformedPacket);
 }
@@ -158,7 +169,9 @@ fn mqtt_2_2_1_2_a_publish_at_qos_0_has_no_identifier() {
     assert_eq!(encode(&Packet::Publish(without), V3_1_1, &mut out), error);
     assert_eq!(out, [7], "a refused packet leaves nothing behind");
     // What stands where the identifier would is payload.
-    let Ok(Packet::Publish(read)) = read(V3_1_1, FromClient, 0x30, &[0, 1, b't', 0, 0]) else { panic!("refused") };
+    let Ok(Packet::Publish(read)) = read(V3_1_1, FromClient, 0x30, &[0, 1, b't', 0, 0]) else {
+        panic!("refused")
+    };
     assert_eq!((read.packet_id, read.payload.as_ref()), (None, &[0, 0][..]));
 }
 
@@ -166,7 +179,8 @@ fn mqtt_2_2_1_2_a_publish_at_qos_0_has_no_identifier() {
 fn mqtt_2_2_1_3_the_identifier_0_is_refused() {
     let publish = read(V5, FromClient, 0x32, &[0, 1, b't', 0, 0, 0]);
     refused(publish, "MQTT-2.2.1-3", ReasonCode::ProtocolError);
-    for (first, direction) in [(0x40, FromClient), (0x50, FromClient), (0x62, FromClient), (0x70, FromServer)] {
+    for (first, direction) in [(0x40, FromClient), (0x50, FromClient), (0x62, FromClient), (0x70, FromServer)]
+    {
         refused(read(V3_1_1, direction, first, &[0, 0]), "MQTT-2.2.1-3", ReasonCode::ProtocolError);
     }
     refused(read(V5, FromClient, 0x82, &[0, 0, 0]), "MQTT-2.2.1-3", ReasonCode::ProtocolError);
@@ -204,7 +218,10 @@ fn packets_of_the_other_side_are_refused() {
     refused(read(V3_1_1, FromServer, 0xE0, &[]), None, ReasonCode::ProtocolError);
     refused(read(V3_1_1, FromClient, 0xF0, &[]), None, ReasonCode::ProtocolError);
     let reserved = read(V5, FromClient, 0x00, &[]).unwrap_err();
-    assert_eq!((reserved.packet, reserved.reason_code()), (PacketType::Reserved, ReasonCode::MalformedPacket));
+    assert_eq!(
+        (reserved.packet, reserved.reason_code()),
+        (PacketType::Reserved, ReasonCode::MalformedPacket)
+    );
 }
 
 #[test]
@@ -216,7 +233,8 @@ fn mqtt_3_1_2_1_a_foreign_protocol_name_is_refused() {
 
 #[test]
 fn mqtt_3_1_2_2_a_level_that_is_unknown_or_of_another_name_is_refused() {
-    for (name, level) in [("MQTT", 6), ("MQTT", 3), ("MQIsdp", 4), ("MQIsdp", 5), ("MQTT", 0x85), ("MQTT", 0)] {
+    for (name, level) in [("MQTT", 6), ("MQTT", 3), ("MQIsdp", 4), ("MQIsdp", 5), ("MQTT", 0x85), ("MQTT", 0)]
+    {
         refused(connect(name, level, 2, &[0, 0]), "MQTT-3.1.2-2", ReasonCode::UnsupportedProtocolVersion);
     }
 }
@@ -226,7 +244,9 @@ fn the_bridge_bit_is_known_in_3_1_and_3_1_1() {
     for (name, level, version) in [("MQIsdp", 3, V3_1), ("MQTT", 4, V3_1_1)] {
         for bridge in [false, true] {
             let level = level | if bridge { 0x80 } else { 0 };
-            let Ok(Packet::Connect(connect)) = connect(name, level, 2, &[0, 1, b'c']) else { panic!("refused") };
+            let Ok(Packet::Connect(connect)) = connect(name, level, 2, &[0, 1, b'c']) else {
+                panic!("refused")
+            };
             assert_eq!((connect.version, connect.is_bridge, connect.clean_start), (version, bridge, true));
         }
     }
@@ -259,7 +279,9 @@ fn mqtt_3_1_2_13_will_retain_without_a_will_is_refused() {
 #[test]
 fn a_password_without_a_user_name_is_known_in_mqtt_5_only() {
     refused(connect("MQTT", 4, 0x42, &[0, 0, 0, 1, b'p']), None, ReasonCode::MalformedPacket);
-    let Ok(Packet::Connect(connect)) = connect("MQTT", 5, 0x42, &[0, 0, 0, 0, 1, b'p']) else { panic!("refused") };
+    let Ok(Packet::Connect(connect)) = connect("MQTT", 5, 0x42, &[0, 0, 0, 0, 1, b'p']) else {
+        panic!("refused")
+    };
     assert_eq!(connect.login.username, None);
     assert_eq!(connect.login.password.as_deref(), Some(&b"p"[..]));
 }
@@ -276,7 +298,10 @@ fn an_empty_client_identifier_is_refused_in_3_1_only() {
     let came = connect("MQIsdp", 3, 2, &[0, 0]);
     refused(came, None, ReasonCode::ClientIdentifierNotValid);
     assert!(connect("MQTT", 4, 2, &[0, 0]).is_ok());
-    assert!(connect("MQTT", 4, 0, &[0, 0]).is_ok(), "whether it goes with a session is not the codec's matter");
+    assert!(
+        connect("MQTT", 4, 0, &[0, 0]).is_ok(),
+        "whether it goes with a session is not the codec's matter"
+    );
     let long = "x".repeat(100);
     assert!(connect("MQIsdp", 3, 2, &text(&long)).is_ok(), "longer ones than 23 bytes are accepted");
 }
@@ -362,7 +387,9 @@ fn mqtt_3_3_2_14_a_response_topic_with_a_wildcard_is_refused() {
 #[test]
 fn mqtt_3_3_4_6_a_subscription_identifier_from_a_client_is_refused() {
     refused(publish(FromClient, &[0x0B, 1]), "MQTT-3.3.4-6", ReasonCode::ProtocolError);
-    let Ok(Packet::Publish(publish)) = publish(FromServer, &[0x0B, 1, 0x0B, 0x80, 0x01]) else { panic!("refused") };
+    let Ok(Packet::Publish(publish)) = publish(FromServer, &[0x0B, 1, 0x0B, 0x80, 0x01]) else {
+        panic!("refused")
+    };
     assert_eq!(publish.properties.subscription_ids().collect::<Vec<_>>(), [1, 128]);
 }
 
@@ -379,7 +406,9 @@ fn mqtt_4_7_0_1_and_mqtt_4_7_3_1_topics_with_wildcards_and_empty_ones_are_refuse
 #[test]
 fn an_empty_topic_needs_an_alias() {
     refused(read(V5, FromClient, 0x30, &[0, 0, 0]), None, ReasonCode::ProtocolError);
-    let Ok(Packet::Publish(publish)) = read(V5, FromClient, 0x30, &[0, 0, 3, 0x23, 0, 9]) else { panic!("refused") };
+    let Ok(Packet::Publish(publish)) = read(V5, FromClient, 0x30, &[0, 0, 3, 0x23, 0, 9]) else {
+        panic!("refused")
+    };
     assert_eq!((publish.topic, publish.properties.topic_alias()), (None, Some(9)));
 }
 
@@ -438,7 +467,8 @@ fn mqtt_3_8_3_4_no_local_on_a_shared_subscription_is_refused() {
     assert!(subscribe(V5, "a", 0x04).is_ok());
     let options = SubscriptionOptions { no_local: true, ..SubscriptionOptions::default() };
     let filters = vec![SubscribedFilter { filter: TopicFilter::parse("$share/g/a").unwrap(), options }];
-    let subscribe = Subscribe { packet_id: PacketId::MIN, filters, properties: SubscribeProperties::default() };
+    let subscribe =
+        Subscribe { packet_id: PacketId::MIN, filters, properties: SubscribeProperties::default() };
     assert!(encode(&Packet::Subscribe(Box::new(subscribe)), V5, &mut Vec::new()).is_err());
 }
 
@@ -469,7 +499,9 @@ fn mqtt_3_9_3_2_suback_bears_its_own_reason_codes_only() {
     refused(read(V5, FromServer, 0x90, &[0, 1, 0, 0x11]), "MQTT-3.9.3-2", ReasonCode::ProtocolError);
     refused(read(V3_1_1, FromServer, 0x90, &[0, 1, 0x87]), "MQTT-3.9.3-2", ReasonCode::ProtocolError);
     refused(read(V3_1_1, FromServer, 0x90, &[0, 1]), None, ReasonCode::MalformedPacket);
-    let Ok(Packet::SubAck(suback)) = read(V3_1_1, FromServer, 0x90, &[0, 1, 2, 0x80]) else { panic!("refused") };
+    let Ok(Packet::SubAck(suback)) = read(V3_1_1, FromServer, 0x90, &[0, 1, 2, 0x80]) else {
+        panic!("refused")
+    };
     assert_eq!(suback.reasons, [ReasonCode::GrantedQoS2, ReasonCode::UnspecifiedError]);
 }
 
@@ -483,7 +515,8 @@ fn mqtt_3_10_1_1_unsubscribe_has_the_flags_0010() {
 #[test]
 fn mqtt_3_10_3_2_an_unsubscribe_without_a_filter_is_refused() {
     refused(read(V3_1_1, FromClient, 0xA2, &[0, 1]), "MQTT-3.10.3-2", ReasonCode::ProtocolError);
-    let unsubscribe = Unsubscribe { packet_id: PacketId::MIN, filters: Vec::new(), user_properties: Vec::new() };
+    let unsubscribe =
+        Unsubscribe { packet_id: PacketId::MIN, filters: Vec::new(), user_properties: Vec::new() };
     assert!(encode(&Packet::Unsubscribe(Box::new(unsubscribe)), V5, &mut Vec::new()).is_err());
 }
 
@@ -531,7 +564,7 @@ fn mqtt_3_15_2_1_auth_bears_the_reason_codes_of_its_sender_only() {
 
 #[test]
 fn a_property_given_twice_is_refused() {
-    let twice: [(&[u8], fn(&[u8]) -> Result<Packet, Violation>); 8] = [
+    let twice: [(&[u8], ReadProperties); 8] = [
         (&[0x01, 1], |bytes| publish(FromClient, bytes)),
         (&[0x02, 0, 0, 0, 1], |bytes| publish(FromClient, bytes)),
         (&[0x23, 0, 1], |bytes| publish(FromServer, bytes)),
@@ -546,7 +579,9 @@ fn a_property_given_twice_is_refused() {
         refused(read(&property.repeat(2)), None, ReasonCode::ProtocolError);
     }
     let user = [0x26, 0, 1, b'n', 0, 1, b'v'].repeat(2);
-    assert!(publish(FromClient, &user).is_ok() && connack(&user).is_ok() && connect_v5_properties(&user).is_ok());
+    assert!(
+        publish(FromClient, &user).is_ok() && connack(&user).is_ok() && connect_v5_properties(&user).is_ok()
+    );
 }
 
 #[test]
@@ -607,7 +642,8 @@ fn our_limits_are_kept_and_called_ours() {
     let deepest = [text(&"/".repeat(199)), vec![0]].concat();
     assert!(read(V5, FromClient, 0x30, &deepest).is_ok());
 
-    let filters = |count: usize| read(V3_1_1, FromClient, 0xA2, &[&[0, 1][..], &text("a").repeat(count)].concat());
+    let filters =
+        |count: usize| read(V3_1_1, FromClient, 0xA2, &[&[0, 1][..], &text("a").repeat(count)].concat());
     assert!(filters(10_000).is_ok());
     assert_eq!(filters(10_001).unwrap_err().fault(), Fault::OurLimit);
 
@@ -618,16 +654,59 @@ fn our_limits_are_kept_and_called_ours() {
 #[test]
 fn violations_read_as_a_sentence_with_packet_field_and_rule() {
     let violation = read(V5, FromClient, 0x30, &[0, 1, 0, 0]).unwrap_err();
-    assert_eq!(violation.to_string(), "PUBLISH: topic name: the text holds the character U+0000 [MQTT-1.5.4-2]");
+    assert_eq!(
+        violation.to_string(),
+        "PUBLISH: topic name: the text holds the character U+0000 [MQTT-1.5.4-2]"
+    );
 }
 
 #[test]
 fn the_connect_of_the_specification_is_read_and_written() {
     let frame = [
-        0x10, 39, 0, 4, b'M', b'Q', b'T', b'T', 5, 0b1100_1110, 0, 10, 5, 0x11, 0, 0, 0, 10, 0, 1, b'c', 0, 0, 1,
-        b'w', 0, 2, b'b', b'y', 0, 4, b'u', b's', b'e', b'r', 0, 4, b'p', b'a', b's', b's',
+        0x10,
+        39,
+        0,
+        4,
+        b'M',
+        b'Q',
+        b'T',
+        b'T',
+        5,
+        0b1100_1110,
+        0,
+        10,
+        5,
+        0x11,
+        0,
+        0,
+        0,
+        10,
+        0,
+        1,
+        b'c',
+        0,
+        0,
+        1,
+        b'w',
+        0,
+        2,
+        b'b',
+        b'y',
+        0,
+        4,
+        b'u',
+        b's',
+        b'e',
+        b'r',
+        0,
+        4,
+        b'p',
+        b'a',
+        b's',
+        b's',
     ];
-    let Ok(Packet::Connect(connect)) = decode_packet(&Bytes::copy_from_slice(&frame), None, FromClient) else {
+    let Ok(Packet::Connect(connect)) = decode_packet(&Bytes::copy_from_slice(&frame), None, FromClient)
+    else {
         panic!("refused")
     };
     assert_eq!((connect.version, connect.clean_start, connect.keep_alive_s), (V5, true, 10));
@@ -664,7 +743,8 @@ fn the_publish_of_the_specification_is_written() {
 fn the_subscribe_of_the_specification_is_read() {
     let body = [&[0, 10, 0][..], &text("a/b"), &[1], &text("c/d"), &[2]].concat();
     let Ok(Packet::Subscribe(subscribe)) = read(V5, FromClient, 0x82, &body) else { panic!("refused") };
-    let filters: Vec<_> = subscribe.filters.iter().map(|one| (one.filter.as_str(), one.options.qos)).collect();
+    let filters: Vec<_> =
+        subscribe.filters.iter().map(|one| (one.filter.as_str(), one.options.qos)).collect();
     assert_eq!(filters, [("a/b", QoS::AtLeastOnce), ("c/d", QoS::ExactlyOnce)]);
     assert_eq!(subscribe.filters[0].options.retain_handling, RetainHandling::Send);
 }

@@ -46,10 +46,6 @@ impl Frames {
     /// # Errors
     /// The rule that the bytes break. What was held is dropped: nothing behind it can be told apart, so the
     /// connection ends.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an iterator could not be told the version between two packets"
-    )]
     pub fn next(
         &mut self,
         version: Option<Version>,
@@ -78,12 +74,11 @@ impl Frames {
         version: Option<Version>,
         direction: Direction,
     ) -> Result<Option<Packet>, Violation> {
-        if let Some(header) = read_header(&self.chunk, version, direction, self.packet_bytes_max)? {
-            if header.packet_bytes() <= self.chunk.len() {
-                let packet = decode_body(&self.chunk, header, version, direction)?;
-                self.consume(header.packet_bytes());
-                return Ok(Some(packet));
-            }
+        let header = read_header(&self.chunk, version, direction, self.packet_bytes_max)?;
+        if let Some(header) = header.filter(|header| header.packet_bytes() <= self.chunk.len()) {
+            let packet = decode_body(&self.chunk, header, version, direction)?;
+            self.consume(header.packet_bytes());
+            return Ok(Some(packet));
         }
         self.partial.extend_from_slice(&self.chunk);
         self.chunk = Bytes::new();

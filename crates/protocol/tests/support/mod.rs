@@ -208,8 +208,12 @@ fn connect_properties(version: Version) -> BoxedStrategy<ConnectProperties> {
     if !version.is_v5() {
         return Just(ConnectProperties::default()).boxed();
     }
-    let numbers =
-        (option::of(any::<u32>()), option::of(1..=u16::MAX), option::of(1..=u32::MAX), option::of(any::<u16>()));
+    let numbers = (
+        option::of(any::<u32>()),
+        option::of(1..=u16::MAX),
+        option::of(1..=u32::MAX),
+        option::of(any::<u16>()),
+    );
     let flags = any::<(Option<bool>, Option<bool>)>();
     (numbers, flags, authentication(), user_properties())
         .prop_map(|(numbers, flags, (authentication_method, authentication_data), user_properties)| {
