@@ -323,6 +323,11 @@ impl ClientConnection {
         self.exchange.peer.packet_bytes_max
     }
 
+    /// Returns the session, to look at while the connection lasts.
+    pub const fn session(&self) -> &SessionState {
+        &self.exchange.session
+    }
+
     /// Returns the session, to outlive the connection.
     pub fn into_session(self) -> SessionState {
         self.exchange.into_session()

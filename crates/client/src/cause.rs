@@ -1,0 +1,249 @@
+//! Why a client is not connected, in plain words, and what to do next.
+
+use std::fmt;
+
+use crosspoint_protocol::{ReasonCode, Version, Violation};
+
+/// Why a client is not connected.
+///
+/// `Display` gives the cause in plain words; [`next_step`](Self::next_step) what to do.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// No byte stream to the server could be opened.
+    Dial {
+        /// What went wrong.
+        what: String,
+        /// What to do next.
+        next_step: String,
+    },
+    /// The stream was open, but no CONNACK came in time.
+    ConnectTimeout {
+        /// After how many milliseconds.
+        after_ms: u64,
+    },
+    /// The server closed the stream instead of answering CONNECT.
+    ClosedWithoutConnAck,
+    /// The server does not speak the version.
+    UnsupportedVersion {
+        /// The version that was tried last.
+        version: Version,
+    },
+    /// The server refused CONNECT.
+    Refused {
+        /// Its reason.
+        reason: ReasonCode,
+        /// Its own words, if it had any.
+        text: Option<String>,
+        /// Another server that it named.
+        other_server: Option<String>,
+    },
+    /// The server ended the connection and said why.
+    Disconnected {
+        /// Its reason.
+        reason: ReasonCode,
+        /// Its own words, if it had any.
+        text: Option<String>,
+        /// Another server that it named.
+        other_server: Option<String>,
+    },
+    /// Another connection came with our client identifier, or connections end right after they were made, again and
+    /// again, which looks the same.
+    ClientIdFight {
+        /// The identifier.
+        client_id: String,
+    },
+    /// The stream ended without a word.
+    ConnectionLost,
+    /// The stream failed.
+    Stream {
+        /// What the system said.
+        what: String,
+    },
+    /// The server did not answer a ping.
+    KeepAliveTimeout,
+    /// The server broke a rule of the protocol, or a limit of ours.
+    Violation(Violation),
+    /// The server reads so slowly that too much waits to be sent.
+    ServerDoesNotRead,
+    /// The program takes deliveries so slowly that too many wait, while an answer of the server was awaited.
+    DeliveriesNotTaken,
+    /// A change of the session could not be stored.
+    Store,
+    /// A higher version of the protocol is tried.
+    VersionUpward,
+    /// CONNECT cannot be encoded.
+    Connect {
+        /// Why.
+        what: String,
+    },
+}
+
+/// How soon the next attempt comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Between `reconnect_min_ms` and `reconnect_max_ms`.
+    Normal,
+    /// Between `reconnect_max_ms` and three times that.
+    Contended,
+    /// After ten times `reconnect_max_ms`, at least a minute: only a person can mend it.
+    Refused,
+}
+
+impl Cause {
+    /// Returns what to do next.
+    pub fn next_step(&self) -> String {
+        match self {
+            Self::Dial { next_step, .. } => next_step.clone(),
+            Self::Refused { reason, other_server, .. } | Self::Disconnected { reason, other_server, .. } => {
+                other_server.as_ref().map_or_else(
+                    || after_reason(*reason).to_owned(),
+                    |other| format!("use the server that it named: {other}"),
+                )
+            }
+            other => other.fixed_next_step().to_owned(),
+        }
+    }
+
+    /// Returns how soon the next attempt comes after this.
+    pub fn pace(&self) -> Pace {
+        match self {
+            Self::ClientIdFight { .. } => Pace::Contended,
+            Self::UnsupportedVersion { .. } | Self::Connect { .. } => Pace::Refused,
+            Self::Refused { reason, .. } if is_lasting(*reason) => Pace::Refused,
+            Self::Disconnected { reason, .. } if is_lasting(*reason) => Pace::Refused,
+            _ => Pace::Normal,
+        }
+    }
+
+    const fn fixed_next_step(&self) -> &'static str {
+        match self {
+            Self::ConnectTimeout { .. } => {
+                "check that an MQTT server answers at this address, and that TLS is on exactly if it wants TLS"
+            }
+            Self::ClosedWithoutConnAck => "see the server's log; it may not speak this version or want TLS",
+            Self::UnsupportedVersion { .. } => "set the version that the server speaks",
+            Self::ClientIdFight { .. } => "give each client of this server a client id of its own",
+            Self::ConnectionLost | Self::Stream { .. } => "nothing if it comes back; else check the network",
+            Self::KeepAliveTimeout => {
+                "nothing if it comes back; else check the network and the server's load"
+            }
+            Self::Violation(_) => "report it to the maker of the server; see its log",
+            Self::ServerDoesNotRead => "check the server's load and the network",
+            Self::DeliveriesNotTaken => "take deliveries faster, or subscribe to less",
+            Self::Store => "check the disk on which sessions are stored",
+            Self::VersionUpward => "nothing: it goes on at once",
+            Self::Connect { .. } => "check client id, user name, password and will",
+            Self::Dial { .. } | Self::Refused { .. } | Self::Disconnected { .. } => "see the server's log",
+        }
+    }
+}
+
+/// Tells whether only a person can mend it.
+const fn is_lasting(reason: ReasonCode) -> bool {
+    use ReasonCode as R;
+    matches!(
+        reason,
+        R::BadUserNameOrPassword
+            | R::NotAuthorized
+            | R::Banned
+            | R::BadAuthenticationMethod
+            | R::ClientIdentifierNotValid
+            | R::UnsupportedProtocolVersion
+            | R::TopicNameInvalid
+            | R::PayloadFormatInvalid
+            | R::RetainNotSupported
+            | R::QoSNotSupported
+            | R::AdministrativeAction
+    )
+}
+
+const fn after_reason(reason: ReasonCode) -> &'static str {
+    use ReasonCode as R;
+    match reason {
+        R::BadUserNameOrPassword => "check user name and password",
+        R::NotAuthorized => "check user name and password, and what the server allows this client id",
+        R::Banned | R::AdministrativeAction => "ask the administrator of the server",
+        R::BadAuthenticationMethod => "use an authentication method that the server supports",
+        R::ClientIdentifierNotValid => "use another client id: shorter, letters and digits only",
+        R::ServerUnavailable | R::ServerBusy | R::ServerShuttingDown => "nothing: it is tried again",
+        R::KeepAliveTimeout => "check the network; a longer keep alive may help",
+        R::TopicNameInvalid | R::PayloadFormatInvalid | R::RetainNotSupported | R::QoSNotSupported => {
+            "check the will, and what is published"
+        }
+        R::PacketTooLarge => "publish smaller messages, or raise the limit on the other side",
+        R::QuotaExceeded | R::ConnectionRateExceeded | R::MessageRateTooHigh => {
+            "connect or publish less often, or ask for a higher quota"
+        }
+        _ => "see the server's log",
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dial { what, .. } | Self::Stream { what } => f.write_str(what),
+            Self::ConnectTimeout { after_ms } => write!(f, "the server did not answer within {after_ms} ms"),
+            Self::ClosedWithoutConnAck => f.write_str("the server closed the connection without an answer"),
+            Self::UnsupportedVersion { version } => write!(f, "the server does not speak MQTT {version}"),
+            Self::Refused { reason, text, .. } => said(f, "the server refused the connection", *reason, text),
+            Self::Disconnected { reason, text, .. } => {
+                said(f, "the server ended the connection", *reason, text)
+            }
+            Self::ClientIdFight { client_id } => {
+                write!(
+                    f,
+                    "another client seems to use the client id {client_id:?}: each connection ends the other"
+                )
+            }
+            Self::ConnectionLost => f.write_str("the connection was lost"),
+            Self::KeepAliveTimeout => f.write_str("the server did not answer a ping"),
+            Self::Violation(violation) => write!(f, "the server broke the protocol: {violation}"),
+            Self::ServerDoesNotRead => f.write_str("the server does not read what is sent to it"),
+            Self::DeliveriesNotTaken => f.write_str("messages come faster than the program takes them"),
+            Self::Store => f.write_str("a change of the session could not be stored"),
+            Self::VersionUpward => f.write_str("a higher version of the protocol is tried again"),
+            Self::Connect { what } => write!(f, "the connection request cannot be built: {what}"),
+        }
+    }
+}
+
+fn said(f: &mut fmt::Formatter<'_>, what: &str, reason: ReasonCode, text: &Option<String>) -> fmt::Result {
+    write!(f, "{what}: {reason}")?;
+    match text {
+        // The server's words are its own: shown so that they cannot be taken for ours, and not at any length.
+        Some(text) => write!(f, ", it says {:?}", text.chars().take(200).collect::<String>()),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_password_waits_long_and_says_what_to_check() {
+        let cause =
+            Cause::Refused { reason: ReasonCode::BadUserNameOrPassword, text: None, other_server: None };
+        assert_eq!(cause.pace(), Pace::Refused);
+        assert_eq!(cause.next_step(), "check user name and password");
+        assert_eq!(cause.to_string(), "the server refused the connection: bad user name or password (0x86)");
+    }
+
+    #[test]
+    fn a_busy_server_is_tried_again_soon() {
+        let cause = Cause::Refused { reason: ReasonCode::ServerBusy, text: None, other_server: None };
+        assert_eq!(cause.pace(), Pace::Normal);
+    }
+
+    #[test]
+    fn another_server_is_named() {
+        let cause = Cause::Disconnected {
+            reason: ReasonCode::ServerMoved,
+            text: Some("gone\nfishing".to_owned()),
+            other_server: Some("b.example".to_owned()),
+        };
+        assert_eq!(cause.next_step(), "use the server that it named: b.example");
+        assert!(cause.to_string().ends_with(r#"it says "gone\nfishing""#));
+    }
+}

@@ -1,0 +1,89 @@
+//! From a server's name to a connection on which CONNECT is under way.
+
+use crosspoint_protocol::{Now, Version, connection};
+
+use super::{Engine, Link, online::Online};
+use crate::{BoxFuture, ByteStream, Cause, DialFailure, State};
+
+/// The shortest time that is left for CONNACK after a slow dial, in milliseconds.
+const CONNACK_WAIT_MIN_MS: u64 = 1_000;
+
+/// A dial under way.
+pub(super) struct Dialling {
+    pub(super) stream: BoxFuture<Result<Box<dyn ByteStream>, DialFailure>>,
+    pub(super) deadline_ms: u64,
+    version: Version,
+    server: String,
+}
+
+impl Engine {
+    pub(super) fn dial(&mut self, now: Now) -> Link {
+        let is_upward_due = self.attempts.upward_at_ms().is_some_and(|at_ms| at_ms <= now.monotonic_ms);
+        if is_upward_due && !has_exactly_once(&self.session) {
+            self.attempts.step_up();
+        }
+        let timeout = std::time::Duration::from_millis(self.options.connect_timeout_ms);
+        let Some((server, version, attempt)) = self.attempts.begin() else { return self.stop() };
+        let server = server
+            .clone()
+            .connect_timeout(timeout)
+            .ws_message_bytes_max(self.options.packet_bytes_max as usize);
+        let name = server.target();
+        self.state.send_replace(State::Connecting { attempt, server: name.clone(), version });
+        Link::Dialling(Box::new(Dialling {
+            stream: (self.environment.dial)(&server, version),
+            deadline_ms: now.monotonic_ms.saturating_add(self.options.connect_timeout_ms),
+            version,
+            server: name,
+        }))
+    }
+
+    pub(super) fn turn_dialling(&mut self, dialling: Box<Dialling>, now: Now) -> Link {
+        if now.monotonic_ms < dialling.deadline_ms {
+            return Link::Dialling(dialling);
+        }
+        self.fail(Cause::ConnectTimeout { after_ms: self.options.connect_timeout_ms }, now)
+    }
+
+    pub(super) fn on_dialled(&mut self, result: Result<Box<dyn ByteStream>, DialFailure>) {
+        let now = self.now();
+        let Link::Dialling(dialling) = std::mem::replace(&mut self.link, Link::Stopped) else { return };
+        self.link = match result {
+            Ok(stream) => self.begin(*dialling, stream, now),
+            Err(DialFailure { what, next_step }) => self.fail(Cause::Dial { what, next_step }, now),
+        };
+    }
+
+    fn begin(&mut self, dialling: Dialling, stream: Box<dyn ByteStream>, now: Now) -> Link {
+        let left_ms = dialling.deadline_ms.saturating_sub(now.monotonic_ms).max(CONNACK_WAIT_MIN_MS);
+        let options = connection::ClientOptions {
+            connect: self.options.connect(dialling.version),
+            connack_deadline_ms: left_ms,
+            ping_deadline_ms: self.options.ping_timeout_ms,
+            in_flight_maximum: self.options.in_flight_max,
+            topic_alias_own_maximum: self.options.topic_alias_max,
+            // It may be of an earlier process: its subscriptions and messages are welcome.
+            refuse_unknown_session: false,
+        };
+        let session = std::mem::take(&mut self.session);
+        match connection::ClientConnection::new(options, session, now) {
+            Ok(core) => {
+                self.epoch += 1;
+                Link::Online(Box::new(Online::new(core, stream, dialling.server, dialling.version)))
+            }
+            Err(error) => self.fail(Cause::Connect { what: error.to_string() }, now),
+        }
+    }
+
+    /// Ends an attempt that did not come as far as CONNACK.
+    pub(super) fn fail(&mut self, cause: Cause, now: Now) -> Link {
+        let next = self.attempts.on_failed(&cause, &mut self.environment.random);
+        self.wait(cause, next, now)
+    }
+}
+
+/// Tells whether an exchange at QoS 2 is open, in either direction.
+pub(super) fn has_exactly_once(session: &crosspoint_protocol::session::SessionState) -> bool {
+    !session.incoming.is_empty()
+        || session.outgoing.iter().any(|(_, _, sent)| sent.qos == crosspoint_protocol::QoS::ExactlyOnce)
+}

@@ -1,0 +1,526 @@
+//! One connection, from CONNECT to its end.
+
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use crosspoint_protocol::{
+    Message, Now, Offence, PacketId, QoS, ReasonCode, Version,
+    connection::{ClientConnection, ClientEvent, Delta, End, EndCause, IncomingPublish, Output},
+    packet::{ConnAck, Disconnect, PacketType, PublishProperty, SubscribeProperties},
+    session::Outgoing,
+};
+
+use super::{
+    Engine, Link,
+    arrivals::Room,
+    dialling::has_exactly_once,
+    wire::{Moved, Wire},
+};
+use crate::{
+    ByteStream, Cause, Connected, SaveReceipt, ServerLimits, SessionChange, SessionKeeping, State,
+    attempts::Next,
+    counters::count,
+    offers::{Decision, Offer, SubscriptionIds},
+    shared::Inbox,
+    subscriptions::{Kept, Request},
+};
+
+/// How long the last bytes may take to leave, in milliseconds.
+const LAST_BYTES_MS: u64 = 1_000;
+
+/// Bytes waiting for a server that does not read, at which the connection ends.
+const TRANSMIT_BYTES_MAX: usize = 16 << 20;
+
+/// How often it is looked whether a due step to a higher version can be made, in milliseconds.
+const UPWARD_CHECK_MS: u64 = 1_000;
+
+/// One connection.
+pub(super) struct Online {
+    core: ClientConnection,
+    wire: Wire,
+    server: String,
+    version: Version,
+    /// When CONNACK said yes.
+    connected_ms: Option<u64>,
+    /// The core's next deadline.
+    deadline_ms: Option<u64>,
+    /// The number of the last delta that the core gave.
+    sequence: u64,
+    /// Reading is paused for the program's sake, but the server's answer to a ping is awaited.
+    is_probing: bool,
+    /// Our own name for why it ends, where the core knows less.
+    cause: Option<Cause>,
+    refusal: Option<Box<ConnAck>>,
+    end: Option<End>,
+    /// Until when the last bytes may leave, once it has ended.
+    last_bytes_by_ms: Option<u64>,
+    stream_error: Option<io::Error>,
+    /// The stream is gone: nothing can leave any more.
+    is_gone: bool,
+    upward_check_ms: u64,
+}
+
+impl Online {
+    pub(super) fn new(
+        core: ClientConnection,
+        stream: Box<dyn ByteStream>,
+        server: String,
+        version: Version,
+    ) -> Self {
+        Self {
+            core,
+            wire: Wire::new(stream),
+            server,
+            version,
+            connected_ms: None,
+            deadline_ms: None,
+            sequence: 0,
+            is_probing: false,
+            cause: None,
+            refusal: None,
+            end: None,
+            last_bytes_by_ms: None,
+            stream_error: None,
+            is_gone: false,
+            upward_check_ms: 0,
+        }
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        self.core.is_open()
+    }
+
+    pub(super) const fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Tells whether nothing more can be done with it.
+    pub(super) fn is_over(&self, now: Now) -> bool {
+        self.has_ended()
+            && (self.is_gone || self.last_bytes_by_ms.is_none_or(|by_ms| by_ms <= now.monotonic_ms))
+    }
+
+    pub(super) fn deadline_ms(&self, upward_at_ms: Option<u64>) -> Option<u64> {
+        if self.has_ended() {
+            return self.last_bytes_by_ms;
+        }
+        let upward_ms = upward_at_ms.filter(|_| self.is_open()).map(|at_ms| at_ms.max(self.upward_check_ms));
+        [self.deadline_ms, upward_ms].into_iter().flatten().min()
+    }
+
+    pub(super) fn poll_move(&mut self, cx: &mut Context<'_>, may_read: bool) -> Poll<Moved> {
+        let is_last = self.has_ended();
+        self.wire.poll_move(cx, self.core.transmit(), may_read && !is_last, is_last)
+    }
+
+    /// Brings what the stream did to the core.
+    pub(super) fn on_moved(&mut self, moved: Moved, now: Now) {
+        match moved {
+            Moved::Bytes { read, has_written } => {
+                if has_written {
+                    self.core.handle_sent(now);
+                }
+                if let Some(chunk) = read {
+                    self.is_probing = false;
+                    self.core.handle_input(chunk, now);
+                }
+            }
+            Moved::End | Moved::Shut => {
+                self.is_gone = true;
+                self.core.handle_eof();
+            }
+            Moved::Failed(error) => {
+                self.is_gone = true;
+                self.stream_error = Some(error);
+                self.core.handle_eof();
+            }
+        }
+    }
+
+    /// Ends the connection for a reason of ours.
+    fn end_for(&mut self, cause: Cause, reason: ReasonCode) {
+        self.cause.get_or_insert(cause);
+        self.core.disconnect(Disconnect::new(reason));
+    }
+
+    /// Returns why it ended.
+    fn cause(&mut self, connect_timeout_ms: u64) -> Cause {
+        if let Some(cause) = self.cause.take() {
+            return cause;
+        }
+        if let Some(refusal) = self.refusal.take() {
+            return refused(&refusal, self.version);
+        }
+        match self.end.take().map(|end| end.cause) {
+            Some(EndCause::Peer(said)) => Cause::Disconnected {
+                reason: said.reason,
+                text: said.reason_string.map(|text| text.to_string()),
+                other_server: said.server_reference.map(|server| server.to_string()),
+            },
+            Some(EndCause::Violation(violation)) => match violation.offence {
+                Offence::KeepAliveTimeout => Cause::KeepAliveTimeout,
+                Offence::DeadlineExceeded(_) => Cause::ConnectTimeout { after_ms: connect_timeout_ms },
+                // A server of old refuses 5.0 in a form that 5.0 cannot read: [MQTT-3.1.2-2] of 3.1.1.
+                _ if self.connected_ms.is_none()
+                    && violation.packet == PacketType::ConnAck
+                    && self.version.is_v5() =>
+                {
+                    Cause::UnsupportedVersion { version: self.version }
+                }
+                _ => Cause::Violation(violation),
+            },
+            _ => self.transport_cause(),
+        }
+    }
+
+    fn transport_cause(&mut self) -> Cause {
+        use io::ErrorKind as K;
+        match self.stream_error.take() {
+            Some(error)
+                if !matches!(
+                    error.kind(),
+                    K::ConnectionReset
+                        | K::BrokenPipe
+                        | K::UnexpectedEof
+                        | K::ConnectionAborted
+                        | K::NotConnected
+                ) =>
+            {
+                Cause::Stream { what: error.to_string() }
+            }
+            _ if self.connected_ms.is_none() => Cause::ClosedWithoutConnAck,
+            _ => Cause::ConnectionLost,
+        }
+    }
+}
+
+fn refused(connack: &ConnAck, version: Version) -> Cause {
+    if connack.reason == ReasonCode::UnsupportedProtocolVersion {
+        return Cause::UnsupportedVersion { version };
+    }
+    let said = &connack.properties;
+    Cause::Refused {
+        reason: connack.reason,
+        text: said.reason_string.as_ref().map(ToString::to_string),
+        other_server: said.server_reference.as_ref().map(ToString::to_string),
+    }
+}
+
+impl Engine {
+    /// Tells whether the stream may be read now.
+    ///
+    /// It pauses while the program does not take its deliveries, but never while we wait for an answer ourselves:
+    /// the answer may stand behind the messages, and the program may wait for it (C8).
+    pub(super) fn may_read(&self) -> bool {
+        let Link::Online(online) = &self.link else { return true };
+        if !online.is_open()
+            || online.is_probing
+            || self.subscriptions.awaits_answer()
+            || self.sending.len() > 0
+        {
+            return true;
+        }
+        let is_full = self.arrivals.room(&self.shared.offers) != Room::Free;
+        if is_full {
+            self.arrivals.wake_at_half(&self.shared.offers);
+        }
+        // MQTT 5 servers keep to our Receive Maximum by themselves.
+        !is_full && (online.version.is_v5() || !self.arrivals.has_too_many_undecided())
+    }
+
+    pub(super) fn take_online(&mut self, inbox: Inbox, online: &mut Online, now: Now) {
+        for decision in inbox.decisions {
+            match decision {
+                Decision::Accept(token) => {
+                    online.core.accept(token);
+                    self.arrivals.on_decided();
+                }
+                Decision::Reject(token, reason) => {
+                    online.core.reject(token, reason);
+                    self.arrivals.on_decided();
+                }
+                Decision::Again(offer) => self.arrivals.on_dropped(offer, &self.shared, now),
+            }
+        }
+        for saved in inbox.saved {
+            if saved.epoch != self.epoch {
+                continue;
+            }
+            if saved.is_durable {
+                online.core.handle_persisted(saved.sequence, now);
+            } else {
+                online.end_for(Cause::Store, ReasonCode::ImplementationSpecificError);
+            }
+        }
+        self.take_requests(inbox.requests);
+    }
+
+    pub(super) fn turn_online(&mut self, online: &mut Online, now: Now) {
+        self.arrivals.offer_again(&self.shared, now);
+        self.close_online(online, now);
+        self.step_up(online, now);
+        self.keep_alive(online, now);
+        loop {
+            self.drain(online, now);
+            if online.has_ended() || !(self.ask(online) | self.pump(online, now)) {
+                break;
+            }
+        }
+        self.sending.tell(online.wire.flushed, &self.shared.counters);
+        if online.core.transmit().len() > TRANSMIT_BYTES_MAX.max(2 * self.options.packet_bytes_max as usize)
+            && !online.has_ended()
+        {
+            online.cause = Some(Cause::ServerDoesNotRead);
+            online.is_gone = true;
+            online.core.handle_eof();
+            self.drain(online, now);
+        }
+    }
+
+    fn close_online(&mut self, online: &mut Online, now: Now) {
+        if !online.has_ended() && self.is_done_closing(now) {
+            online.core.disconnect(Disconnect::new(ReasonCode::Success));
+        }
+    }
+
+    fn step_up(&mut self, online: &mut Online, now: Now) {
+        let is_due = self.attempts.upward_at_ms().is_some_and(|at_ms| at_ms <= now.monotonic_ms);
+        if !is_due || !online.is_open() || self.close_by_ms.is_some() {
+            return;
+        }
+        online.upward_check_ms = now.monotonic_ms + UPWARD_CHECK_MS;
+        if !has_exactly_once(online.core.session()) {
+            online.end_for(Cause::VersionUpward, ReasonCode::Success);
+        }
+    }
+
+    fn keep_alive(&self, online: &mut Online, now: Now) {
+        let is_due = online.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now.monotonic_ms);
+        if is_due {
+            online.core.handle_timeout(now);
+            // While reading is paused the answer would not be seen: read on until something came.
+            online.is_probing = true;
+        }
+    }
+
+    /// Drains the core, and gives what it wants stored to the store.
+    fn drain(&mut self, online: &mut Online, now: Now) {
+        loop {
+            match online.core.poll_output(now) {
+                Output::Persist(sequence, delta) => {
+                    online.sequence = sequence;
+                    self.changes.push(SessionChange::Exchange(self.with_cookie(delta)));
+                }
+                Output::Event(event) => self.on_event(online, event, now),
+                Output::Wait(deadline_ms) => {
+                    online.deadline_ms = deadline_ms;
+                    if !self.save(online, now) {
+                        return;
+                    }
+                }
+                Output::Closed => {
+                    online.deadline_ms = None;
+                    self.save(online, now);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Gives changes to the store; returns whether they are durable at once.
+    fn save(&mut self, online: &mut Online, now: Now) -> bool {
+        if let Some(subscriptions) = self.subscriptions.take_changed() {
+            self.changes.push(SessionChange::Subscriptions(subscriptions));
+        }
+        if self.changes.is_empty() {
+            return false;
+        }
+        let receipt = SaveReceipt::new(Arc::clone(&self.shared), self.epoch, online.sequence);
+        match self.store.save(std::mem::take(&mut self.changes), receipt) {
+            Some(receipt) => {
+                online.core.handle_persisted(receipt.into_saved().sequence, now);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Puts the cookie of the publication into a delta, in the place of our own.
+    fn with_cookie(&self, delta: Delta) -> Delta {
+        match delta {
+            Delta::Assigned { id, cookie } => Delta::Assigned { id, cookie: self.sending.cookie(cookie) },
+            Delta::Finished { id, cookie } => Delta::Finished { id, cookie: self.sending.cookie(cookie) },
+            other => other,
+        }
+    }
+
+    fn pump(&mut self, online: &mut Online, now: Now) -> bool {
+        online.is_open()
+            && self.sending.pump(&mut online.core, online.wire.written, now, &self.shared.counters)
+    }
+
+    /// Sends the next requests about subscriptions; returns whether there were any.
+    fn ask(&mut self, online: &mut Online) -> bool {
+        let mut has_asked = false;
+        while online.is_open()
+            && let Some(request) = self.subscriptions.next_request()
+        {
+            match send_request(&mut online.core, &request) {
+                Some(packet_id) => self.subscriptions.on_sent(packet_id, request),
+                // With nothing in flight there are identifiers, so the packet is too large.
+                None if online.core.session().outgoing.is_empty() && !self.subscriptions.awaits_answer() => {
+                    self.subscriptions.on_unsendable(request);
+                }
+                None => {
+                    self.subscriptions.on_unsent(request);
+                    return has_asked;
+                }
+            }
+            has_asked = true;
+        }
+        has_asked
+    }
+
+    // --- events ---
+
+    fn on_event(&mut self, online: &mut Online, event: ClientEvent, now: Now) {
+        match event {
+            ClientEvent::Connected { connack, lost } => self.on_connected(online, &connack, lost, now),
+            ClientEvent::Refused(connack) => online.refusal = Some(connack),
+            // We never begin an enhanced authentication, so the server must not go on with one [MQTT-4.12.0-6].
+            ClientEvent::Auth(_) => online.core.disconnect(Disconnect::new(ReasonCode::ProtocolError)),
+            ClientEvent::Publish(incoming) => self.on_publish(online, incoming, now),
+            ClientEvent::Acknowledged { cookie, reason } => self.sending.note_acknowledged(cookie, reason),
+            ClientEvent::Subscribed(ack) | ClientEvent::Unsubscribed(ack) => {
+                self.subscriptions.on_suback(ack.packet_id, &ack.reasons);
+            }
+            ClientEvent::Ended(end) => {
+                let is_ours = matches!(end.cause, EndCause::Local(_) | EndCause::Violation(_));
+                online.last_bytes_by_ms =
+                    (is_ours && online.refusal.is_none()).then(|| now.monotonic_ms + LAST_BYTES_MS);
+                online.end = Some(end);
+            }
+        }
+    }
+
+    fn on_connected(&mut self, online: &mut Online, connack: &ConnAck, lost: Vec<Outgoing>, now: Now) {
+        online.connected_ms = Some(now.monotonic_ms);
+        count(&self.shared.counters.connected);
+        self.attempts.on_connected(now.monotonic_ms);
+        let kept = self.kept(online.version, connack);
+        match kept {
+            Kept::All => self.arrivals.on_resumed(self.epoch, &self.shared.offers),
+            Kept::None => self.changes.push(SessionChange::Discarded),
+            Kept::Unknown => {}
+        }
+        if !lost.is_empty() {
+            tracing::warn!(server = %online.server, count = lost.len(), "The server lost the session; what was in flight is published anew.");
+        }
+        self.sending.on_session_lost(lost, &self.shared.counters);
+        let limits = self.limits(online.version, connack);
+        self.subscriptions.on_connected(limits.clone(), kept);
+        let assigned = connack.properties.assigned_client_id.as_ref();
+        let connected = Connected {
+            server: online.server.clone(),
+            version: online.version,
+            session_present: connack.session_present,
+            client_id: assigned.map_or_else(|| self.options.client_id.clone(), ToString::to_string),
+            limits,
+        };
+        tracing::info!(
+            server = %connected.server, client_id = %connected.client_id, version = %connected.version,
+            session_present = connected.session_present, "Connected."
+        );
+        self.state.send_replace(State::Connected(Arc::new(connected)));
+    }
+
+    fn kept(&self, version: Version, connack: &ConnAck) -> Kept {
+        let is_durable = self.options.session == SessionKeeping::Durable;
+        match (connack.session_present, version) {
+            (true, _) => Kept::All,
+            (false, Version::V3_1) if is_durable => Kept::Unknown,
+            _ => Kept::None,
+        }
+    }
+
+    fn limits(&self, version: Version, connack: &ConnAck) -> ServerLimits {
+        let is_durable = self.options.session == SessionKeeping::Durable;
+        let expiry_s = is_durable.then_some(self.options.session_expiry_s);
+        ServerLimits::of(connack, version, self.options.keep_alive_s, expiry_s)
+    }
+
+    fn on_publish(&mut self, online: &mut Online, incoming: IncomingPublish, now: Now) {
+        count(&self.shared.counters.received);
+        let delta = incoming.delta();
+        let IncomingPublish { publish, token } = incoming;
+        let Some(topic) = &publish.topic else { return };
+        let subscription_ids: SubscriptionIds = publish
+            .properties
+            .iter()
+            .filter_map(|property| match property {
+                PublishProperty::SubscriptionIdentifier(id) => Some(id),
+                _ => None,
+            })
+            .collect();
+        if !self.subscriptions.counts(topic.as_str(), &subscription_ids, publish.retain) {
+            count(&self.shared.counters.duplicates);
+            if let Some(token) = token {
+                online.core.accept(token);
+            }
+            return;
+        }
+        match self.arrivals.room(&self.shared.offers) {
+            Room::Full | Room::Overfull if publish.qos == QoS::AtMostOnce => {
+                count(&self.shared.counters.dropped_full);
+                return;
+            }
+            Room::Overfull => online.end_for(Cause::DeliveriesNotTaken, ReasonCode::QuotaExceeded),
+            Room::Full | Room::Free => {}
+        }
+        let message = Message::from_publish(topic, &publish, now);
+        let offer = Offer { message, subscription_ids, delta, token, epoch: self.epoch, attempt: 1 };
+        self.arrivals.offer(offer, &self.shared.offers);
+    }
+
+    // --- the end ---
+
+    /// Leaves a connection that has ended, for the next one or for good.
+    pub(super) fn leave(&mut self, mut online: Online, now: Now) -> Link {
+        let cause = online.cause(self.options.connect_timeout_ms);
+        self.sending.on_disconnected();
+        self.subscriptions.on_disconnected();
+        self.changes.clear();
+        self.session = online.core.into_session();
+        if self.is_done_closing(now) {
+            return self.stop();
+        }
+        let random = &mut self.environment.random;
+        let (cause, next) = match online.connected_ms {
+            Some(connected_ms) => {
+                let lived_ms = now.monotonic_ms.saturating_sub(connected_ms);
+                if cause == Cause::VersionUpward {
+                    self.attempts.step_up();
+                }
+                self.attempts.on_lost(cause, lived_ms, random)
+            }
+            None => {
+                let next: Next = self.attempts.on_failed(&cause, random);
+                (cause, next)
+            }
+        };
+        self.wait(cause, next, now)
+    }
+}
+
+fn send_request(core: &mut ClientConnection, request: &Request) -> Option<PacketId> {
+    match request {
+        Request::Subscribe { filters, id } => {
+            let properties = SubscribeProperties { subscription_id: *id, ..SubscribeProperties::default() };
+            core.subscribe(filters.clone(), properties)
+        }
+        Request::Unsubscribe(filters) => core.unsubscribe(filters.clone(), Vec::new()),
+    }
+}

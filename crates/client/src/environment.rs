@@ -1,0 +1,106 @@
+//! Where an engine gets its clock, its randomness and its byte streams from (C14).
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::SystemTime};
+
+use crosspoint_net::{DialError, DialOptions, Subprotocol};
+use crosspoint_protocol::{Now, Version};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+/// A future on the heap.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A byte stream, whatever carries it.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// Opens a byte stream to a server that will be spoken to in this version.
+pub type Dial =
+    Arc<dyn Fn(&DialOptions, Version) -> BoxFuture<Result<Box<dyn ByteStream>, DialFailure>> + Send + Sync>;
+
+/// Why a dial came to nothing, in plain words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct DialFailure {
+    /// What went wrong.
+    pub what: String,
+    /// What to do next.
+    pub next_step: String,
+}
+
+impl From<DialError> for DialFailure {
+    fn from(error: DialError) -> Self {
+        Self { what: error.to_string(), next_step: error.hint().to_owned() }
+    }
+}
+
+/// The clock, the randomness and the transport of an engine.
+#[derive(Clone)]
+pub struct Environment {
+    pub(crate) clock: Arc<dyn Fn() -> Now + Send + Sync>,
+    pub(crate) random: fastrand::Rng,
+    pub(crate) dial: Dial,
+}
+
+impl Environment {
+    /// Returns the real world: this machine's clocks and the network.
+    pub fn real() -> Self {
+        let start = Instant::now();
+        let clock = move || Now {
+            monotonic_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            wall_ms: SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+        };
+        Self { clock: Arc::new(clock), random: fastrand::Rng::new(), dial: Arc::new(dial_network) }
+    }
+
+    /// Sets the clock. Its monotonic part must run like [`tokio::time`], on whose timers the engine sleeps.
+    /// Default: the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Fn() -> Now + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Sets the seed of what is random: the waits between attempts, and a made-up client id. Default: a random one.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.random = fastrand::Rng::with_seed(seed);
+        self
+    }
+
+    /// Sets how byte streams are opened. Default: [`crosspoint_net::dial`].
+    #[must_use]
+    pub fn dial(mut self, dial: Dial) -> Self {
+        self.dial = dial;
+        self
+    }
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self::real()
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").finish_non_exhaustive()
+    }
+}
+
+fn dial_network(
+    server: &DialOptions,
+    version: Version,
+) -> BoxFuture<Result<Box<dyn ByteStream>, DialFailure>> {
+    let subprotocol = if version == Version::V3_1 { Subprotocol::MqttV31 } else { Subprotocol::Mqtt };
+    let server = server.clone().ws_subprotocol(subprotocol);
+    Box::pin(async move {
+        let stream = crosspoint_net::dial(&server).await?;
+        Ok(Box::new(stream) as Box<dyn ByteStream>)
+    })
+}

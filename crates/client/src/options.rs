@@ -1,0 +1,419 @@
+//! What a client is asked to do: one value, checked once, when the client starts.
+
+use crosspoint_net::DialOptions;
+use crosspoint_protocol::{
+    TopicFilter, Version,
+    limits::{CLIENT_ID_BYTES_MAX_V3_1, PACKET_BYTES_DEFAULT, PACKET_BYTES_MAX, STRING_BYTES_MAX},
+    packet::{
+        Connect, ConnectProperties, Login, SubscribedFilter, SubscriptionOptions, UserProperties, Will,
+    },
+};
+
+use crate::{OptionsError, Password};
+
+/// Which version of the protocol is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// The highest that the server speaks.
+    ///
+    /// It starts at 5.0 and steps down only when the server says "unsupported version", or closes twice without a
+    /// CONNACK while the transport is fine. What worked is remembered; once a day 5.0 is tried again, never while an
+    /// exchange at QoS 2 is open.
+    #[default]
+    Auto,
+    /// 5.0 only.
+    V5,
+    /// 3.1.1 only.
+    V3_1_1,
+    /// 3.1 only.
+    V3_1,
+}
+
+impl Protocol {
+    pub(crate) const fn fixed(self) -> Option<Version> {
+        match self {
+            Self::Auto => None,
+            Self::V5 => Some(Version::V5),
+            Self::V3_1_1 => Some(Version::V3_1_1),
+            Self::V3_1 => Some(Version::V3_1),
+        }
+    }
+}
+
+/// Whether the server keeps our subscriptions and queued messages while we are away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SessionKeeping {
+    /// The server keeps them, for `session_expiry_s`.
+    Durable,
+    /// The server forgets us at disconnect.
+    #[default]
+    Clean,
+}
+
+/// What a client is asked to do.
+///
+/// Limits are checked when the client starts; a value out of bounds is an error there, never changed silently.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    pub(crate) servers: Vec<DialOptions>,
+    pub(crate) protocol: Protocol,
+    pub(crate) client_id: String,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Password>,
+    pub(crate) keep_alive_s: u16,
+    pub(crate) ping_timeout_ms: u64,
+    pub(crate) connect_timeout_ms: u64,
+    pub(crate) reconnect_min_ms: u64,
+    pub(crate) reconnect_max_ms: u64,
+    pub(crate) session: SessionKeeping,
+    pub(crate) session_expiry_s: u32,
+    pub(crate) receive_maximum: u16,
+    pub(crate) packet_bytes_max: u32,
+    pub(crate) topic_alias_max: u16,
+    pub(crate) in_flight_max: u16,
+    pub(crate) publish_queue_max: usize,
+    pub(crate) delivery_queue_max: usize,
+    pub(crate) delivery_queue_bytes_max: usize,
+    pub(crate) redelivery_min_ms: u64,
+    pub(crate) redelivery_max_ms: u64,
+    pub(crate) will: Option<Will>,
+    pub(crate) user_properties: UserProperties,
+    pub(crate) subscriptions: Vec<SubscribedFilter>,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            protocol: Protocol::Auto,
+            client_id: String::new(),
+            username: None,
+            password: None,
+            keep_alive_s: 60,
+            ping_timeout_ms: 10_000,
+            connect_timeout_ms: 10_000,
+            reconnect_min_ms: 1_000,
+            reconnect_max_ms: 30_000,
+            session: SessionKeeping::Clean,
+            session_expiry_s: 7 * 24 * 3_600,
+            receive_maximum: 1_024,
+            packet_bytes_max: PACKET_BYTES_DEFAULT,
+            topic_alias_max: 16,
+            in_flight_max: 1_024,
+            publish_queue_max: 1_024,
+            delivery_queue_max: 4_096,
+            delivery_queue_bytes_max: 64 << 20,
+            redelivery_min_ms: 100,
+            redelivery_max_ms: 30_000,
+            will: None,
+            user_properties: Vec::new(),
+            subscriptions: Vec::new(),
+        }
+    }
+}
+
+impl ClientOptions {
+    /// Adds a server. Several are tried in the order in which they were added, each without a wait after the one
+    /// before; after a lost connection it starts at the first again. Default: none; at least one is needed.
+    #[must_use]
+    pub fn server(mut self, server: DialOptions) -> Self {
+        self.servers.push(server);
+        self
+    }
+
+    /// Sets which version is spoken. Default: [`Protocol::Auto`].
+    #[must_use]
+    pub const fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// Sets the client identifier: at most 65,535 bytes, 23 with MQTT 3.1. Default: a random one, which only a clean
+    /// session may have. Two clients of a server with the same identifier throw each other out.
+    #[must_use]
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = client_id.into();
+        self
+    }
+
+    /// Sets the user name: at most 65,535 bytes. Default: none.
+    #[must_use]
+    pub fn username(mut self, username: impl Into<String>) -> Self {
+        self.username = Some(username.into());
+        self
+    }
+
+    /// Sets the password: at most 65,535 bytes. Default: none. Without a user name only MQTT 5 can carry it.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<Password>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// Sets after how many seconds of silence in either direction the client pings: 0 to 65,535. Default: 60.
+    /// 0 is off: then a dead connection is seen only when something is sent.
+    #[must_use]
+    pub const fn keep_alive_s(mut self, seconds: u16) -> Self {
+        self.keep_alive_s = seconds;
+        self
+    }
+
+    /// Sets how many milliseconds a ping may stay unanswered before the connection counts as dead: 100 to 300,000.
+    /// Default: 10,000.
+    #[must_use]
+    pub const fn ping_timeout_ms(mut self, ms: u64) -> Self {
+        self.ping_timeout_ms = ms;
+        self
+    }
+
+    /// Sets how many milliseconds may pass from dialling to CONNACK: 100 to 300,000. Default: 10,000.
+    #[must_use]
+    pub const fn connect_timeout_ms(mut self, ms: u64) -> Self {
+        self.connect_timeout_ms = ms;
+        self
+    }
+
+    /// Sets the shortest and the longest wait between attempts, in milliseconds: 10 to 3,600,000. Default: 1,000 and
+    /// 30,000. Between them waits grow with decorrelated jitter; equal values give a constant wait.
+    #[must_use]
+    pub const fn reconnect_ms(mut self, min: u64, max: u64) -> Self {
+        self.reconnect_min_ms = min;
+        self.reconnect_max_ms = max;
+        self
+    }
+
+    /// Sets whether the server keeps the session while we are away. Default: [`SessionKeeping::Clean`].
+    #[must_use]
+    pub const fn session(mut self, session: SessionKeeping) -> Self {
+        self.session = session;
+        self
+    }
+
+    /// Sets for how many seconds a durable session outlives a connection (MQTT 5). Default: 7 days. `u32::MAX` is
+    /// for ever. 3.1 and 3.1.1 cannot say it: there the server decides.
+    #[must_use]
+    pub const fn session_expiry_s(mut self, seconds: u32) -> Self {
+        self.session_expiry_s = seconds;
+        self
+    }
+
+    /// Sets how many messages at QoS 1 and 2 may be delivered and not yet decided: 1 to 65,535. Default: 1,024.
+    ///
+    /// MQTT 5 servers keep to it. For 3.1 and 3.1.1 reading pauses at that number, as long as nothing of ours waits
+    /// for an answer.
+    #[must_use]
+    pub const fn receive_maximum(mut self, count: u16) -> Self {
+        self.receive_maximum = count;
+        self
+    }
+
+    /// Sets the largest packet that is accepted, in bytes: 1,024 to 268,435,460. Default: 16 MiB. A larger one ends
+    /// the connection.
+    #[must_use]
+    pub const fn packet_bytes_max(mut self, bytes: u32) -> Self {
+        self.packet_bytes_max = bytes;
+        self
+    }
+
+    /// Sets the highest Topic Alias, in both directions (MQTT 5). Default: 16. 0 is none.
+    #[must_use]
+    pub const fn topic_alias_max(mut self, highest: u16) -> Self {
+        self.topic_alias_max = highest;
+        self
+    }
+
+    /// Sets how many messages at QoS 1 and 2 are in flight to the server at once, if it accepts as many: 1 to
+    /// 16,000. Default: 1,024. 1 keeps the order even when a message is refused and sent again.
+    #[must_use]
+    pub const fn in_flight_max(mut self, count: u16) -> Self {
+        self.in_flight_max = count;
+        self
+    }
+
+    /// Sets how many publications may wait in the queue to the engine before `publish` waits: 1 to 1,000,000.
+    /// Default: 1,024. It costs memory for the messages that wait.
+    #[must_use]
+    pub const fn publish_queue_max(mut self, count: usize) -> Self {
+        self.publish_queue_max = count;
+        self
+    }
+
+    /// Sets how many messages, and how many bytes of them, may wait to be taken from [`Deliveries`](crate::Deliveries):
+    /// 1 to 1,000,000 messages, 1 KiB to 16 GiB. Default: 4,096 and 64 MiB.
+    ///
+    /// When it is full, the client reads no more, unless it waits for an answer itself: then a message at QoS 0 is
+    /// dropped and counted, and at twice the bytes the connection ends (a durable session sends them again).
+    #[must_use]
+    pub const fn delivery_queue_max(mut self, count: usize, bytes: usize) -> Self {
+        self.delivery_queue_max = count;
+        self.delivery_queue_bytes_max = bytes;
+        self
+    }
+
+    /// Sets after how many milliseconds a delivery that was not accepted is offered again, first and at most: 1 to
+    /// 3,600,000. Default: 100 and 30,000; the wait doubles each time.
+    #[must_use]
+    pub const fn redelivery_ms(mut self, min: u64, max: u64) -> Self {
+        self.redelivery_min_ms = min;
+        self.redelivery_max_ms = max;
+        self
+    }
+
+    /// Sets what the server publishes when the client dies. Default: nothing.
+    #[must_use]
+    pub fn will(mut self, will: Will) -> Self {
+        self.will = Some(will);
+        self
+    }
+
+    /// Adds a User Property to CONNECT (MQTT 5). Default: none.
+    #[must_use]
+    pub fn user_property(mut self, name: &str, value: &str) -> Self {
+        self.user_properties.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a subscription that is made as soon as the client is connected. Default: none.
+    ///
+    /// One that the server refuses is asked for again at each new connection.
+    #[must_use]
+    pub fn subscribe(mut self, filter: TopicFilter, options: SubscriptionOptions) -> Self {
+        self.subscriptions.push(SubscribedFilter { filter, options });
+        self
+    }
+
+    /// Checks everything that can be checked without a server.
+    ///
+    /// # Errors
+    /// The first setting that is out of bounds.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        if self.servers.is_empty() {
+            return Err(OptionsError::NoServer);
+        }
+        self.check_numbers()?;
+        if self.reconnect_min_ms > self.reconnect_max_ms {
+            return Err(OptionsError::ReconnectRange {
+                min: self.reconnect_min_ms,
+                max: self.reconnect_max_ms,
+            });
+        }
+        if self.session == SessionKeeping::Durable && self.client_id.is_empty() {
+            return Err(OptionsError::DurableWithoutClientId);
+        }
+        if self.protocol == Protocol::V3_1 && self.client_id.len() > CLIENT_ID_BYTES_MAX_V3_1 {
+            return Err(OptionsError::ClientId { what: "has more than the 23 bytes that MQTT 3.1 allows" });
+        }
+        if self.password.is_some() && self.username.is_none() && self.protocol != Protocol::V5 {
+            return Err(OptionsError::PasswordWithoutUsername);
+        }
+        self.check_lengths()
+    }
+
+    fn check_numbers(&self) -> Result<(), OptionsError> {
+        let bounds = [
+            ("ping_timeout_ms", self.ping_timeout_ms, 100, 300_000),
+            ("connect_timeout_ms", self.connect_timeout_ms, 100, 300_000),
+            ("reconnect_min_ms", self.reconnect_min_ms, 10, 3_600_000),
+            ("reconnect_max_ms", self.reconnect_max_ms, 10, 3_600_000),
+            ("receive_maximum", u64::from(self.receive_maximum), 1, 65_535),
+            ("packet_bytes_max", u64::from(self.packet_bytes_max), 1_024, PACKET_BYTES_MAX as u64),
+            ("in_flight_max", u64::from(self.in_flight_max), 1, 16_000),
+            ("publish_queue_max", self.publish_queue_max as u64, 1, 1_000_000),
+            ("delivery_queue_max", self.delivery_queue_max as u64, 1, 1_000_000),
+            ("delivery_queue_max bytes", self.delivery_queue_bytes_max as u64, 1 << 10, 16 << 30),
+            ("redelivery_ms min", self.redelivery_min_ms, 1, 3_600_000),
+            ("redelivery_ms max", self.redelivery_max_ms, self.redelivery_min_ms, 3_600_000),
+        ];
+        for (setting, value, min, max) in bounds {
+            if !(min..=max).contains(&value) {
+                return Err(OptionsError::OutOfBounds { setting, value, min, max });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_lengths(&self) -> Result<(), OptionsError> {
+        let lengths = [
+            ("client_id", self.client_id.len()),
+            ("username", self.username.as_ref().map_or(0, String::len)),
+            ("password", self.password.as_ref().map_or(0, |password| password.bytes().len())),
+        ];
+        for (setting, bytes) in lengths {
+            if bytes > STRING_BYTES_MAX {
+                return Err(OptionsError::TooLong { setting, bytes });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn connect(&self, version: Version) -> Connect {
+        let is_durable = self.session == SessionKeeping::Durable;
+        Connect {
+            version,
+            clean_start: !is_durable,
+            is_bridge: false,
+            keep_alive_s: self.keep_alive_s,
+            client_id: self.client_id.as_str().into(),
+            will: self.will.clone(),
+            login: Login {
+                username: self.username.as_deref().map(Into::into),
+                password: self.password.as_ref().map(Password::bytes),
+            },
+            properties: ConnectProperties {
+                session_expiry_s: is_durable.then_some(self.session_expiry_s),
+                receive_maximum: Some(self.receive_maximum),
+                maximum_packet_bytes: Some(self.packet_bytes_max),
+                topic_alias_maximum: Some(self.topic_alias_max),
+                user_properties: self.user_properties.clone(),
+                ..ConnectProperties::default()
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crosspoint_net::Transport;
+
+    use super::*;
+
+    fn options() -> ClientOptions {
+        ClientOptions::default().server(DialOptions::new(Transport::Tcp, "localhost", 1883))
+    }
+
+    #[test]
+    fn defaults_with_a_server_are_valid() {
+        assert_eq!(options().check(), Ok(()));
+        assert_eq!(ClientOptions::default().check(), Err(OptionsError::NoServer));
+    }
+
+    #[test]
+    fn out_of_bounds_names_setting_and_bound() {
+        let error = options().connect_timeout_ms(99).check().unwrap_err();
+        assert_eq!(error.to_string(), "connect_timeout_ms is 99; it must be 100 to 300000");
+        assert!(matches!(
+            options().reconnect_ms(20, 10).check(),
+            Err(OptionsError::ReconnectRange { min: 20, max: 10 })
+        ));
+    }
+
+    #[test]
+    fn a_durable_session_needs_a_client_id() {
+        let durable = options().session(SessionKeeping::Durable);
+        assert_eq!(durable.clone().check(), Err(OptionsError::DurableWithoutClientId));
+        assert_eq!(durable.client_id("x").check(), Ok(()));
+    }
+
+    #[test]
+    fn a_long_client_id_is_refused_for_3_1_only() {
+        let long = options().client_id("x".repeat(24));
+        assert_eq!(long.clone().check(), Ok(()));
+        assert!(matches!(long.protocol(Protocol::V3_1).check(), Err(OptionsError::ClientId { .. })));
+    }
+
+    #[test]
+    fn debug_hides_the_password() {
+        let shown = format!("{:?}", options().username("u").password("hunter2"));
+        assert!(!shown.contains("hunter2"));
+    }
+}

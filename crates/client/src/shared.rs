@@ -1,0 +1,135 @@
+//! What the engine shares with the handles on it. Locks here are leaves: nothing is called and nothing awaited under
+//! one.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crosspoint_protocol::{Now, ReasonCode, TopicFilter, packet::SubscribedFilter};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::{
+    SubscriptionStatus,
+    counters::Running,
+    offers::{Decision, Offers},
+    sending::Submission,
+    store::Saved,
+};
+
+/// The reasons that the server gave, one a filter.
+pub(crate) type Reasons = Vec<ReasonCode>;
+
+/// What the engine shares with [`Client`](crate::Client), [`Deliveries`](crate::Deliveries), every
+/// [`Ack`](crate::Ack) and every receipt of the store.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    inbox: Mutex<Inbox>,
+    /// Wakes the engine.
+    wake: Notify,
+    pub(crate) offers: Offers,
+    pub(crate) counters: Running,
+    subscriptions: Mutex<Vec<SubscriptionStatus>>,
+}
+
+/// What was asked of the engine since its last turn.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pub(crate) decisions: Vec<Decision>,
+    pub(crate) saved: Vec<Saved>,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) close_within: Option<Duration>,
+    /// The engine has ended: nothing is taken any more.
+    is_shut: bool,
+}
+
+/// A request about subscriptions.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Subscribe(Vec<SubscribedFilter>, oneshot::Sender<Reasons>),
+    Unsubscribe(Vec<TopicFilter>, oneshot::Sender<Reasons>),
+}
+
+impl Shared {
+    pub(crate) fn decide(&self, decision: Decision) {
+        self.post(|inbox| inbox.decisions.push(decision));
+    }
+
+    pub(crate) fn saved(&self, saved: Saved) {
+        self.post(|inbox| inbox.saved.push(saved));
+    }
+
+    pub(crate) fn request(&self, request: Request) {
+        self.post(|inbox| inbox.requests.push(request));
+    }
+
+    pub(crate) fn close(&self, within: Duration) {
+        self.post(|inbox| {
+            inbox.close_within = Some(inbox.close_within.map_or(within, |old| old.min(within)))
+        });
+    }
+
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(crate) fn take_inbox(&self) -> Inbox {
+        let mut inbox = lock(&self.inbox);
+        let is_shut = inbox.is_shut;
+        std::mem::replace(&mut *inbox, Inbox { is_shut, ..Inbox::default() })
+    }
+
+    /// Ends everything that waits for the engine, now and later.
+    pub(crate) fn shut(&self) {
+        let waiting = std::mem::replace(&mut *lock(&self.inbox), Inbox { is_shut: true, ..Inbox::default() });
+        drop(waiting);
+        self.offers.close();
+    }
+
+    pub(crate) fn set_subscriptions(&self, statuses: Vec<SubscriptionStatus>) {
+        *lock(&self.subscriptions) = statuses;
+    }
+
+    pub(crate) fn subscriptions(&self) -> Vec<SubscriptionStatus> {
+        lock(&self.subscriptions).clone()
+    }
+
+    fn post(&self, put: impl FnOnce(&mut Inbox)) {
+        let mut inbox = lock(&self.inbox);
+        if inbox.is_shut {
+            return;
+        }
+        put(&mut inbox);
+        drop(inbox);
+        self.wake.notify_one();
+    }
+}
+
+/// Keeps the engine running while a [`Client`](crate::Client) or [`Publisher`](crate::Publisher) holds it.
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) submissions: mpsc::Sender<Submission>,
+    pub(crate) clock: Arc<dyn Fn() -> Now + Send + Sync>,
+}
+
+impl Handle {
+    pub(crate) fn now(&self) -> Now {
+        (self.clock)()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+/// Locks, also after a panic of somebody else: what is behind these locks is whole between any two statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
