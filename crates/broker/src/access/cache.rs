@@ -41,11 +41,6 @@ impl Cache {
         self.verified.get(tag).is_some_and(|at| !self.is_over(*at, now))
     }
 
-    pub(super) fn clear(&mut self) {
-        self.verified.clear();
-        self.order.clear();
-    }
-
     fn forget_oldest(&mut self) {
         let Some((tag, at)) = self.order.pop_front() else { return };
         if self.verified.get(&tag) == Some(&at) {
@@ -81,7 +76,8 @@ mod tests {
         for n in 0..5 {
             cache.insert([n; 32], start + Duration::from_secs(u64::from(n)));
         }
-        let kept: Vec<bool> = (0..5).map(|n| cache.contains(&[n; 32], start + Duration::from_secs(5))).collect();
+        let kept: Vec<bool> =
+            (0..5).map(|n| cache.contains(&[n; 32], start + Duration::from_secs(5))).collect();
         assert_eq!(kept, [false, false, true, true, true]);
         assert_eq!((cache.verified.len(), cache.order.len()), (3, 3));
     }

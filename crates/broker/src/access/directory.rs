@@ -6,7 +6,7 @@ use crosspoint_protocol::ByteString;
 use rustc_hash::FxHashMap;
 
 use super::keyed::{ProcessKey, Tag};
-use super::password::{PASSWORD_BYTES_MAX, Password, Phc};
+use super::password::{PASSWORD_BYTES_MAX, Phc, Written};
 use super::permissions::{Effect, Origin, Permissions};
 use super::rule::{Rule, Subject};
 use super::users::{InvalidUsers, Role, User};
@@ -49,16 +49,20 @@ impl Directory {
         roles: Vec<Role>,
     ) -> Result<Self, InvalidUsers> {
         let roles = index_roles(roles)?;
-        let mut directory = Self {
-            generation,
-            users: FxHashMap::default(),
-            credentials: Vec::with_capacity(users.len()),
-            anonymous: Permissions::unrestricted_since(generation),
-        };
+        let mut directory = Self::empty(generation);
         for user in users {
             directory.add(key, user, &roles)?;
         }
         Ok(directory)
+    }
+
+    pub(super) fn empty(generation: u64) -> Self {
+        Self {
+            generation,
+            users: FxHashMap::default(),
+            credentials: Vec::new(),
+            anonymous: Permissions::unrestricted_since(generation),
+        }
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -91,12 +95,12 @@ impl Directory {
         if user.name.is_empty() {
             return Err(InvalidUsers::EmptyName);
         }
-        let credential = match &user.password {
-            Password::Plain(secret) if secret.expose().len() > PASSWORD_BYTES_MAX => {
+        let credential = match user.password.written() {
+            Written::Plain(secret) if secret.expose().len() > PASSWORD_BYTES_MAX => {
                 return Err(InvalidUsers::PasswordTooLong { user: user.name });
             }
-            Password::Plain(secret) => Credential::Plain(key.plain_tag(secret.expose())),
-            Password::Argon2id(phc) => Credential::Argon2id(Arc::new(phc.clone())),
+            Written::Plain(secret) => Credential::Plain(key.plain_tag(secret.expose())),
+            Written::Argon2id(phc) => Credential::Argon2id(phc.clone()),
         };
         let rules = rules_of(&user, roles)?;
         let name = ByteString::from(user.name.as_str());

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -185,8 +186,9 @@ impl Hashing {
         if check.remembering == Remembering::Yes && self.shared.is_remembered(&check.tag, now) {
             return Ok(true);
         }
-        let answer = self.enqueue(check, now).inspect_err(|_| _ = self.shared.refused.fetch_add(1, Relaxed))?;
-        // Without an answer the threads have gone.
+        let answer =
+            self.enqueue(check, now).inspect_err(|_| _ = self.shared.refused.fetch_add(1, Relaxed))?;
+        // There is no answer if the threads have gone or the hash panicked.
         answer.await.map_err(|_| Refusal::Busy)
     }
 
@@ -197,11 +199,6 @@ impl Hashing {
             remembered: self.shared.remembered.load(Relaxed),
             refused: self.shared.refused.load(Relaxed),
         }
-    }
-
-    /// Forgets which passwords were right.
-    pub(super) fn forget(&self) {
-        self.shared.cache.lock().clear();
     }
 
     fn enqueue(&self, check: Check<'_>, now: Instant) -> Result<oneshot::Receiver<bool>, Refusal> {
@@ -220,10 +217,9 @@ impl Hashing {
         Ok(receiver)
     }
 
-    /// Starts the threads that are missing: all at first, later one that has died.
+    /// Starts the threads that are missing: all of them at first, none later.
     fn start_threads(&self) -> Result<(), Refusal> {
         let mut threads = self.threads.lock();
-        threads.retain(|thread| !thread.is_finished());
         while threads.len() < self.shared.options.threads {
             let shared = self.shared.clone();
             match thread::Builder::new().name("passwords".to_owned()).spawn(move || shared.run()) {
@@ -247,7 +243,7 @@ impl Drop for Hashing {
         }
         self.shared.arrived.notify_all();
         for thread in self.threads.get_mut().drain(..) {
-            // One that panicked has said so, and has nothing left to give back.
+            // A panic outside a hash has been reported, and there is nothing left to give back.
             let _ = thread.join();
         }
     }
@@ -262,9 +258,12 @@ impl fmt::Debug for Hashing {
 impl Shared {
     fn run(&self) {
         while let Some(job) = self.next_job() {
-            if !job.answer.is_closed() {
-                let is_right = self.check(&job);
-                // Nobody listens any more if the client went away.
+            if job.answer.is_closed() {
+                continue;
+            }
+            // A hash that panics refuses its login and no other.
+            if let Ok(is_right) = panic::catch_unwind(AssertUnwindSafe(|| self.check(&job))) {
+                // Nobody listens any more if the client went away meanwhile.
                 let _ = job.answer.send(is_right);
             }
         }

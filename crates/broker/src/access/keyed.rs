@@ -3,6 +3,8 @@
 //! Whoever does not know the key can neither compute these hashes nor find two inputs with the same one, so they may
 //! be compared and looked up without a care for how long that takes.
 
+use std::hash::{BuildHasher, RandomState};
+
 use ring::hmac;
 use ring::rand::SystemRandom;
 
@@ -15,9 +17,11 @@ pub(super) type Tag = [u8; 32];
 pub(super) struct ProcessKey(hmac::Key);
 
 impl ProcessKey {
-    /// Makes a key; `None` if the system gives no randomness.
-    pub(super) fn generate() -> Option<Self> {
-        hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok().map(Self)
+    /// Makes a key.
+    pub(super) fn generate() -> Self {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
+        // Without the system's randomness the keys of the standard library's hash maps, 128 bits, have to do.
+        Self(key.unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &map_keys())))
     }
 
     /// Returns the tag by which a plain password is kept and compared.
@@ -50,6 +54,12 @@ impl ProcessKey {
         }
         tag
     }
+}
+
+fn map_keys() -> [u8; 16] {
+    let state = RandomState::new();
+    let half = |n: u8| u128::from(state.hash_one(n));
+    (half(0) << 64 | half(1)).to_le_bytes()
 }
 
 impl std::fmt::Debug for ProcessKey {

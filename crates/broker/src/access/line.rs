@@ -39,7 +39,12 @@ impl Place {
 
 impl<T> Line<T> {
     pub(super) fn new(limits: LineLimits) -> Self {
-        Self { limits, waiting: VecDeque::new(), by_address: FxHashMap::default(), by_name: FxHashMap::default() }
+        Self {
+            limits,
+            waiting: VecDeque::new(),
+            by_address: FxHashMap::default(),
+            by_name: FxHashMap::default(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -48,7 +53,8 @@ impl<T> Line<T> {
 
     /// Appends one who waits, unless a limit is reached.
     pub(super) fn push(&mut self, place: Place, who: T) -> Result<(), LineFull> {
-        let of_address = place.address.and_then(|address| self.by_address.get(&address)).copied().unwrap_or(0);
+        let of_address =
+            place.address.and_then(|address| self.by_address.get(&address)).copied().unwrap_or(0);
         let of_name = self.by_name.get(&place).copied().unwrap_or(0);
         if self.waiting.len() >= self.limits.waiting_max
             || of_address >= self.limits.per_address_max

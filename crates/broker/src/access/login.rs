@@ -1,7 +1,7 @@
 //! The seam between the broker and whoever knows its users.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ pub struct LoginRequest {
     /// Whether the listener admits clients that give no user name.
     pub anonymous_allowed: bool,
     /// Where the connection comes from; `None` if it has no network address.
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<IpAddr>,
 }
 
 impl LoginRequest {

@@ -1,6 +1,7 @@
 //! How a user's password is written down, and how it is hashed.
 
 use std::fmt;
+use std::sync::Arc;
 
 use argon2::password_hash::{self, CustomizedPasswordHasher, PasswordVerifier, phc::PasswordHash};
 use argon2::{ARGON2ID_IDENT, Argon2, Params};
@@ -20,19 +21,21 @@ const MEMORY_KIB_MAX: u32 = 1024 * 1024;
 const PASSES_MAX: u32 = 64;
 const LANES_MAX: u32 = 64;
 
-/// A user's password as it is written down.
+/// A user's password as it is written down. It cannot be printed.
 #[derive(Clone)]
-pub enum Password {
-    /// The password itself. Comparing it costs nothing, so a login never waits; but whoever reads it has it.
+pub struct Password(Written);
+
+#[derive(Clone)]
+pub(super) enum Written {
     Plain(Secret),
-    /// An Argon2id hash of it, made by [`Password::argon2id`].
-    Argon2id(Phc),
+    Argon2id(Arc<Phc>),
 }
 
 impl Password {
-    /// Takes a plain password over.
+    /// Takes a plain password over. Comparing it costs nothing, so a login never waits; but whoever reads the file
+    /// has it.
     pub fn plain(password: impl Into<Vec<u8>>) -> Self {
-        Self::Plain(Secret::new(password))
+        Self(Written::Plain(Secret::new(password)))
     }
 
     /// Reads a PHC string, such as [`hash_password`] makes.
@@ -40,7 +43,7 @@ impl Password {
     /// # Errors
     /// The text is no complete PHC string of Argon2id, or asks for more than 1 GiB, 64 passes or 64 lanes.
     pub fn argon2id(phc: &str) -> Result<Self, InvalidPassword> {
-        Phc::parse(phc).map(Self::Argon2id)
+        Phc::parse(phc).map(|phc| Self(Written::Argon2id(Arc::new(phc))))
     }
 
     /// Reads either form: what begins with `$argon2` is a PHC string, everything else a plain password.
@@ -50,13 +53,17 @@ impl Password {
     pub fn parse(text: &str) -> Result<Self, InvalidPassword> {
         if text.starts_with("$argon2") { Self::argon2id(text) } else { Ok(Self::plain(text)) }
     }
+
+    pub(super) fn written(&self) -> &Written {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plain(_) => "Plain(hidden)",
-            Self::Argon2id(_) => "Argon2id(hidden)",
+        f.write_str(match &self.0 {
+            Written::Plain(_) => "Plain(hidden)",
+            Written::Argon2id(_) => "Argon2id(hidden)",
         })
     }
 }
@@ -75,7 +82,10 @@ pub enum InvalidPassword {
     #[error("the password hash lacks its salt or its hash")]
     Incomplete,
     /// The PHC string has parameters that Argon2 does not know, or that are out of bounds.
-    #[error("the password hash asks for more than {MEMORY_KIB_MAX} KiB, {PASSES_MAX} passes or {LANES_MAX} lanes, or for what Argon2id does not have")]
+    #[error(
+        "the password hash has parameters that Argon2id does not have, or asks for more than {MEMORY_KIB_MAX} KiB, \
+         {PASSES_MAX} passes or {LANES_MAX} lanes"
+    )]
     Parameters,
     /// The password is longer than [`PASSWORD_BYTES_MAX`].
     #[error("a password has at most {PASSWORD_BYTES_MAX} bytes")]
@@ -107,7 +117,7 @@ pub(super) fn hash_with(params: Params, password: &[u8]) -> Result<String, Inval
 
 /// A PHC string of Argon2id that has been checked. It cannot be printed.
 #[derive(Clone)]
-pub struct Phc {
+pub(super) struct Phc {
     text: Box<str>,
     hash: PasswordHash,
 }

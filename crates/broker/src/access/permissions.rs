@@ -151,7 +151,9 @@ impl Rules {
     fn explanation(&self, verdict: Subscribing, entry: Option<&Entry>) -> Explanation {
         let because = match entry {
             Some(entry) => Because::rule(&entry.origin, entry.pattern.filter()),
-            None => Because::NoRule { inapplicable: self.inapplicable.iter().map(|origin| origin.rule.to_string()).collect() },
+            None => Because::NoRule {
+                inapplicable: self.inapplicable.iter().map(|origin| origin.rule.to_string()).collect(),
+            },
         };
         Explanation { verdict, because }
     }
@@ -183,7 +185,8 @@ impl Sides {
         if let Some(denying) = self.deny.iter().find(covers) {
             return (Subscribing::Denied, Some(denying));
         }
-        let is_void = |allow: &Entry| self.deny.iter().any(|deny| deny.pattern.filter().covers(allow.pattern.filter()));
+        let is_void =
+            |allow: &Entry| self.deny.iter().any(|deny| deny.pattern.filter().covers(allow.pattern.filter()));
         let Some(allowing) = self.allow.iter().find(|allow| overlaps(allow) && !is_void(allow)) else {
             return (Subscribing::Denied, None);
         };

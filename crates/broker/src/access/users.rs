@@ -13,6 +13,9 @@ use super::password::{PASSWORD_BYTES_MAX, Password, Phc};
 use super::permissions::Permissions;
 use super::rule::Rule;
 
+/// Permissions that belong to no [`Users`] are of generation 0.
+const FIRST_GENERATION: u64 = 1;
+
 /// A user of the broker.
 #[derive(Clone, Debug)]
 pub struct User {
@@ -88,16 +91,13 @@ pub enum InvalidUsers {
         /// The user.
         user: String,
     },
-    /// The system gave no randomness for the key of the remembered passwords.
-    #[error("the system gave no randomness")]
-    NoRandomness,
 }
 
 impl Users {
     /// Takes users and roles, with default [`HashingOptions`].
     ///
     /// # Errors
-    /// They do not fit together, or the system gives no randomness.
+    /// They do not fit together.
     pub fn new(users: Vec<User>, roles: Vec<Role>) -> Result<Self, InvalidUsers> {
         Self::with_options(users, roles, HashingOptions::default())
     }
@@ -120,22 +120,17 @@ impl Users {
         options: HashingOptions,
         verify: Box<Verify>,
     ) -> Result<Self, InvalidUsers> {
-        let key = ProcessKey::generate().ok_or(InvalidUsers::NoRandomness)?;
-        let directory = Directory::new(1, &key, users, roles)?;
-        Ok(Self {
-            generation: AtomicU64::new(directory.generation()),
-            hashing: Hashing::new(options, verify),
-            directory: RwLock::new(Arc::new(directory)),
-            replacing: Mutex::new(()),
-            key,
-        })
+        let key = ProcessKey::generate();
+        let directory = Directory::new(FIRST_GENERATION, &key, users, roles)?;
+        Ok(Self::assemble(key, directory, Hashing::new(options, verify)))
     }
 
     /// Replaces all users and roles.
     ///
     /// Clients that are in stay in until the broker asks [`Authenticator::permissions_for`] again, which it does when
     /// [`Authenticator::generation`] changes. A new password does not put out who came in with the old one; logins
-    /// that are being checked against the old one are refused.
+    /// that are being checked against the old one are refused. Passwords that were found right stay remembered as long
+    /// as their PHC string is the same.
     ///
     /// # Errors
     /// They do not fit together; then nothing changes.
@@ -145,20 +140,22 @@ impl Users {
         let generation = directory.generation();
         *self.directory.write() = Arc::new(directory);
         self.generation.store(generation, Ordering::Release);
-        // Who was removed must not stay in memory, although its password would not be asked for again.
-        self.hashing.forget();
         Ok(())
-    }
-
-    /// Returns what a client with this user name and client identifier may do, and why: for `crosspoint acl explain`.
-    /// `None` if there is no such user.
-    pub fn permissions_of(&self, username: &str, client_id: &str) -> Option<Arc<Permissions>> {
-        self.permissions_for(Some(username), client_id)
     }
 
     /// Returns what password hashing has done so far.
     pub fn hashing(&self) -> HashingCounts {
         self.hashing.counts()
+    }
+
+    fn assemble(key: ProcessKey, directory: Directory, hashing: Hashing) -> Self {
+        Self {
+            key,
+            hashing,
+            generation: AtomicU64::new(directory.generation()),
+            directory: RwLock::new(Arc::new(directory)),
+            replacing: Mutex::new(()),
+        }
     }
 
     async fn log_in(&self, login: LoginRequest) -> Result<Identity, Refusal> {
@@ -212,10 +209,18 @@ impl Users {
             password,
             tag: self.key.login_tag(name, password, phc),
             remembering,
-            address: login.peer.map(|peer| peer.ip()),
+            address: login.peer,
             name_id,
         };
         Ok(self.hashing.is_right(check).await? && given.is_some())
+    }
+}
+
+impl Default for Users {
+    /// Starts without users and roles: whoever comes to a listener that admits anonymous clients may do everything.
+    fn default() -> Self {
+        let hashing = Hashing::new(HashingOptions::default(), Box::new(Phc::verify));
+        Self::assemble(ProcessKey::generate(), Directory::empty(FIRST_GENERATION), hashing)
     }
 }
 
