@@ -44,17 +44,16 @@ pub(crate) struct Refused {
 
 impl Admission {
     pub(crate) fn begin(shared: Arc<Shared>, connect: Box<Connect>, peer: &Peer, anonymous_allowed: bool) -> Self {
-        let login = LoginRequest {
-            client_id: connect.client_id.clone(),
-            username: connect.login.username.clone(),
-            password: connect.login.password.clone(),
-            anonymous_allowed,
-            peer: match peer.address() {
-                PeerAddress::Ip(address) => Some(address.ip()),
-                PeerAddress::Unix => None,
-            },
+        let mut properties = ConnAckProperties::default();
+        let mut login = LoginRequest::new(choose_client_id(&connect, &mut properties));
+        login.username = connect.login.username.clone();
+        login.password = connect.login.password.clone();
+        login.anonymous_allowed = anonymous_allowed;
+        login.peer = match peer.address() {
+            PeerAddress::Ip(address) => Some(address.ip()),
+            PeerAddress::Unix => None,
         };
-        Self(Box::pin(decide(shared, connect, login)))
+        Self(Box::pin(decide(shared, connect, login, properties)))
     }
 }
 
@@ -66,8 +65,13 @@ impl Future for Admission {
     }
 }
 
-async fn decide(shared: Arc<Shared>, connect: Box<Connect>, login: LoginRequest) -> Result<Admitted, Refused> {
-    let client_id = connect.client_id.clone();
+async fn decide(
+    shared: Arc<Shared>,
+    connect: Box<Connect>,
+    login: LoginRequest,
+    mut properties: ConnAckProperties,
+) -> Result<Admitted, Refused> {
+    let client_id = login.client_id.clone();
     let refuse = |reason: ReasonCode, why: &'static str| {
         let properties = ConnAckProperties { reason_string: Some(why.into()), ..ConnAckProperties::default() };
         Refused { reason, properties: Box::new(properties), client_id: client_id.clone() }
@@ -81,11 +85,9 @@ async fn decide(shared: Arc<Shared>, connect: Box<Connect>, login: LoginRequest)
     if connect.will.as_ref().is_some_and(|will| !identity.permissions.may_publish(will.topic.as_str())) {
         return Err(refuse(ReasonCode::NotAuthorized, "this client may not publish to the topic of its will"));
     }
-    let mut properties = ConnAckProperties::default();
-    let client_id = choose_client_id(&connect, &mut properties);
     let session_expiry_s = choose_expiry(&connect, shared.options.session_expiry_max_s, &mut properties);
     let open = OpenSession {
-        client_id,
+        client_id: client_id.clone(),
         username: identity.username,
         clean_start: connect.clean_start,
         receiver: receiver_of(&connect),

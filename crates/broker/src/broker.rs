@@ -10,7 +10,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    access::{Authenticator, Users},
+    access::{Authenticator, InvalidUsers, Users},
     counters::Statistics,
     housekeeping,
     listener::{BoundListener, ListenerOptions},
@@ -54,6 +54,9 @@ pub enum StartError {
         /// Why.
         source: ListenError,
     },
+    /// Access control cannot be set up.
+    #[error("access control: {0}")]
+    Access(#[source] InvalidUsers),
     /// A thread cannot be started.
     #[error("a worker thread cannot be started")]
     Thread(#[source] std::io::Error),
@@ -93,7 +96,10 @@ impl BrokerBuilder {
             listeners.push(bound.map_err(|source| StartError::Listen { name, source })?);
         }
         let workers = WorkerPool::start(self.options.workers).map_err(StartError::Thread)?;
-        let access = self.access.unwrap_or_else(|| Arc::new(Users::default()));
+        let access = match self.access {
+            Some(access) => access,
+            None => Arc::new(Users::new(Vec::new(), Vec::new()).map_err(StartError::Access)?),
+        };
         let shared = Arc::new(Shared::new(self.options, access, workers.len()));
         let (stopping, is_stopping) = watch::channel(false);
         let connections = TaskTracker::new();

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use crate::{
     mailbox::{Command, Entry, Receiver},
     router::NewSubscription,
-    session::Session,
+    session::{Session, SessionKey},
     sessions::{CloseSession, OpenSession},
     shared::Shared,
     turn::{Published, Turn, Workspace},
@@ -113,12 +113,23 @@ impl LocalClient {
         retain: bool,
         properties: PublishProperties,
     ) -> Result<bool, ReasonCode> {
-        let publish =
-            Publish { topic: None, payload, properties, packet_id: None, qos, dup: false, retain };
+        let publish = Publish { topic: None, payload, properties, packet_id: None, qos, dup: false, retain };
+        self.in_turn(|turn, publisher| turn.publish(&topic, &publish, publisher))
+    }
+
+    /// Publishes a message as it is, at this QoS and with this retain flag. It is shared, not copied.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_message(&self, message: &Message, qos: QoS, retain: bool) -> Result<bool, ReasonCode> {
+        self.in_turn(|turn, publisher| turn.publish_message(message, qos, retain, publisher))
+    }
+
+    fn in_turn(&self, f: impl FnOnce(&mut Turn<'_>, SessionKey) -> Published) -> Result<bool, ReasonCode> {
         let now = self.shared.clock.now();
         let published = Workspace::with(|workspace| {
             let mut turn = Turn::new(&self.shared, usize::MAX, workspace, now);
-            let published = turn.publish(&topic, &publish, self.session.key);
+            let published = f(&mut turn, self.session.key);
             turn.end();
             published
         });

@@ -58,7 +58,7 @@ impl Shared {
     pub(crate) fn publish(&self, message: &Message, now: Now) {
         Workspace::with(|workspace| {
             let mut turn = Turn::new(self, usize::MAX, workspace, now);
-            turn.publish_message(message, BROKER_ITSELF);
+            turn.publish_message(message, message.qos(), message.retain(), BROKER_ITSELF);
             turn.end();
         });
     }

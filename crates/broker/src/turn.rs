@@ -182,14 +182,22 @@ impl<'a> Turn<'a> {
     }
 
     /// Delivers a message that is already one allocation, such as a Will or one of the broker's own.
-    pub(crate) fn publish_message(&mut self, message: &Message, publisher: SessionKey) -> Published {
+    pub(crate) fn publish_message(
+        &mut self,
+        message: &Message,
+        qos: QoS,
+        retain: bool,
+        publisher: SessionKey,
+    ) -> Published {
+        // What is retained keeps the QoS at which it was published; a message with another one is another message.
+        let is_same = message.qos() == qos && message.retain() == retain;
         self.route(&mut Routed {
             topic: message.topic(),
             parts: message.parts(),
-            qos: message.qos(),
-            retain: message.retain(),
+            qos,
+            retain,
             publisher,
-            message: Some(message.clone()),
+            message: is_same.then(|| message.clone()),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crosspoint_client::{
-    ClientOptions, DialOptions, Password, Pem, Protocol, QoS, SessionKeeping, TlsClientOptions, Transport, Verify, Will,
+    ClientOptions, DialOptions, Password, Pem, Protocol, SessionKeeping, TlsClientOptions, Transport, Verify, Will,
     WillProperties,
 };
 use crosspoint_protocol::Version;
@@ -33,7 +33,7 @@ pub fn client_options(mqtt: &plan::MqttPlan, made_up: &str) -> ClientOptions {
         options = options.username(username.clone());
     }
     if let Some(password) = &mqtt.password {
-        options = options.password(Password::from(password.expose().to_vec()));
+        options = options.password(Password::new(password.expose().to_vec()));
     }
     if let Some(will) = &mqtt.will {
         options = options.will(Will {
@@ -61,13 +61,6 @@ pub fn dial_options(mqtt: &plan::MqttPlan, address: &plan::Address) -> DialOptio
         }
     }
     dial
-}
-
-/// Returns the highest QoS at which a plan's flows publish to a connector; `None` when they do not.
-pub(crate) fn publishes_at(plan: &plan::Plan, connector: &str) -> Option<QoS> {
-    let sinks = plan.flows.values().flat_map(|flow| flow.sinks.iter().map(move |sink| (flow, sink)));
-    let to_it = sinks.filter(|(_, sink)| sink.connector == connector);
-    to_it.map(|(flow, sink)| sink.qos.unwrap_or(flow.source.qos)).max()
 }
 
 fn client_id(mqtt: &plan::MqttPlan, made_up: &str) -> String {

@@ -13,6 +13,9 @@ use crate::flow::{Failure, Flows};
 use crate::outbox::{Item, Outbox};
 use crate::receipt::{Promise, Receipt, Share};
 
+/// How long failures are gathered before they are told again, in milliseconds.
+const REPORT_EVERY_MS: u64 = 10_000;
+
 /// What an intake works with; replaced as a whole when the project changes.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
@@ -37,6 +40,7 @@ struct Arrived {
 /// Runs until the source has ended or it is told to stop.
 pub(crate) async fn run(mut source: Source, mut routes: watch::Receiver<Arc<Routes>>, mut stop: oneshot::Receiver<()>) {
     let began = Instant::now();
+    let mut pace = Pace::default();
     loop {
         let arrived = tokio::select! {
             biased;
@@ -49,7 +53,7 @@ pub(crate) async fn run(mut source: Source, mut routes: watch::Receiver<Arc<Rout
         tokio::select! {
             biased;
             _ = &mut stop => return,
-            () = take(arrived, &current, now_ms) => {}
+            () = take(arrived, &current, now_ms, &mut pace) => {}
         }
     }
 }
@@ -74,9 +78,9 @@ impl Source {
 ///
 /// # Cancel safety
 /// Dropped in its middle, the shares that were not appended break the promise: the message comes again.
-async fn take(arrived: Arrived, routes: &Routes, now_ms: u64) {
+async fn take(arrived: Arrived, routes: &Routes, now_ms: u64, pace: &mut Pace) {
     let (outputs, failures) = routes.flows.run(&arrived.message, arrived.qos, now_ms);
-    report(&failures, arrived.message.topic());
+    pace.report(&failures, arrived.message.topic(), now_ms);
     let is_promised = arrived.qos != QoS::AtMostOnce;
     let mut shares = Receipt::divide(arrived.promise, outputs.len()).into_iter();
     for output in outputs {
@@ -101,9 +105,23 @@ async fn take(arrived: Arrived, routes: &Routes, now_ms: u64) {
     }
 }
 
-/// Says what a flow could not do. The message is not held up for it: it would fail again.
-fn report(failures: &[Failure], topic: &str) {
-    for Failure { flow, reason } in failures {
-        warn!(flow = %flow, topic, reason, "A flow made nothing of a message.");
+/// Says what a flow could not do: the first time at once, then once in a while with how many there were. The message
+/// is not held up for it: it would fail again.
+#[derive(Debug, Default)]
+struct Pace {
+    next_ms: u64,
+    unsaid: usize,
+}
+
+impl Pace {
+    fn report(&mut self, failures: &[Failure], topic: &str, now_ms: u64) {
+        let Some(Failure { flow, reason }) = failures.first() else { return };
+        self.unsaid += failures.len();
+        if now_ms < self.next_ms {
+            return;
+        }
+        warn!(flow = %flow, topic, reason, failures = self.unsaid, "A flow made nothing of a message.");
+        self.unsaid = 0;
+        self.next_ms = now_ms + REPORT_EVERY_MS;
     }
 }

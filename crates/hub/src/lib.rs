@@ -1,3 +1,35 @@
-//! The hub: connectors, flows and supervision.
+//! The hub: connectors, flows and supervision. What the `crosspoint` binary runs.
+//!
+//! ```text
+//!   source: client or embedded broker          sink: client or embedded broker
+//!        │ delivery + promise                        ▲
+//!        ▼                                           │
+//!     intake ── flows (pure) ──► outboxes ──► pump ──┘ confirmed: the promise is kept
+//! ```
+//!
+//! A message at QoS 1 or 2 is acknowledged to its source when every sink has confirmed it. Until the durable store is
+//! there, that is what makes "acknowledged" mean "safe".
+//!
+//! What it does *not* do: it draws no pages, prints nothing, and reads its configuration from nowhere but the project
+//! file.
 
 pub mod config;
+pub mod connect;
+
+mod connector;
+mod data_dir;
+mod embedded;
+mod flow;
+mod hub;
+mod intake;
+mod loop_guard;
+mod outbox;
+mod receipt;
+mod users;
+mod watch;
+
+pub use data_dir::{DataDir, DataDirError};
+pub use embedded::ListeningAt;
+pub use hub::{ConnectorStatus, Hub, HubError, has_changes};
+pub use outbox::OutboxFigures;
+pub use watch::{ProjectWatch, WatchError};
