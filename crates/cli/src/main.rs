@@ -1,2 +1,58 @@
-//! The `crosspoint` binary.
-fn main() {}
+//! The `crosspoint` binary: one command line over the hub, the client and, later, the console.
+//!
+//! It holds what a person sees: arguments, what is printed, exit codes. What a command does is done by the rooms
+//! beneath.
+
+mod check;
+mod logging;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit code of a command that could not do what it was asked for.
+const FAILED: u8 = 1;
+
+/// Exit code of a command that was asked for something impossible: a wrong argument, a wrong project file.
+const WRONG: u8 = 2;
+
+/// Connects anything to anything over MQTT.
+///
+/// Without a command it is `crosspoint up`: it runs the hub that the project file in this folder describes, and
+/// writes a sample project file where there is none.
+#[derive(Debug, Parser)]
+#[command(version, disable_help_flag = true, disable_version_flag = true, args_conflicts_with_subcommands = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 a wrong argument or project file.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    up: up::Up,
+    /// Shows this help.
+    #[arg(long, action = clap::ArgAction::Help, global = true)]
+    help: Option<bool>,
+    /// Shows the version.
+    #[arg(long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the hub: embedded broker, connectors, flows.
+    Up(up::Up),
+    /// Reads a project file as `up` would, changes nothing, and says what would start.
+    Check(check::Check),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        None => up::run(&arguments.up),
+        Some(Command::Up(up)) => up::run(&up),
+        Some(Command::Check(check)) => check::run(&check),
+    }
+}

@@ -1,0 +1,201 @@
+//! `crosspoint up`: runs the hub until it is told to stop.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crosspoint_hub::config::plan::{Plan, Transport};
+use crosspoint_hub::config::{self, SAMPLE};
+use crosspoint_hub::{DataDir, Hub, HubError, ListeningAt, ProjectWatch, has_changes};
+use tracing::{error, info, warn};
+
+use crate::check::{self, PROJECT_FILE};
+use crate::logging::{self, LogFormat};
+use crate::{FAILED, WRONG};
+
+/// How long a clean stop may take before what is left is cut.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// What `up` is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Up {
+    /// The project file. Without this, crosspoint.toml in this folder, which is made if it is not there.
+    #[arg(long, value_name = "FILE")]
+    project: Option<PathBuf>,
+    /// Makes the project file that --project names, if it is not there.
+    #[arg(long)]
+    init: bool,
+    /// The environment whose overlay is applied.
+    #[arg(long, value_name = "NAME", env = "CROSSPOINT_ENV")]
+    env: Option<String>,
+    /// The hub's own folder. Default: crosspoint-data beside the project file.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How log lines are written.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+}
+
+/// Runs `up`.
+pub(crate) fn run(up: &Up) -> ExitCode {
+    logging::start(up.log_format);
+    raise_file_limit();
+    let project = up.project.clone().unwrap_or_else(|| PROJECT_FILE.into());
+    if let Err(reason) = make_sample(up, &project) {
+        eprintln!("{reason}");
+        return ExitCode::from(WRONG);
+    }
+    let Some(plan) = check::load(&project, up.env.as_deref()) else { return ExitCode::from(WRONG) };
+    let folder = up.data.clone().unwrap_or_else(|| project.with_file_name("crosspoint-data"));
+    let data = match DataDir::open(folder) {
+        Ok(data) => data,
+        Err(reason) => {
+            eprintln!("{reason}\nname a folder that this user may write to with --data DIR");
+            return ExitCode::from(FAILED);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(reason) => {
+            eprintln!("the runtime does not start: {reason}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    runtime.block_on(serve(up, &project, plan, data))
+}
+
+async fn serve(up: &Up, project: &Path, plan: Plan, data: DataDir) -> ExitCode {
+    let mut hub = match Hub::start(plan, data).await {
+        Ok(hub) => hub,
+        Err(reason) => {
+            eprintln!("{reason}\n{}", reason.mend());
+            return ExitCode::from(FAILED);
+        }
+    };
+    greet(&hub);
+    let mut watch = ProjectWatch::start(project)
+        .inspect_err(|reason| warn!(%reason, "Changes of the project file take effect at the next start."))
+        .ok();
+    let mut stop = std::pin::pin!(told_to_stop());
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            () = changed(&mut watch) => reload(&mut hub, project, up.env.as_deref()).await,
+        }
+    }
+    info!("Stopping. A second signal stops at once.");
+    tokio::select! {
+        () = hub.stop(STOP_WITHIN) => ExitCode::SUCCESS,
+        () = told_to_stop() => ExitCode::from(FAILED),
+    }
+}
+
+/// Takes a changed project file over, as a whole or not at all.
+async fn reload(hub: &mut Hub, project: &Path, env: Option<&str>) {
+    let Some(plan) = check::load(project, env) else {
+        error!(file = %project.display(), "The changed project file has errors: the old one keeps running.");
+        return;
+    };
+    if !has_changes(&config::diff(hub.plan(), &plan)) {
+        return;
+    }
+    match hub.apply(plan).await {
+        Ok(changes) => info!("The changed project file has been taken over:\n{changes}"),
+        Err(reason) => report(&reason),
+    }
+}
+
+fn report(reason: &HubError) {
+    error!(%reason, mend = reason.mend(), "A part of the changed project does not run.");
+}
+
+async fn changed(watch: &mut Option<ProjectWatch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes the sample project file where one may be made, and says so.
+fn make_sample(up: &Up, project: &Path) -> Result<(), String> {
+    if project.exists() {
+        return Ok(());
+    }
+    let shown = project.display();
+    if up.project.is_some() && !up.init {
+        return Err(format!("there is no project file {shown}\nname one that exists, or add --init to make it"));
+    }
+    let written = OpenOptions::new().write(true).create_new(true).open(project).and_then(|mut file| {
+        file.write_all(SAMPLE.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|reason| format!("{shown} cannot be made: {reason}\nstart in a folder that this user may write to"))?;
+    println!("made {shown}, a sample project to change as you like");
+    Ok(())
+}
+
+/// Prints where the hub can be reached and what to try.
+fn greet(hub: &Hub) {
+    let mut text = String::from("Crosspoint runs.\n");
+    for at in hub.listening() {
+        text.push_str(&format!("  broker  {}{}\n", url(at), moved(at)));
+    }
+    let plain = hub.listening().iter().find(|at| at.transport == Transport::Tcp);
+    if let Some(at) = plain.filter(|_| hub.plan().flows.contains_key("demo")) {
+        let port = if at.address.port() == 1883 { String::new() } else { format!(" -p {}", at.address.port()) };
+        text.push_str(&format!(
+            "Try it, in two other terminals:\n  crosspoint sub{port} -t 'demo/out/#' -v\n  \
+             crosspoint pub{port} -t demo/in/hello -m 'Hello!'\n"
+        ));
+    }
+    text.push_str("Ctrl-C stops it.\n");
+    // Nobody may be reading: that is no reason to stop.
+    io::stdout().write_all(text.as_bytes()).unwrap_or_default();
+}
+
+fn url(at: &ListeningAt) -> String {
+    let scheme = match at.transport {
+        Transport::Tcp => "mqtt",
+        Transport::Tls => "mqtts",
+        Transport::Ws => "ws",
+        Transport::Wss => "wss",
+    };
+    let path = if at.transport.is_websocket() { at.path.as_str() } else { "" };
+    format!("{scheme}://{}{path}", at.address)
+}
+
+fn moved(at: &ListeningAt) -> String {
+    at.moved_from.map(|port| format!("  (port {port} is taken)")).unwrap_or_default()
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn told_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        if let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        // Without signals it runs until it is killed.
+        std::future::pending().await
+    }
+}
+
+/// Lets this process open as many files as the system allows it: each connection is one.
+fn raise_file_limit() {
+    #[cfg(unix)]
+    if let Ok((soft, hard)) = rlimit::Resource::NOFILE.get()
+        && soft < hard
+    {
+        rlimit::Resource::NOFILE.set(hard, hard).unwrap_or_default();
+    }
+}
