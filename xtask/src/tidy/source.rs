@@ -36,7 +36,7 @@ impl Source {
         let mut folders = self.path.split('/');
         let first = folders.next().unwrap_or_default();
         matches!(first, "conformance" | "interop")
-            || folders.any(|part| part == "tests" || part == "tests.rs" || part == "benches")
+            || folders.any(|part| matches!(part, "tests" | "tests.rs" | "benches" | "fuzz" | "fuzz.rs"))
     }
 }
 
