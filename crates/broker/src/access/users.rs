@@ -170,10 +170,8 @@ impl Users {
         let credential = credential.ok_or(Refusal::BadUserNameOrPassword)?;
         let remembering = if user.is_some() { Remembering::Yes } else { Remembering::No };
         let is_right = self.is_right(credential, name, name_id, &login, remembering).await?;
-        if !is_right || user.is_none() {
-            return Err(Refusal::BadUserNameOrPassword);
-        }
-        self.admit(name, credential, &login.client_id).ok_or(Refusal::BadUserNameOrPassword)
+        let identity = if is_right { self.admit(name, credential, &login.client_id) } else { None };
+        identity.ok_or(Refusal::BadUserNameOrPassword)
     }
 
     fn admit_anonymous(&self, directory: &Directory, login: &LoginRequest) -> Result<Identity, Refusal> {
@@ -181,7 +179,8 @@ impl Users {
         permissions.map(|permissions| Identity { username: None, permissions }).ok_or(Refusal::NotAuthorized)
     }
 
-    /// Admits a user whose password was right, unless user or password were replaced while it was checked.
+    /// Admits a user whose password was right, unless there is no such user, or user or password were replaced while
+    /// it was checked.
     fn admit(&self, name: &str, checked: &Credential, client_id: &str) -> Option<Identity> {
         let directory = self.directory.read().clone();
         let user = directory.user(name).filter(|user| user.credential() == checked)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::hashing::HashingOptions;
 use super::super::login::{Authenticating, Authenticator, LoginRequest, Refusal};
 use super::super::password::Phc;
-use super::super::users::Users;
+use super::super::users::{User, Users};
 use super::{DEADLINE, begin, finish, hashed, login, refusal, wait_until};
 use Refusal::{BadUserNameOrPassword, Busy};
 
@@ -70,13 +70,19 @@ fn from(address: &str, mut request: LoginRequest) -> LoginRequest {
 
 #[tokio::test]
 async fn a_right_password_is_hashed_once() {
-    let users = Users::new(vec![hashed("alice", "right"), hashed("bob", "right")], vec![]).unwrap();
+    let alice = hashed("alice", "right");
+    let bob = User { name: "bob".to_owned(), ..alice.clone() };
+    let users = Users::new(vec![alice, bob], vec![]).unwrap();
     for _ in 0..3 {
         assert_eq!(refusal(&users, login("alice", "right")).await, None);
     }
     assert_eq!((users.hashing().hashed, users.hashing().remembered), (1, 2));
     assert_eq!(refusal(&users, login("bob", "right")).await, None);
-    assert_eq!(users.hashing().hashed, 2, "what is remembered of one user lets in no other");
+    assert_eq!(
+        users.hashing().hashed,
+        2,
+        "what is remembered of one user lets in no other, even with the same hash"
+    );
 }
 
 #[tokio::test]
@@ -175,6 +181,15 @@ async fn who_goes_away_is_not_hashed() {
     assert_eq!(finish(first).await.err(), Some(BadUserNameOrPassword));
     assert!(finish(last).await.is_ok());
     assert_eq!(gated.users.hashing().hashed, 2);
+}
+
+#[tokio::test]
+async fn a_login_that_was_checked_against_a_replaced_password_is_refused() {
+    let gated = Gated::new(one_thread());
+    let waiting = gated.start(login("alice", "right")).unwrap();
+    gated.users.replace(vec![hashed("alice", "new")], vec![]).unwrap();
+    gated.open();
+    assert_eq!(finish(waiting).await.err(), Some(BadUserNameOrPassword));
 }
 
 #[tokio::test]

@@ -215,6 +215,7 @@ fn a_name_reaches_no_dollar_topic_and_no_group() {
     }
     let split = permissions(&["both $%c/g/victim"], &[], "alice", "share");
     assert!(!split.may_publish("victim"));
+    assert_eq!([may_subscribe(&split, "victim"), may_subscribe(&split, "$share/g/victim")], [Denied, Denied]);
     let inside = permissions(&["both c/%c/#"], &[], "alice", "$SYS");
     assert!(inside.may_publish("c/$SYS/x"), "behind the first level `$` means nothing");
 }
