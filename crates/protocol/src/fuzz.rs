@@ -4,6 +4,8 @@
 //! the corpus. The first bytes of an input choose the conditions, the rest is what a peer sends.
 
 mod codec;
+pub mod ends;
+pub mod pair;
 
 /// A function to fuzz, and the name of its corpus.
 pub type Target = (&'static str, fn(&[u8]));

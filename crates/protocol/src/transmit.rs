@@ -103,7 +103,8 @@ impl Transmit {
         let mut slots = slices.iter_mut();
         loop {
             let end = next.map_or(self.bytes.len(), |(position, _)| *position);
-            for part in [self.bytes.get(at..end).unwrap_or_default(), next.map_or(&[][..], |(_, s)| s.rest())] {
+            for part in [self.bytes.get(at..end).unwrap_or_default(), next.map_or(&[][..], |(_, s)| s.rest())]
+            {
                 if part.is_empty() {
                     continue;
                 }

@@ -190,6 +190,11 @@ impl ClientConnection {
     /// Returns the next thing to do. See the module for when to call it.
     pub fn poll_output(&mut self, now: Now) -> Output<ClientEvent> {
         loop {
+            if self.is_open()
+                && let Some((cookie, reason)) = self.exchange.resend_unfinished(now)
+            {
+                return Output::Event(ClientEvent::Acknowledged { cookie, reason });
+            }
             if let Some((sequence, delta)) = self.exchange.poll_delta() {
                 return Output::Persist(sequence, delta);
             }
@@ -197,11 +202,6 @@ impl ClientConnection {
                 State::AwaitingConnAck { .. } | State::Open => {}
                 State::Ending(_) => return self.report_end(),
                 State::Ended => return Output::Closed,
-            }
-            if self.is_open()
-                && let Some((cookie, reason)) = self.exchange.resend_unfinished(now)
-            {
-                return Output::Event(ClientEvent::Acknowledged { cookie, reason });
             }
             match self.exchange.frames.next(Some(self.exchange.version), Direction::FromServer) {
                 Ok(Some(packet)) => match self.on_packet(packet) {

@@ -209,13 +209,13 @@ impl ServerConnection {
     /// Returns the next thing to do. See the module for when to call it.
     pub fn poll_output(&mut self, now: Now) -> Output<ServerEvent> {
         loop {
-            if let Some((sequence, delta)) = self.exchange.poll_delta() {
-                return Output::Persist(sequence, delta);
-            }
             if self.is_open()
                 && let Some((cookie, reason)) = self.exchange.resend_unfinished(now)
             {
                 return Output::Event(ServerEvent::Acknowledged { cookie, reason });
+            }
+            if let Some((sequence, delta)) = self.exchange.poll_delta() {
+                return Output::Persist(sequence, delta);
             }
             let version = match self.state {
                 State::AwaitingConnect { .. } => None,

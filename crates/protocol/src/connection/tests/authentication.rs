@@ -1,0 +1,259 @@
+//! Enhanced authentication, before the client is let in and again later.
+
+use super::*;
+use crate::{
+    connection::{AcceptConnect, ClientConnection, ClientOptions, EndCause, ServerConnection, ServerOptions},
+    fuzz::{
+        ends::{End, Persisting},
+        pair::{Pair, START, connack, connect},
+    },
+    packet::{Auth, AuthProperties, ConnAckProperties, Connect, Disconnect},
+    session::SessionState,
+};
+
+fn with_method() -> Connect {
+    let mut connect = connect(Version::V5);
+    connect.properties.authentication_method = Some("SCRAM".into());
+    connect
+}
+
+fn step(reason: ReasonCode, method: &'static str) -> Packet {
+    let properties = AuthProperties { method: Some(method.into()), ..AuthProperties::default() };
+    Packet::Auth(Box::new(Auth { reason, properties }))
+}
+
+fn said(data: &'static [u8]) -> AuthProperties {
+    AuthProperties { data: Some(bytes::Bytes::from_static(data)), ..AuthProperties::default() }
+}
+
+/// A server that decides on a CONNECT with a method.
+fn deciding() -> Scripted<ServerConnection> {
+    let end = End::new(ServerConnection::new(ServerOptions::default(), START), Persisting::AtOnce);
+    let mut server = Scripted { end, now: START, version: Version::V5 };
+    server.give(&[Packet::Connect(Box::new(with_method()))]);
+    server.end.events.clear();
+    server
+}
+
+fn open_server() -> Scripted<ServerConnection> {
+    let accept = AcceptConnect::default();
+    let mut server =
+        Scripted::server_with(ServerOptions::default(), &with_method(), accept, Persisting::AtOnce);
+    server.sent();
+    server
+}
+
+fn open_client() -> Scripted<ClientConnection> {
+    let options = ClientOptions::new(with_method());
+    let mut answer = connack(false);
+    answer.properties.authentication_method = Some("SCRAM".into());
+    let mut client = Scripted::client_with(options, SessionState::default(), &answer, Persisting::AtOnce);
+    client.end.events.clear();
+    client
+}
+
+fn is_violation(cause: &EndCause, rule: &str) -> bool {
+    matches!(cause, EndCause::Violation(violation) if violation.rule == Some(rule))
+}
+
+#[test]
+fn a_client_is_let_in_after_two_challenges() {
+    let options = ClientOptions::new(with_method());
+    let mut pair =
+        Pair::new(options, SessionState::default(), ServerOptions::default(), Persisting::AtOnce, START);
+    pair.run();
+    assert!(matches!(pair.server.events.pop_front(), Some(ServerEvent::Connect(_))));
+    for data in [b"one", b"two"] {
+        pair.server.core.challenge(said(data));
+        pair.server.drain(pair.now);
+        pair.run();
+        let Some(ClientEvent::Auth(auth)) = pair.client.events.pop_front() else { panic!("no challenge") };
+        assert_eq!(auth.reason, ReasonCode::ContinueAuthentication);
+        assert_eq!(auth.properties.data.as_deref(), Some(&data[..]));
+        assert_eq!(auth.properties.method.as_deref(), Some("SCRAM"));
+        pair.client.core.continue_auth(said(b"answer"));
+        pair.client.drain(pair.now);
+        pair.run();
+        let Some(ServerEvent::Auth(auth)) = pair.server.events.pop_front() else { panic!("no answer") };
+        assert_eq!(auth.properties.data.as_deref(), Some(&b"answer"[..]));
+        assert_eq!(auth.properties.method.as_deref(), Some("SCRAM"));
+    }
+    pair.server.core.accept_connect(AcceptConnect::default(), pair.now);
+    pair.server.drain(pair.now);
+    pair.run();
+    let Some(ClientEvent::Connected { connack, .. }) = pair.client.events.pop_front() else {
+        panic!("not let in")
+    };
+    assert_eq!(connack.properties.authentication_method.as_deref(), Some("SCRAM"));
+}
+
+#[test]
+fn a_client_authenticates_again_on_an_open_connection() {
+    let options = ClientOptions::new(with_method());
+    let session = SessionState::default();
+    let mut pair = Pair::open(options, session, ServerOptions::default(), None, Persisting::AtOnce);
+    pair.client.events.clear();
+    for _ in 0..2 {
+        pair.client.core.reauthenticate(said(b"again"));
+        // Only one at a time.
+        pair.client.core.reauthenticate(said(b"again"));
+        pair.run();
+        let Some(ServerEvent::Auth(auth)) = pair.server.events.pop_front() else { panic!("no AUTH") };
+        assert_eq!(auth.reason, ReasonCode::ReAuthenticate);
+        pair.server.core.challenge(said(b"who?"));
+        pair.run();
+        assert!(matches!(pair.client.events.pop_front(), Some(ClientEvent::Auth(_))));
+        pair.client.core.continue_auth(said(b"me"));
+        pair.run();
+        assert!(matches!(pair.server.events.pop_front(), Some(ServerEvent::Auth(_))));
+        pair.server.core.reauthenticated(said(b"well"));
+        pair.run();
+        let Some(ClientEvent::Auth(auth)) = pair.client.events.pop_front() else { panic!("no AUTH") };
+        assert_eq!(auth.reason, ReasonCode::Success);
+    }
+    assert!(pair.client.core.is_open() && pair.server.core.is_open());
+    assert!(pair.server.events.is_empty() && pair.client.events.is_empty());
+}
+
+#[test]
+fn a_failed_authentication_is_refused_with_its_reason() {
+    let mut server = deciding();
+    server.end.core.challenge(AuthProperties::default());
+    server.sent();
+    server.give(&[step(ReasonCode::ContinueAuthentication, "SCRAM")]);
+    server.end.core.reject_connect(ReasonCode::NotAuthorized, ConnAckProperties::default());
+    let sent = server.sent();
+    assert!(
+        matches!(sent.as_slice(), [Packet::ConnAck(connack)] if connack.reason == ReasonCode::NotAuthorized)
+    );
+
+    let mut server = open_server();
+    server.give(&[step(ReasonCode::ReAuthenticate, "SCRAM")]);
+    server.end.core.disconnect(ReasonCode::NotAuthorized);
+    let sent = server.sent();
+    assert!(matches!(sent.as_slice(), [Packet::Disconnect(end)] if end.reason == ReasonCode::NotAuthorized));
+}
+
+#[test]
+fn a_challenged_client_may_only_answer_or_leave() {
+    let mut server = deciding();
+    server.end.core.challenge(AuthProperties::default());
+    server.sent();
+    server.give(&[Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::DisconnectWithWill)))]);
+    let end = server_end(&server.end);
+    assert!(matches!(end.cause, EndCause::Peer(_)));
+    assert!(!end.publish_will, "the client was never let in");
+
+    let mut server = deciding();
+    server.end.core.challenge(AuthProperties::default());
+    server.sent();
+    server.give(&[Packet::PingReq]);
+    assert!(is_violation(&server_end(&server.end).cause, "MQTT-3.1.2-30"));
+    assert!(matches!(server.sent().as_slice(), [Packet::ConnAck(connack)] if connack.reason.is_error()));
+}
+
+#[test]
+fn a_challenge_that_nobody_answers_ends_at_the_connect_deadline() {
+    let mut server = deciding();
+    server.wait_ms(5_000);
+    server.end.core.challenge(AuthProperties::default());
+    server.end.drain(server.now);
+    server.sent();
+    server.wait_ms(4_999);
+    assert!(!server.end.is_closed);
+    server.wait_ms(1);
+    assert!(matches!(server_end(&server.end).cause, EndCause::Violation(_)));
+}
+
+#[test]
+fn another_method_or_the_wrong_step_breaks_the_protocol() {
+    let mut server = deciding();
+    server.end.core.challenge(AuthProperties::default());
+    server.give(&[step(ReasonCode::ContinueAuthentication, "OTHER")]);
+    assert!(is_violation(&server_end(&server.end).cause, "MQTT-4.12.0-5"));
+
+    let mut server = deciding();
+    server.end.core.challenge(AuthProperties::default());
+    server.give(&[step(ReasonCode::ReAuthenticate, "SCRAM")]);
+    assert!(is_violation(&server_end(&server.end).cause, "MQTT-4.12.0-3"));
+
+    let mut server = open_server();
+    server.give(&[step(ReasonCode::ContinueAuthentication, "SCRAM")]);
+    assert!(is_violation(&server_end(&server.end).cause, "MQTT-4.12.0-3"));
+
+    let mut server = open_server();
+    server.give(&[
+        step(ReasonCode::ReAuthenticate, "SCRAM"),
+        step(ReasonCode::ContinueAuthentication, "SCRAM"),
+    ]);
+    assert!(is_violation(&server_end(&server.end).cause, "MQTT-4.12.0-3"));
+
+    let mut server = Scripted::server(Version::V5, Persisting::AtOnce);
+    server.give(&[step(ReasonCode::ReAuthenticate, "SCRAM")]);
+    assert!(is_violation(&server_end(&server.end).cause, "MQTT-4.12.0-5"));
+}
+
+#[test]
+fn a_server_that_authenticates_whom_it_should_not_breaks_the_protocol() {
+    let continuing = step(ReasonCode::ContinueAuthentication, "SCRAM");
+
+    let mut client = Scripted::client(Version::V5, Persisting::AtOnce);
+    client.give(std::slice::from_ref(&continuing));
+    assert!(is_violation(&client_end(&client.end).cause, "MQTT-4.12.0-6"));
+
+    let mut client = open_client();
+    client.give(std::slice::from_ref(&continuing));
+    assert!(is_violation(&client_end(&client.end).cause, "MQTT-4.12.0-2"));
+
+    let mut client = open_client();
+    client.end.core.reauthenticate(AuthProperties::default());
+    client.give(&[step(ReasonCode::ContinueAuthentication, "OTHER")]);
+    assert!(is_violation(&client_end(&client.end).cause, "MQTT-4.12.0-5"));
+
+    let options = ClientOptions::new(with_method());
+    let mut answer = connack(false);
+    answer.properties.authentication_method = Some("OTHER".into());
+    let client = Scripted::client_with(options, SessionState::default(), &answer, Persisting::AtOnce);
+    assert!(is_violation(&client_end(&client.end).cause, "MQTT-4.12.0-5"));
+
+    let options = ClientOptions::new(with_method());
+    let mut client = Scripted::waiting_client(options, SessionState::default(), Persisting::AtOnce);
+    client.give(&[step(ReasonCode::Success, "SCRAM")]);
+    assert!(is_violation(&client_end(&client.end).cause, "MQTT-4.12.0-2"));
+}
+
+#[test]
+fn nobody_authenticates_out_of_turn() {
+    let mut server = open_server();
+    server.end.core.challenge(AuthProperties::default());
+    server.end.core.reauthenticated(AuthProperties::default());
+    assert_eq!(server.sent(), []);
+
+    let mut client = Scripted::client(Version::V5, Persisting::AtOnce);
+    client.end.core.reauthenticate(AuthProperties::default());
+    assert_eq!(client.sent(), []);
+
+    let mut client = open_client();
+    client.end.core.disconnect(Disconnect::new(ReasonCode::Success));
+    client.end.core.continue_auth(AuthProperties::default());
+    client.end.core.reauthenticate(AuthProperties::default());
+    assert!(matches!(client.sent().as_slice(), [Packet::Disconnect(_)]));
+}
+
+#[test]
+fn a_client_that_wants_no_texts_gets_none_in_auth() {
+    let mut connect = with_method();
+    connect.properties.request_problem_information = Some(false);
+    let end = End::new(ServerConnection::new(ServerOptions::default(), START), Persisting::AtOnce);
+    let mut server = Scripted { end, now: START, version: Version::V5 };
+    server.give(&[Packet::Connect(Box::new(connect))]);
+    server.end.core.challenge(AuthProperties {
+        reason_string: Some("text".into()),
+        user_properties: vec![("a".into(), "b".into())],
+        ..AuthProperties::default()
+    });
+    let sent = server.sent();
+    let [Packet::Auth(auth)] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_eq!(auth.properties.reason_string, None);
+    assert!(auth.properties.user_properties.is_empty());
+}
