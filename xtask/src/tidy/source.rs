@@ -36,7 +36,8 @@ impl Source {
         let mut folders = self.path.split('/');
         let first = folders.next().unwrap_or_default();
         matches!(first, "conformance" | "interop")
-            || folders.any(|part| matches!(part, "tests" | "tests.rs" | "benches" | "fuzz" | "fuzz.rs"))
+            || folders.any(|part| matches!(part, "tests" | "tests.rs" | "benches"))
+            || self.path.starts_with("crates/protocol/src/fuzz")
     }
 }
 
