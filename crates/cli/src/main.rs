@@ -4,8 +4,20 @@
 //! beneath.
 
 mod check;
+mod connection;
+mod failure;
+mod format;
+mod json;
 mod logging;
+mod output;
+mod payload;
+mod print;
+mod property;
+mod publish;
+mod remote;
+mod subscribe;
 mod up;
+mod url;
 
 use std::process::ExitCode;
 
@@ -25,7 +37,12 @@ const WRONG: u8 = 2;
 /// Without a command it is `crosspoint up`: it runs the hub that the project file in this folder describes, and
 /// writes a sample project file where there is none.
 #[derive(Debug, Parser)]
-#[command(version, disable_help_flag = true, disable_version_flag = true, args_conflicts_with_subcommands = true)]
+#[command(
+    version,
+    disable_help_flag = true,
+    disable_version_flag = true,
+    args_conflicts_with_subcommands = true
+)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 a wrong argument or project file.")]
 struct Arguments {
     #[command(subcommand)]
@@ -46,6 +63,10 @@ enum Command {
     Up(up::Up),
     /// Reads a project file as `up` would, changes nothing, and says what would start.
     Check(check::Check),
+    /// Publishes; ends with 0 only when the broker has the message.
+    Pub(Box<publish::PublishFlags>),
+    /// Subscribes, and prints what comes.
+    Sub(Box<subscribe::SubscribeFlags>),
 }
 
 fn main() -> ExitCode {
@@ -54,5 +75,7 @@ fn main() -> ExitCode {
         None => up::run(&arguments.up),
         Some(Command::Up(up)) => up::run(&up),
         Some(Command::Check(check)) => check::run(&check),
+        Some(Command::Pub(flags)) => publish::run(&flags),
+        Some(Command::Sub(flags)) => subscribe::run(&flags),
     }
 }

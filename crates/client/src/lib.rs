@@ -77,6 +77,8 @@ pub use store::{
 };
 pub use subscribe::{SubscribeError, SubscriptionStatus};
 
+pub use crosspoint_protocol as protocol;
+
 pub use crosspoint_net::{DialOptions, Pem, TlsClientOptions, Transport, Verify};
 pub use crosspoint_protocol::{
     Message, QoS, ReasonCode, TopicFilter, TopicName, Version,

@@ -1,0 +1,354 @@
+//! The flags that `pub` and `sub` share: which broker, who we are, and how to talk.
+//!
+//! [`RemoteFlags`] is what was typed, [`Remote`] what is meant; between them every fault is found that can be found
+//! without a broker.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::Args;
+use crosspoint_client::{
+    ClientOptions, DialOptions, OptionsError, Password, Pem, Protocol, QoS, SessionKeeping, TlsClientOptions,
+    TopicName, Transport, Verify, Will,
+};
+
+use crate::{
+    failure::{Failure, Verbosity, Voice},
+    property::PropertyFlags,
+    url::Url,
+};
+
+/// What was typed about the broker and about ourselves.
+#[derive(Debug, Args)]
+pub(crate) struct RemoteFlags {
+    /// The broker's host name or address [default: localhost]
+    #[arg(short = 'h', long, value_name = "HOST", help_heading = "Broker")]
+    pub(crate) host: Option<String>,
+    /// The broker's port [default: 1883, with TLS 8883, with WebSocket 80, with both 443]
+    #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Broker")]
+    pub(crate) port: Option<u16>,
+    /// Host, port, user, password and topic at once: mqtt(s)://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC, also ws and wss
+    #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port", "unix"], help_heading = "Broker")]
+    pub(crate) url: Option<String>,
+    /// Connect through this Unix socket
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port", "ws"], help_heading = "Broker")]
+    pub(crate) unix: Option<PathBuf>,
+    /// Talk over WebSocket, on this path [default path: /mqtt]
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "/mqtt", help_heading = "Broker")]
+    pub(crate) ws: Option<String>,
+    /// The user name
+    #[arg(short, long, value_name = "NAME", allow_hyphen_values = true, help_heading = "Broker")]
+    pub(crate) username: Option<String>,
+    /// The password
+    #[arg(
+        short = 'P',
+        long = "pw",
+        value_name = "PASSWORD",
+        allow_hyphen_values = true,
+        help_heading = "Broker"
+    )]
+    pub(crate) password: Option<String>,
+    /// The version of MQTT: mqttv5, mqttv311 or mqttv31, also 5, 311, 31 [default: the highest that the broker speaks]
+    #[arg(short = 'V', long, value_name = "VERSION", value_parser = protocol, help_heading = "Broker")]
+    pub(crate) protocol_version: Option<Protocol>,
+
+    /// The client id [default: a random one]
+    #[arg(short, long, value_name = "ID", help_heading = "Session")]
+    pub(crate) id: Option<String>,
+    /// Make the client id of this prefix and the process id
+    #[arg(short = 'I', long, value_name = "PREFIX", conflicts_with = "id", help_heading = "Session")]
+    pub(crate) id_prefix: Option<String>,
+    /// Seconds of silence after which the connection is probed; 0 is never
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 60, help_heading = "Session")]
+    pub(crate) keepalive: u16,
+    /// Let the broker keep the session (subscriptions and messages) while we are away; needs a client id
+    #[arg(short = 'c', long, help_heading = "Session")]
+    pub(crate) disable_clean_session: bool,
+    /// For how many seconds it is kept (MQTT 5); -1 or ∞ is for ever, which is the default with -c
+    #[arg(
+        short = 'x', long, value_name = "SECONDS", value_parser = session_expiry, allow_negative_numbers = true,
+        help_heading = "Session"
+    )]
+    pub(crate) session_expiry_interval: Option<u32>,
+    #[command(flatten)]
+    pub(crate) properties: PropertyFlags,
+
+    /// Trust the certificates in this file (PEM) instead of those of the system; turns TLS on
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    pub(crate) cafile: Option<PathBuf>,
+    /// Present the certificate in this file (PEM); turns TLS on
+    #[arg(long, value_name = "FILE", requires = "key", help_heading = "TLS")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "TLS")]
+    pub(crate) key: Option<PathBuf>,
+    /// Trust the certificates of the system; turns TLS on
+    #[arg(long, conflicts_with = "cafile", help_heading = "TLS")]
+    pub(crate) tls_use_os_certs: bool,
+    /// Offer this application protocol (ALPN)
+    #[arg(long, value_name = "PROTOCOL", help_heading = "TLS")]
+    pub(crate) tls_alpn: Option<String>,
+    /// Accept a certificate that bears another host name: whoever has one of that authority can pose as the broker
+    #[arg(long, help_heading = "TLS")]
+    pub(crate) insecure: bool,
+
+    /// Where the broker publishes our will when we die
+    #[arg(long, value_name = "TOPIC", help_heading = "Will")]
+    pub(crate) will_topic: Option<String>,
+    /// What it publishes [default: an empty message]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "will_topic",
+        allow_hyphen_values = true,
+        help_heading = "Will"
+    )]
+    pub(crate) will_payload: Option<OsString>,
+    /// At which QoS
+    #[arg(long, value_name = "QOS", requires = "will_topic", value_parser = qos, help_heading = "Will")]
+    pub(crate) will_qos: Option<QoS>,
+    /// Retain it
+    #[arg(long, requires = "will_topic", help_heading = "Will")]
+    pub(crate) will_retain: bool,
+
+    /// Give up after so many seconds, with exit code 27
+    #[arg(short = 'W', value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) timeout: Option<u32>,
+    /// Say on stderr what happens with the connection
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub(crate) debug: bool,
+    /// Say nothing about what fails at run time
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+/// What is meant: the broker and ourselves, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Remote {
+    pub(crate) options: ClientOptions,
+    pub(crate) protocol: Protocol,
+    /// The topic of the URL.
+    pub(crate) topic: Option<String>,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl RemoteFlags {
+    /// Returns how much the command says.
+    pub(crate) fn voice(&self) -> Voice {
+        Voice::new(match (self.quiet, self.debug) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Debug,
+            (false, false) => Verbosity::Normal,
+        })
+    }
+
+    /// Checks what was typed.
+    ///
+    /// # Errors
+    /// The first fault, and its mend.
+    pub(crate) fn remote(&self) -> Result<Remote, Failure> {
+        let url = self.url.as_deref().map(Url::parse).transpose().map_err(|what| {
+            Failure::usage(format!("-L: {what}"), "write -L mqtt://HOST:PORT/TOPIC, or use -h, -p and -t")
+        })?;
+        let protocol = self.protocol()?;
+        let mut options = ClientOptions::default()
+            .server(self.server(url.as_ref()))
+            .protocol(protocol)
+            .keep_alive_s(self.keepalive)
+            .client_id(self.client_id());
+        options = self.with_login(options, url.as_ref());
+        options = self.with_session(options)?;
+        options = self.with_will(options)?;
+        options = self.with_connect_values(options);
+        options.check().map_err(|error| wrong_options(&error))?;
+        let timeout = self.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        Ok(Remote { options, protocol, topic: url.and_then(|url| url.topic), timeout })
+    }
+
+    fn protocol(&self) -> Result<Protocol, Failure> {
+        match self.protocol_version {
+            Some(Protocol::V3_1 | Protocol::V3_1_1) if self.properties.is_any => Err(Failure::usage(
+                "-D sets properties, which MQTT 3.1 and 3.1.1 do not have",
+                "use -V 5, or no -D",
+            )),
+            Some(protocol) => Ok(protocol),
+            None if self.properties.is_any => Ok(Protocol::V5),
+            None => Ok(Protocol::Auto),
+        }
+    }
+
+    fn server(&self, url: Option<&Url>) -> DialOptions {
+        if let Some(path) = &self.unix {
+            return DialOptions::unix(path);
+        }
+        let transport = self.transport(url);
+        let host = url.map(|url| url.host.as_str()).or(self.host.as_deref()).unwrap_or("localhost");
+        let port = url.and_then(|url| url.port).or(self.port).unwrap_or(default_port(transport));
+        let server = DialOptions::new(transport, host, port).tls(self.tls());
+        match &self.ws {
+            Some(path) => server.path(if path.starts_with('/') { path.clone() } else { format!("/{path}") }),
+            None => server,
+        }
+    }
+
+    fn transport(&self, url: Option<&Url>) -> Transport {
+        let from_url = url.map_or(Transport::Tcp, |url| url.transport);
+        let is_tls = matches!(from_url, Transport::Tls | Transport::Wss)
+            || self.cafile.is_some()
+            || self.cert.is_some()
+            || self.tls_use_os_certs
+            // As mosquitto_pub: this port says what is meant.
+            || (url.is_none() && self.ws.is_none() && self.port == Some(8883));
+        let is_websocket = matches!(from_url, Transport::Ws | Transport::Wss) || self.ws.is_some();
+        match (is_websocket, is_tls) {
+            (false, false) => Transport::Tcp,
+            (false, true) => Transport::Tls,
+            (true, false) => Transport::Ws,
+            (true, true) => Transport::Wss,
+        }
+    }
+
+    fn tls(&self) -> TlsClientOptions {
+        let mut tls = TlsClientOptions::default();
+        if let Some(file) = &self.cafile {
+            tls = tls.authority(Pem::file(file));
+        }
+        if let (Some(certificate), Some(key)) = (&self.cert, &self.key) {
+            tls = tls.identity(Pem::file(certificate), Pem::file(key));
+        }
+        if let Some(protocol) = &self.tls_alpn {
+            tls = tls.alpn(protocol);
+        }
+        if self.insecure { tls.verify(Verify::Chain) } else { tls }
+    }
+
+    fn client_id(&self) -> String {
+        match (&self.id, &self.id_prefix) {
+            (Some(id), _) => id.clone(),
+            (None, Some(prefix)) => format!("{prefix}{}", std::process::id()),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn with_login(&self, mut options: ClientOptions, url: Option<&Url>) -> ClientOptions {
+        let username = self.username.clone().or_else(|| url?.username.clone());
+        let password = self.password.clone().or_else(|| url?.password.clone());
+        if let Some(username) = username {
+            options = options.username(username);
+        }
+        if let Some(password) = password {
+            options = options.password(Password::from(password));
+        }
+        options
+    }
+
+    fn with_session(&self, options: ClientOptions) -> Result<ClientOptions, Failure> {
+        let expiry_s = self.session_expiry_interval.or(self.properties.connect.session_expiry_s);
+        if self.disable_clean_session {
+            if self.id.is_none() && self.id_prefix.is_none() {
+                let cause = "-c keeps the session under a client id, and none is given";
+                return Err(Failure::usage(cause, "add -i ID"));
+            }
+            let expiry_s = expiry_s.unwrap_or(u32::MAX);
+            return Ok(options.session(SessionKeeping::Durable).session_expiry_s(expiry_s));
+        }
+        match expiry_s {
+            None | Some(0) => Ok(options),
+            Some(_) => {
+                let cause = "-x says how long the session is kept, but without -c it is not kept";
+                Err(Failure::usage(cause, "add -c and -i ID, or leave -x away"))
+            }
+        }
+    }
+
+    fn with_will(&self, options: ClientOptions) -> Result<ClientOptions, Failure> {
+        let Some(topic) = &self.will_topic else {
+            return match self.properties.is_will {
+                true => Err(Failure::usage(
+                    "-D will sets a property of the will, and there is none",
+                    "add --will-topic TOPIC",
+                )),
+                false => Ok(options),
+            };
+        };
+        let topic = TopicName::parse(topic.as_str()).map_err(|error| {
+            Failure::usage(
+                format!("--will-topic {topic:?} cannot be published to: {error}"),
+                "give one topic, without + and #",
+            )
+        })?;
+        let payload = self.will_payload.clone().unwrap_or_default().into_encoded_bytes();
+        Ok(options.will(Will {
+            topic,
+            payload: payload.into(),
+            qos: self.will_qos.unwrap_or_default(),
+            retain: self.will_retain,
+            properties: self.properties.will.clone(),
+        }))
+    }
+
+    fn with_connect_values(&self, mut options: ClientOptions) -> ClientOptions {
+        let values = &self.properties.connect;
+        if let Some(count) = values.receive_maximum {
+            options = options.receive_maximum(count);
+        }
+        if let Some(bytes) = values.packet_bytes_max {
+            options = options.packet_bytes_max(bytes);
+        }
+        if let Some(highest) = values.topic_alias_max {
+            options = options.topic_alias_max(highest);
+        }
+        values
+            .user_properties
+            .iter()
+            .fold(options, |options, (name, value)| options.user_property(name, value))
+    }
+}
+
+/// Reads a QoS.
+pub(crate) fn qos(text: &str) -> Result<QoS, String> {
+    match text {
+        "0" => Ok(QoS::AtMostOnce),
+        "1" => Ok(QoS::AtLeastOnce),
+        "2" => Ok(QoS::ExactlyOnce),
+        _ => Err("a QoS is 0 (at most once), 1 (at least once) or 2 (exactly once)".to_owned()),
+    }
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    match text {
+        "mqttv5" | "5" => Ok(Protocol::V5),
+        "mqttv311" | "311" => Ok(Protocol::V3_1_1),
+        "mqttv31" | "31" => Ok(Protocol::V3_1),
+        _ => Err("a version is mqttv5, mqttv311 or mqttv31, also 5, 311 or 31".to_owned()),
+    }
+}
+
+fn session_expiry(text: &str) -> Result<u32, String> {
+    match text {
+        "-1" | "∞" => Ok(u32::MAX),
+        _ => text
+            .parse()
+            .map_err(|_| "it must be a number from 0 to 4294967295, or -1 or ∞ for ever".to_owned()),
+    }
+}
+
+const fn default_port(transport: Transport) -> u16 {
+    match transport {
+        Transport::Tls => 8883,
+        Transport::Ws => 80,
+        Transport::Wss => 443,
+        _ => 1883,
+    }
+}
+
+fn wrong_options(error: &OptionsError) -> Failure {
+    let next_step = match error {
+        OptionsError::PasswordWithoutUsername => "add -u NAME, or -V 5",
+        OptionsError::ClientId { .. } => "give a shorter -i, or another -V",
+        _ => "see --help",
+    };
+    Failure::usage(error, next_step)
+}
+
+#[cfg(test)]
+mod tests;
