@@ -128,12 +128,13 @@ impl OutgoingWindow {
         taken
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        self.slots.len() < SPAN_MAX
+    /// Returns how many more exchanges can be assigned.
+    pub(crate) fn room(&self) -> usize {
+        SPAN_MAX - self.slots.len()
     }
 
     pub(crate) fn assign(&mut self, slot: Slot) -> Option<OutgoingId> {
-        if !self.has_room() {
+        if self.room() == 0 {
             return None;
         }
         let id = self.id_at(self.slots.len());

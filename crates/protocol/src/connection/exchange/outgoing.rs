@@ -16,7 +16,7 @@ const PUBLISH_OVERHEAD_BYTES_MAX: usize = 64;
 impl Exchange {
     /// Returns how many messages at QoS 1 and 2 can be sent now.
     pub(in crate::connection) fn send_quota(&self) -> usize {
-        if self.resend.is_some() || !self.session.outgoing.has_room() { 0 } else { self.quota() }
+        if self.resend.is_some() { 0 } else { self.quota().min(self.session.outgoing.room()) }
     }
 
     /// How many more messages at QoS 1 and 2 the peer takes now [MQTT-4.9.0-1]. A PUBREL that was sent again counts
