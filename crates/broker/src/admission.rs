@@ -17,6 +17,7 @@ use crosspoint_protocol::{
 
 use crate::{
     access::{LoginRequest, Permissions},
+    is_reserved,
     mailbox::Receiver,
     sessions::{OpenSession, Opened},
     shared::Shared,
@@ -43,8 +44,13 @@ pub(crate) struct Refused {
 }
 
 impl Admission {
-    pub(crate) fn begin(shared: Arc<Shared>, connect: Box<Connect>, peer: &Peer, anonymous_allowed: bool) -> Self {
-        let mut properties = ConnAckProperties::default();
+    pub(crate) fn begin(
+        shared: Arc<Shared>,
+        connect: Box<Connect>,
+        peer: &Peer,
+        anonymous_allowed: bool,
+    ) -> Self {
+        let mut properties = Box::new(ConnAckProperties::default());
         let mut login = LoginRequest::new(choose_client_id(&connect, &mut properties));
         login.username = connect.login.username.clone();
         login.password = connect.login.password.clone();
@@ -69,21 +75,29 @@ async fn decide(
     shared: Arc<Shared>,
     connect: Box<Connect>,
     login: LoginRequest,
-    mut properties: ConnAckProperties,
+    mut properties: Box<ConnAckProperties>,
 ) -> Result<Admitted, Refused> {
     let client_id = login.client_id.clone();
     let refuse = |reason: ReasonCode, why: &'static str| {
-        let properties = ConnAckProperties { reason_string: Some(why.into()), ..ConnAckProperties::default() };
+        let properties =
+            ConnAckProperties { reason_string: Some(why.into()), ..ConnAckProperties::default() };
         Refused { reason, properties: Box::new(properties), client_id: client_id.clone() }
     };
     if connect.properties.authentication_method.is_some() {
-        return Err(refuse(ReasonCode::BadAuthenticationMethod, "no method of enhanced authentication is offered"));
+        return Err(refuse(
+            ReasonCode::BadAuthenticationMethod,
+            "no method of enhanced authentication is offered",
+        ));
     }
     let identity = shared.access.authenticate(login).await.map_err(|refusal| {
         refuse(refusal.reason_code(), "user name and password do not let this client in")
     })?;
-    if connect.will.as_ref().is_some_and(|will| !identity.permissions.may_publish(will.topic.as_str())) {
-        return Err(refuse(ReasonCode::NotAuthorized, "this client may not publish to the topic of its will"));
+    let may_publish = |topic: &str| !is_reserved(topic) && identity.permissions.may_publish(topic);
+    if connect.will.as_ref().is_some_and(|will| !may_publish(will.topic.as_str())) {
+        return Err(refuse(
+            ReasonCode::NotAuthorized,
+            "this client may not publish to the topic of its will",
+        ));
     }
     let session_expiry_s = choose_expiry(&connect, shared.options.session_expiry_max_s, &mut properties);
     let open = OpenSession {
@@ -101,7 +115,7 @@ async fn decide(
         will: connect.will.map(|will| Box::new(compact_will(will))),
         session_expiry_s,
         is_bridge: connect.is_bridge,
-        properties: Box::new(properties),
+        properties,
     })
 }
 
@@ -145,4 +159,3 @@ fn compact_will(mut will: Will) -> Will {
     }
     will
 }
-

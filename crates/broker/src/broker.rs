@@ -1,13 +1,9 @@
-use std::{
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crosspoint_net::ListenError;
 use crosspoint_protocol::{ReasonCode, packet::Publish};
 use tokio::{sync::watch, task::JoinHandle};
-use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 use crate::{
     access::{Authenticator, InvalidUsers, Users},
@@ -21,17 +17,27 @@ use crate::{
     workers::WorkerPool,
 };
 
+/// How long stopping waits before it tells those again who are still there.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
 /// An embeddable MQTT broker. Made with [`Broker::builder`]; stops when [`Broker::stop`] is called.
 ///
 /// Dropping it without stopping it cuts every connection.
 #[derive(Debug)]
 pub struct Broker {
     shared: Arc<Shared>,
-    listeners: Vec<BoundListener>,
-    tasks: Vec<JoinHandle<()>>,
+    listeners: Vec<OpenListener>,
+    housekeeping: JoinHandle<()>,
     workers: WorkerPool,
-    connections: TaskTracker,
     stopping: watch::Sender<bool>,
+}
+
+/// A listener and the task that accepts on it.
+#[derive(Debug)]
+struct OpenListener {
+    number: u64,
+    bound: BoundListener,
+    task: JoinHandle<()>,
 }
 
 /// What a broker is made of.
@@ -102,12 +108,10 @@ impl BrokerBuilder {
         };
         let shared = Arc::new(Shared::new(self.options, access, workers.len()));
         let (stopping, is_stopping) = watch::channel(false);
-        let connections = TaskTracker::new();
-        let mut tasks = vec![tokio::spawn(housekeeping::run(shared.clone(), is_stopping.clone()))];
-        for listener in &listeners {
-            tasks.push(listener.serve(shared.clone(), workers.clone(), connections.clone(), is_stopping.clone()));
-        }
-        Ok(Broker { shared, listeners, tasks, workers, connections, stopping })
+        let housekeeping = tokio::spawn(housekeeping::run(shared.clone(), is_stopping));
+        let mut broker = Broker { shared, listeners: Vec::new(), housekeeping, workers, stopping };
+        listeners.into_iter().for_each(|bound| broker.serve(bound));
+        Ok(broker)
     }
 }
 
@@ -119,7 +123,46 @@ impl Broker {
 
     /// Returns the addresses on which TCP listeners listen, by the names of the listeners.
     pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.listeners.iter().filter_map(|listener| Some((listener.name(), listener.address()?)))
+        self.listeners.iter().filter_map(|listener| Some((listener.bound.name(), listener.bound.address()?)))
+    }
+
+    /// Opens a further listener. One of the same name stays as it is.
+    ///
+    /// # Errors
+    /// The listener cannot be opened; nothing has changed then.
+    pub async fn add_listener(&mut self, options: ListenerOptions) -> Result<(), ListenError> {
+        let bound = BoundListener::bind(options).await?;
+        self.serve(bound);
+        Ok(())
+    }
+
+    /// Closes the oldest listener of a name and cuts the connections that came in through it, and tells whether there
+    /// was one. Its address is free when this returns; sessions stay.
+    pub async fn remove_listener(&mut self, name: &str) -> bool {
+        let Some(place) = self.listeners.iter().position(|listener| listener.bound.name() == name) else {
+            return false;
+        };
+        let OpenListener { number, bound, task } = self.listeners.remove(place);
+        task.abort();
+        // Cut short is what it should be.
+        task.await.unwrap_or_default();
+        drop(bound);
+        self.shared.connections.cut_of(number);
+        true
+    }
+
+    fn serve(&mut self, bound: BoundListener) {
+        let number = self.shared.connections.new_number();
+        let is_stopping = self.stopping.subscribe();
+        let task = bound.serve(number, self.shared.clone(), self.workers.clone(), is_stopping);
+        self.listeners.push(OpenListener { number, bound, task });
+    }
+
+    /// Sets whether clients without a user name are let in through a listener from now on; those that are connected
+    /// stay.
+    pub fn set_anonymous(&self, name: &str, is_allowed: bool) {
+        let named = self.listeners.iter().filter(|listener| listener.bound.name() == name);
+        named.for_each(|listener| listener.bound.set_anonymous(is_allowed));
     }
 
     /// Returns the address of one listener.
@@ -152,22 +195,28 @@ impl Broker {
     /// When dropped before it is done, everything is cut at once.
     pub async fn stop(mut self) {
         self.stopping.send_replace(true);
-        for task in self.tasks.drain(..) {
+        for listener in self.listeners.drain(..) {
             // A task that has panicked has stopped too.
-            task.await.unwrap_or_default();
+            listener.task.await.unwrap_or_default();
         }
-        self.connections.close();
-        let deadline = tokio::time::sleep(self.shared.options.stop_deadline);
-        tokio::pin!(deadline);
-        loop {
-            // Again and again: a client whose CONNECT was being decided comes in late.
-            self.shared.sessions.disconnect_all(ReasonCode::ServerShuttingDown);
-            tokio::select! {
-                () = self.connections.wait() => break,
-                () = &mut deadline => break,
-                () = tokio::time::sleep(Duration::from_millis(50)) => {}
+        (&mut self.housekeeping).await.unwrap_or_default();
+        let deadline = tokio::time::Instant::now() + self.shared.options.stop_deadline;
+        // A client whose CONNECT was being decided comes in late, so all are told again and again.
+        let told = tokio::time::timeout_at(deadline, async {
+            while !self.shared.connections.is_empty() {
+                self.shared.sessions.disconnect_all(ReasonCode::ServerShuttingDown);
+                tokio::time::timeout(TOLD_AGAIN_AFTER, self.shared.connections.gone())
+                    .await
+                    .unwrap_or_default();
             }
+        });
+        if told.await.is_err() {
+            warn!(
+                connections = self.shared.connections.len(),
+                "Connections that did not end in time are cut."
+            );
         }
+        self.shared.connections.cut();
         self.workers.stop().await;
     }
 }
@@ -175,7 +224,9 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.stopping.send_replace(true);
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.listeners.iter().for_each(|listener| listener.task.abort());
+        self.housekeeping.abort();
+        self.shared.connections.cut();
     }
 }
 
@@ -212,6 +263,6 @@ impl BrokerHandle {
 
     /// Returns how many connections are open.
     pub fn connections(&self) -> usize {
-        self.shared.connections.load(Relaxed)
+        self.shared.connections.len()
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Counters {
     pub(crate) dropped_expired: AtomicU64,
     pub(crate) dropped_too_large: AtomicU64,
     pub(crate) dropped_not_authorized: AtomicU64,
+    pub(crate) dropped_receiver_gone: AtomicU64,
+    pub(crate) dropped_unsubscribed: AtomicU64,
 }
 
 /// Adds to a counter.
@@ -36,7 +38,7 @@ pub struct Statistics {
     pub retained_messages: u64,
     /// PUBLISH packets that came in.
     pub messages_received: u64,
-    /// PUBLISH packets that went out.
+    /// Messages that were handed to clients, those without a socket included.
     pub messages_sent: u64,
     /// Bytes that came in.
     pub bytes_received: u64,
@@ -46,7 +48,7 @@ pub struct Statistics {
     pub connections_accepted: u64,
     /// Clients that were refused.
     pub connections_refused: u64,
-    /// Messages that were dropped because a session's queue was full.
+    /// Messages that were dropped because a session's queue was full, or the table of retained messages.
     pub dropped_queue_full: u64,
     /// Messages that were dropped because they had expired.
     pub dropped_expired: u64,
@@ -54,6 +56,10 @@ pub struct Statistics {
     pub dropped_too_large: u64,
     /// Messages that were dropped because their publisher may not publish there.
     pub dropped_not_authorized: u64,
+    /// Messages that were dropped because their receiver left before it took them, or its session ended.
+    pub dropped_receiver_gone: u64,
+    /// Messages that were dropped because their receiver unsubscribed before it took them.
+    pub dropped_unsubscribed: u64,
 }
 
 impl Statistics {
@@ -68,5 +74,7 @@ impl Statistics {
         self.dropped_expired += counters.dropped_expired.load(Relaxed);
         self.dropped_too_large += counters.dropped_too_large.load(Relaxed);
         self.dropped_not_authorized += counters.dropped_not_authorized.load(Relaxed);
+        self.dropped_receiver_gone += counters.dropped_receiver_gone.load(Relaxed);
+        self.dropped_unsubscribed += counters.dropped_unsubscribed.load(Relaxed);
     }
 }

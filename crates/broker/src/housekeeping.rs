@@ -1,4 +1,5 @@
-//! What happens without anybody asking: sessions end, Wills are published, `$SYS` is kept up to date.
+//! What happens without anybody asking: sessions end, Wills are published, retained messages expire, `$SYS` is kept
+//! up to date.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,30 +8,31 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::shared::Shared;
 
+/// How often retained messages that have expired are dropped.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Runs until the broker stops.
 pub(crate) async fn run(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     let started = shared.clock.now();
     let mut next_sys = shared.options.sys_interval.map(|_| Instant::now());
+    let mut next_sweep = Instant::now() + SWEEP_INTERVAL;
     loop {
         let next_look = shared.schedule.next_ms().map(|at_ms| shared.clock.instant(at_ms));
-        let next = [next_look, next_sys].into_iter().flatten().min();
+        let next = [next_look, next_sys].into_iter().flatten().fold(next_sweep, Instant::min);
         tokio::select! {
             _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
             () = shared.schedule.changed() => {}
-            () = sleep_until(next) => {}
+            () = tokio::time::sleep_until(next) => {}
         }
         look_after_due(&shared);
         if next_sys.is_some_and(|at| at <= Instant::now()) {
             publish_sys(&shared, started);
             next_sys = shared.options.sys_interval.map(|interval| Instant::now() + interval);
         }
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
+        if next_sweep <= Instant::now() {
+            shared.router.read().retained.lock().drop_expired(shared.clock.now());
+            next_sweep = Instant::now() + SWEEP_INTERVAL;
+        }
     }
 }
 
@@ -65,6 +67,8 @@ fn publish_sys(shared: &Shared, started: Now) {
         ("dropped/expired", statistics.dropped_expired.to_string()),
         ("dropped/too large", statistics.dropped_too_large.to_string()),
         ("dropped/not authorized", statistics.dropped_not_authorized.to_string()),
+        ("dropped/receiver gone", statistics.dropped_receiver_gone.to_string()),
+        ("dropped/unsubscribed", statistics.dropped_unsubscribed.to_string()),
     ];
     for (name, value) in values {
         let Ok(topic) = TopicName::parse(format!("$SYS/broker/{name}")) else { continue };

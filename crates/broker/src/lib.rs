@@ -33,12 +33,14 @@ mod admission;
 mod broker;
 mod clock;
 mod connection;
+mod connections;
 mod counters;
 mod housekeeping;
 mod listener;
 mod local;
 mod mailbox;
 mod options;
+mod retained;
 mod router;
 mod schedule;
 mod session;
@@ -54,6 +56,11 @@ pub use local::{LocalClient, LocalClosed, LocalDelivery, LocalOptions, LocalRefu
 pub use options::{BrokerOptions, QueueLimits, Workers};
 
 use bytestring::ByteString;
+
+/// Tells whether only the broker itself publishes to a topic.
+fn is_reserved(topic: &str) -> bool {
+    topic.starts_with("$SYS/")
+}
 
 /// Copies a string out of the buffer that it was read from, for keeping.
 fn compact(text: &ByteString) -> ByteString {

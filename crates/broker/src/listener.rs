@@ -1,15 +1,22 @@
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use crosspoint_net::{Acceptor, BindAddress, Incoming, ListenError, ListenOptions, Listener};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
-use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, error};
 
-use crate::{connection::Connection, shared::Shared, workers::WorkerPool};
+use crate::{
+    connection::Connection,
+    connections::{Connections, Place},
+    shared::Shared,
+    workers::WorkerPool,
+};
 
 /// A place where clients may come in.
 #[derive(Debug, Clone)]
@@ -39,13 +46,19 @@ impl ListenerOptions {
 pub(crate) struct BoundListener {
     name: String,
     listener: Arc<Listener>,
-    anonymous: bool,
+    anonymous: Arc<AtomicBool>,
 }
 
 impl BoundListener {
     pub(crate) async fn bind(options: ListenerOptions) -> Result<Self, ListenError> {
         let listener = Arc::new(Listener::bind(&options.listen).await?);
-        Ok(Self { name: options.name, listener, anonymous: options.anonymous })
+        let anonymous = Arc::new(AtomicBool::new(options.anonymous));
+        Ok(Self { name: options.name, listener, anonymous })
+    }
+
+    /// Sets whether clients without a user name are let in from now on.
+    pub(crate) fn set_anonymous(&self, is_allowed: bool) {
+        self.anonymous.store(is_allowed, Relaxed);
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -59,15 +72,16 @@ impl BoundListener {
         }
     }
 
-    /// Starts to accept; sockets are handed to the workers in turn.
+    /// Starts to accept under this number; sockets are handed to the workers in turn.
     pub(crate) fn serve(
         &self,
+        number: u64,
         shared: Arc<Shared>,
         workers: WorkerPool,
-        connections: TaskTracker,
         mut stopping: watch::Receiver<bool>,
     ) -> JoinHandle<()> {
-        let gate = Gate { shared, workers, connections, anonymous: self.anonymous, acceptor: self.listener.acceptor() };
+        let acceptor = self.listener.acceptor();
+        let gate = Gate { number, shared, workers, anonymous: self.anonymous.clone(), acceptor };
         let listener = self.listener.clone();
         let name = self.name.clone();
         tokio::spawn(async move {
@@ -75,7 +89,10 @@ impl BoundListener {
                 tokio::select! {
                     accepted = listener.accept() => match accepted {
                         Ok(incoming) => gate.let_in(incoming),
-                        Err(error) => warn!(listener = %name, %error, "A connection cannot be accepted."),
+                        Err(error) => {
+                            error!(listener = %name, %error, "A listener is broken: nobody can connect there any more.");
+                            return;
+                        }
                     },
                     _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
                 }
@@ -86,38 +103,25 @@ impl BoundListener {
 
 /// What an accept loop hands to each connection.
 struct Gate {
+    number: u64,
     shared: Arc<Shared>,
     workers: WorkerPool,
-    connections: TaskTracker,
     acceptor: Arc<Acceptor>,
-    anonymous: bool,
+    anonymous: Arc<AtomicBool>,
 }
 
 impl Gate {
     fn let_in(&self, incoming: Incoming) {
-        let open = self.shared.connections.fetch_add(1, Relaxed) + 1;
-        let place = Place(self.shared.clone());
-        if open > self.shared.options.connections_max {
-            warn!(open, "A connection is closed at once: there are as many as may be.");
-            return;
-        }
         let Some((worker, runtime)) = self.workers.next() else { return };
-        let task = serve(place, worker, incoming, self.acceptor.clone(), self.anonymous);
-        self.connections.spawn_on(task, runtime);
-    }
-}
-
-/// A connection's place among those that may be open; given back when dropped.
-struct Place(Arc<Shared>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Relaxed);
+        let anonymous = self.anonymous.load(Relaxed);
+        let acceptor = self.acceptor.clone();
+        let task = |place| serve(place, worker, incoming, acceptor, anonymous);
+        Connections::spawn(&self.shared, self.number, runtime, task);
     }
 }
 
 async fn serve(place: Place, worker: usize, incoming: Incoming, acceptor: Arc<Acceptor>, anonymous: bool) {
-    let shared = &place.0;
+    let shared = place.shared();
     let deadline = Instant::now() + Duration::from_millis(shared.options.server.connect_deadline_ms);
     // Boxed: the handshakes would otherwise make the future of every connection as large as theirs.
     match Box::pin(incoming.open(&acceptor, deadline)).await {

@@ -1,6 +1,11 @@
 //! A client without a socket: how the rest of a program publishes and subscribes.
 
-use std::{future::poll_fn, sync::Arc, task::Poll};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::Arc,
+    task::{Poll, Waker},
+};
 
 use bytestring::ByteString;
 use crosspoint_protocol::{
@@ -10,12 +15,12 @@ use crosspoint_protocol::{
     session::SessionState,
 };
 use parking_lot::Mutex;
-use std::collections::VecDeque;
 
 use crate::{
+    counters::count,
     mailbox::{Command, Entry, Receiver},
     router::NewSubscription,
-    session::{Session, SessionKey},
+    session::{LOCAL_PREFIX, Session, SessionKey},
     sessions::{CloseSession, OpenSession},
     shared::Shared,
     turn::{Published, Turn, Workspace},
@@ -29,7 +34,8 @@ pub struct LocalOptions {
 }
 
 impl LocalOptions {
-    /// Makes a client with this identifier, whose session ends with it.
+    /// Makes a client with this identifier, whose session ends with it. Clients without a socket have a name space
+    /// of their own: a device with the same identifier is another client.
     pub fn new(client_id: impl Into<ByteString>) -> Self {
         Self { client_id: client_id.into(), session_expiry_s: 0 }
     }
@@ -81,7 +87,7 @@ impl LocalClient {
     pub(crate) async fn open(shared: Arc<Shared>, options: LocalOptions) -> Result<Self, LocalRefused> {
         let receiver = Receiver { version: Version::V5, packet_bytes_max: PACKET_BYTES_MAX, is_local: true };
         let open = OpenSession {
-            client_id: options.client_id,
+            client_id: format!("{LOCAL_PREFIX}{}", options.client_id).into(),
             username: None,
             clean_start: options.session_expiry_s == 0,
             receiver,
@@ -156,7 +162,7 @@ impl LocalClient {
         }));
         drop((backlog, router, state));
         let waker = self.session.mailbox.lock().schedule();
-        waker.into_iter().for_each(std::task::Waker::wake);
+        waker.into_iter().for_each(Waker::wake);
     }
 
     /// Ends a Subscription and tells whether it was there. Messages that match no other one are not delivered
@@ -167,8 +173,9 @@ impl LocalClient {
         let was_there = self.shared.router.write().unsubscribe(self.session.key, filter);
         let is_wanted =
             |entry: &Entry| state.filters.iter().any(|filter| filter.matches(entry.message.topic()));
-        self.session.mailbox.lock().retain(is_wanted);
         self.backlog.lock().retain(is_wanted);
+        let dropped = self.session.mailbox.lock().retain(is_wanted);
+        count(&self.shared.counters(usize::MAX).dropped_unsubscribed, dropped);
         was_there
     }
 
@@ -185,24 +192,32 @@ impl LocalClient {
     /// # Cancel safety
     /// A message is lost to nobody when this is dropped: it is taken only when it is returned.
     pub async fn next(&self) -> Result<LocalDelivery, LocalClosed> {
-        poll_fn(|cx| {
-            let waiting = self.backlog.lock().pop_front();
-            let mut mailbox = self.session.mailbox.lock();
-            mailbox.settle(cx.waker());
-            if let Some(Command::Disconnect(reason)) = mailbox.command {
-                return Poll::Ready(Err(LocalClosed(reason)));
+        poll_fn(|cx| self.poll_next(cx.waker())).await
+    }
+
+    fn poll_next(&self, waker: &Waker) -> Poll<Result<LocalDelivery, LocalClosed>> {
+        let now = self.shared.clock.now();
+        let counters = self.shared.counters(usize::MAX);
+        let mut backlog = self.backlog.lock();
+        let mut mailbox = self.session.mailbox.lock();
+        mailbox.settle(waker);
+        if let Some(Command::Disconnect(reason)) = mailbox.command {
+            return Poll::Ready(Err(LocalClosed(reason)));
+        }
+        while let Some(entry) = backlog.pop_front().or_else(|| mailbox.pop()) {
+            if entry.message.is_expired(now) {
+                count(&counters.dropped_expired, 1);
+                continue;
             }
-            match waiting.or_else(|| mailbox.pop()) {
-                Some(entry) => Poll::Ready(Ok(LocalDelivery {
-                    message: entry.message,
-                    qos: entry.qos,
-                    retain: entry.retain,
-                    subscription_ids: entry.subscription_ids.to_vec(),
-                })),
-                None => Poll::Pending,
-            }
-        })
-        .await
+            count(&counters.messages_sent, 1);
+            return Poll::Ready(Ok(LocalDelivery {
+                message: entry.message,
+                qos: entry.qos,
+                retain: entry.retain,
+                subscription_ids: entry.subscription_ids.to_vec(),
+            }));
+        }
+        Poll::Pending
     }
 
     /// Puts a message back, to be the next one: whoever took it did not accept it.
@@ -213,16 +228,21 @@ impl LocalClient {
             qos: delivery.qos,
             retain: delivery.retain,
         };
-        let mut mailbox = self.session.mailbox.lock();
-        mailbox.push_front(entry);
-        let waker = mailbox.schedule();
-        drop(mailbox);
-        waker.into_iter().for_each(std::task::Waker::wake);
+        // The backlog goes before the mailbox.
+        self.backlog.lock().push_front(entry);
+        let waker = self.session.mailbox.lock().schedule();
+        waker.into_iter().for_each(Waker::wake);
     }
 }
 
 impl Drop for LocalClient {
     fn drop(&mut self) {
+        let backlog = std::mem::take(self.backlog.get_mut());
+        if self.session_expiry_s != 0 {
+            let mut mailbox = self.session.mailbox.lock();
+            let kept = backlog.into_iter().rev().filter(|entry| entry.qos != QoS::AtMostOnce);
+            kept.for_each(|entry| mailbox.push_front(entry));
+        }
         let close =
             CloseSession { exchanges: SessionState::default(), will: None, expiry_s: self.session_expiry_s };
         self.shared.close_session(&self.session, close, self.shared.clock.now());

@@ -28,6 +28,7 @@ pub(crate) struct Mailbox {
     pub(crate) receiver: Receiver,
     /// Messages at QoS 0 for an online receiver, encoded.
     pub(crate) direct: Transmit,
+    direct_messages: usize,
     /// Messages at QoS 1 and 2 in the order of their coming; for a local receiver those at QoS 0 too.
     pub(crate) queue: VecDeque<Entry>,
     queue_bytes: usize,
@@ -35,7 +36,8 @@ pub(crate) struct Mailbox {
     /// Those who wait until the owner has gone.
     pub(crate) successors: Vec<oneshot::Sender<()>>,
     limits: QueueLimits,
-    pub(crate) dropped: u64,
+    /// Whether messages have been dropped since the owner last took everything: that is told once.
+    is_overflowing: bool,
 }
 
 /// How messages for the owner are encoded.
@@ -59,14 +61,32 @@ pub(crate) enum Command {
 pub(crate) enum Left {
     /// It waits.
     Waiting,
-    /// It waits, and an older one was dropped for it.
-    DroppedOldest,
+    /// It waits, and so many older ones were dropped for it.
+    DroppedOldest(usize),
     /// It was dropped: the queue is full of direct bytes.
     Dropped,
     /// It was dropped: the receiver accepts no packet so large.
     TooLarge,
     /// Nobody is there, and QoS 0 is not kept.
     Absent,
+    /// The session does not want it, or may not have it.
+    Unwanted,
+}
+
+impl Left {
+    /// Tells whether the message was taken.
+    pub(crate) const fn is_waiting(self) -> bool {
+        matches!(self, Self::Waiting | Self::DroppedOldest(_))
+    }
+}
+
+/// What is left of a possession.
+#[derive(Debug)]
+pub(crate) struct Detached {
+    /// Those who waited for its end; they hear of it when this is dropped.
+    pub(crate) successors: Vec<oneshot::Sender<()>>,
+    /// How many messages at QoS 0 the owner had not taken.
+    pub(crate) dropped: usize,
 }
 
 impl Mailbox {
@@ -77,12 +97,13 @@ impl Mailbox {
             waker: None,
             receiver,
             direct: Transmit::default(),
+            direct_messages: 0,
             queue: VecDeque::new(),
             queue_bytes: 0,
             command: None,
             successors: Vec::new(),
             limits,
-            dropped: 0,
+            is_overflowing: false,
         }
     }
 
@@ -95,12 +116,36 @@ impl Mailbox {
     }
 
     /// Ends the possession. What was encoded for the connection is dropped, what is queued stays.
-    pub(crate) fn detach(&mut self) -> Vec<oneshot::Sender<()>> {
+    pub(crate) fn detach(&mut self) -> Detached {
         self.is_online = false;
         self.is_scheduled = false;
         self.waker = None;
         self.direct = Transmit::default();
-        std::mem::take(&mut self.successors)
+        Detached {
+            successors: std::mem::take(&mut self.successors),
+            dropped: std::mem::take(&mut self.direct_messages),
+        }
+    }
+
+    /// Tells whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.direct.is_empty()
+    }
+
+    /// Notes that messages were dropped for want of room, and tells whether that is news.
+    pub(crate) const fn note_overflow(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_overflowing, true)
+    }
+
+    /// Notes that one more message stands in `direct`.
+    pub(crate) const fn note_direct(&mut self) {
+        self.direct_messages += 1;
+    }
+
+    /// Moves what is encoded into `out`, which is empty, and returns how many messages that were.
+    pub(crate) fn take_direct(&mut self, out: &mut Transmit) -> usize {
+        std::mem::swap(&mut self.direct, out);
+        std::mem::take(&mut self.direct_messages)
     }
 
     /// Notes that something was left, and returns the owner's waker if it has to be woken.
@@ -115,6 +160,7 @@ impl Mailbox {
     /// Notes that the owner has looked, and whom to wake next time.
     pub(crate) fn settle(&mut self, waker: &Waker) {
         self.is_scheduled = false;
+        self.is_overflowing &= !self.is_empty();
         match &mut self.waker {
             Some(known) => known.clone_from(waker),
             None => self.waker = Some(waker.clone()),
@@ -138,20 +184,18 @@ impl Mailbox {
             return Left::Absent;
         }
         if self.is_too_large(&entry) {
-            self.dropped += 1;
             return Left::TooLarge;
         }
         self.queue_bytes += entry_bytes(&entry);
         self.queue.push_back(entry);
-        let mut left = Left::Waiting;
+        let mut dropped = 0;
         while self.queue.len() > self.limits.messages
             || (self.queue_bytes > self.limits.bytes && self.queue.len() > 1)
         {
             self.pop();
-            self.dropped += 1;
-            left = Left::DroppedOldest;
+            dropped += 1;
         }
-        left
+        if dropped == 0 { Left::Waiting } else { Left::DroppedOldest(dropped) }
     }
 
     /// Puts a message back where it was taken from.

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use crosspoint_protocol::{connection::ServerOptions, limits};
 
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
 /// How much may wait for one session.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueLimits {
@@ -108,10 +110,11 @@ impl BrokerOptions {
         self
     }
 
-    /// Sets the time from the start of a connection to its CONNECT, and to the decision on it. Default 10 s.
+    /// Sets the time from the start of a connection to its CONNECT, and to the decision on it, up to a day. Default
+    /// 10 s.
     #[must_use]
     pub fn connect_deadline(mut self, deadline: Duration) -> Self {
-        self.server.connect_deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        self.server.connect_deadline_ms = deadline.min(DAY).as_millis() as u64;
         self
     }
 
@@ -145,10 +148,10 @@ impl BrokerOptions {
         self
     }
 
-    /// Sets how often `$SYS` topics are published; `None` turns them off. Default 10 s.
+    /// Sets how often `$SYS` topics are published, from 10 ms to a day; `None` turns them off. Default 10 s.
     #[must_use]
-    pub const fn sys_interval(mut self, interval: Option<Duration>) -> Self {
-        self.sys_interval = interval;
+    pub fn sys_interval(mut self, interval: Option<Duration>) -> Self {
+        self.sys_interval = interval.map(|interval| interval.clamp(Duration::from_millis(10), DAY));
         self
     }
 
@@ -159,10 +162,10 @@ impl BrokerOptions {
         self
     }
 
-    /// Sets how long stopping may take before connections are cut. Default 5 s.
+    /// Sets how long stopping may take before connections are cut, up to a day. Default 5 s.
     #[must_use]
-    pub const fn stop_deadline(mut self, deadline: Duration) -> Self {
-        self.stop_deadline = deadline;
+    pub fn stop_deadline(mut self, deadline: Duration) -> Self {
+        self.stop_deadline = deadline.min(DAY);
         self
     }
 }

@@ -9,12 +9,13 @@ use bytestring::ByteString;
 use crosspoint_protocol::{
     Message, Now, QoS, TopicFilter,
     packet::{RetainHandling, SubscriptionOptions},
-    topic::{FilterTree, TopicTree},
+    topic::FilterTree,
 };
 use parking_lot::Mutex;
 
 use crate::{
     access::Permissions,
+    retained::Retained,
     session::{Session, SessionKey},
 };
 
@@ -27,7 +28,7 @@ pub(crate) struct Router {
     group_members: usize,
     /// The retained messages. Changed by publishes, which only read the table; so it has a lock of its own, which
     /// is taken under the table's.
-    pub(crate) retained: Mutex<TopicTree<Message>>,
+    pub(crate) retained: Mutex<Retained>,
 }
 
 /// One Subscription of one session.
@@ -65,13 +66,18 @@ impl Router {
             subscriptions: FilterTree::new(),
             groups: FilterTree::new(),
             group_members: 0,
-            retained: Mutex::new(TopicTree::new()),
+            retained: Mutex::new(Retained::new()),
         }
     }
 
     /// Adds a Subscription, or replaces the session's own with the same filter, and returns the retained messages
     /// that it is to be sent. Both happen under the table's write lock: no publish comes between.
-    pub(crate) fn subscribe(&mut self, session: &Arc<Session>, new: NewSubscription<'_>, now: Now) -> Vec<Message> {
+    pub(crate) fn subscribe(
+        &mut self,
+        session: &Arc<Session>,
+        new: NewSubscription<'_>,
+        now: Now,
+    ) -> Vec<Message> {
         let options = new.options;
         let subscription = Subscription {
             session: session.clone(),
@@ -91,7 +97,9 @@ impl Router {
         match options.retain_handling {
             RetainHandling::DoNotSend => Vec::new(),
             RetainHandling::SendIfNew if !is_new => Vec::new(),
-            RetainHandling::Send | RetainHandling::SendIfNew => self.retained_matching(filter, only.as_deref(), now),
+            RetainHandling::Send | RetainHandling::SendIfNew => {
+                self.retained_matching(filter, only.as_deref(), now)
+            }
         }
     }
 
@@ -109,15 +117,8 @@ impl Router {
     }
 
     fn retained_matching(&self, filter: &str, only: Option<&Permissions>, now: Now) -> Vec<Message> {
-        let mut found = Vec::new();
-        let retained = self.retained.lock();
-        let _: std::ops::ControlFlow<()> = retained.for_each_matching(filter, |topic, message| {
-            if !message.is_expired(now) && only.is_none_or(|only| only.may_receive(topic)) {
-                found.push(message.clone());
-            }
-            std::ops::ControlFlow::Continue(())
-        });
-        found
+        let passes = |topic: &str| only.is_none_or(|only| only.may_receive(topic));
+        self.retained.lock().matching(filter, now, passes)
     }
 
     fn join(&mut self, filter: &str, share: &str, subscription: Subscription) {
@@ -150,6 +151,13 @@ impl Router {
 }
 
 impl Group {
+    /// Notes that so many members were passed over: their turn is not given to the next one twice.
+    pub(crate) fn pass_over(&self, members: usize) {
+        if members != 0 {
+            self.next.fetch_add(members, Relaxed);
+        }
+    }
+
     /// Returns the members in the order in which they are to be tried, beginning after the one tried last.
     pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Subscription> {
         let start = self.next.fetch_add(1, Relaxed) % self.members.len().max(1);

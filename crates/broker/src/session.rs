@@ -30,6 +30,16 @@ pub(crate) struct Parked {
     pub(crate) will: Option<PendingWill>,
     /// When the session ends, on the monotonic clock, while it is offline.
     pub(crate) ends_at_ms: Option<u64>,
+    /// For when the schedule has a reminder.
+    pub(crate) reminder_ms: Option<u64>,
+}
+
+impl Parked {
+    /// Returns when something comes due next.
+    pub(crate) fn next_ms(&self) -> Option<u64> {
+        let will_at_ms = self.will.as_ref().map(|pending| pending.at_ms);
+        [will_at_ms, self.ends_at_ms].into_iter().flatten().min()
+    }
 }
 
 /// A Will that is to be published unless its client comes back.
@@ -39,7 +49,16 @@ pub(crate) struct PendingWill {
     pub(crate) will: Box<Will>,
 }
 
+/// Begins the identifiers of clients without a socket. No CONNECT can have it, so no device takes one of them over
+/// or stands in its way.
+pub(crate) const LOCAL_PREFIX: char = '\0';
+
 impl Session {
+    /// Returns the client's identifier as it may be shown.
+    pub(crate) fn name(&self) -> &str {
+        self.client_id.trim_start_matches(LOCAL_PREFIX)
+    }
+
     pub(crate) fn new(
         key: SessionKey,
         client_id: ByteString,

@@ -6,15 +6,19 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    task::Waker,
     time::Duration,
 };
 
 use bytestring::ByteString;
-use crosspoint_protocol::{Message, Now, ReasonCode, packet::PublishPropertyValues, packet::Will, session::SessionState};
+use crosspoint_protocol::{
+    Message, Now, ReasonCode, packet::PublishPropertyValues, packet::Will, session::SessionState,
+};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::{
+    counters::count,
     mailbox::{Command, Mailbox, Receiver},
     session::{PendingWill, Session},
     shared::Shared,
@@ -73,8 +77,10 @@ impl Sessions {
     pub(crate) fn disconnect_all(&self, reason: ReasonCode) {
         let sessions: Vec<_> = self.by_client_id.lock().values().cloned().collect();
         for session in sessions {
-            let waker = session.mailbox.lock().give(Command::Disconnect(reason));
-            waker.into_iter().for_each(std::task::Waker::wake);
+            let mut mailbox = session.mailbox.lock();
+            let waker = if mailbox.is_online { mailbox.give(Command::Disconnect(reason)) } else { None };
+            drop(mailbox);
+            waker.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -122,7 +128,7 @@ impl Shared {
             mailbox.successors.push(gone);
             let waker = mailbox.give(Command::Disconnect(ReasonCode::SessionTakenOver));
             drop(mailbox);
-            waker.into_iter().for_each(std::task::Waker::wake);
+            waker.into_iter().for_each(Waker::wake);
             return Ok(Attempt::Busy(is_gone));
         }
         drop(mailbox);
@@ -131,7 +137,9 @@ impl Shared {
             sessions.remove(&open.client_id);
             return Ok(Attempt::Stale(session));
         }
-        Ok(Attempt::Opened(attach(session, open, true)))
+        let opened = attach(session, open, true);
+        self.remind(&opened.session);
+        Ok(Attempt::Opened(opened))
     }
 
     /// Gives a session back when its connection has ended.
@@ -140,12 +148,9 @@ impl Shared {
         let delay_s = will.as_ref().and_then(|will| will.properties.delay_s).unwrap_or(0).min(expiry_s);
         let goes_on = expiry_s != 0;
         let (pending, at_once) = match will {
-            Some(will) if delay_s != 0 => {
-                (Some(PendingWill { at_ms: later(now, delay_s), will }), None)
-            }
+            Some(will) if delay_s != 0 => (Some(PendingWill { at_ms: later(now, delay_s), will }), None),
             will => (None, will),
         };
-        let will_at_ms = pending.as_ref().map(|pending| pending.at_ms);
         let ends_at_ms = (goes_on && expiry_s != u32::MAX).then(|| later(now, expiry_s));
         {
             let mut state = opened.state.lock();
@@ -157,26 +162,39 @@ impl Shared {
             self.publish_will(&will, now);
         }
         // Detached and removed as one: nobody resumes a session that is ending.
-        let successors = {
+        let detached = {
             let mut sessions = self.sessions.by_client_id.lock();
             if !goes_on {
                 remove(&mut sessions, opened);
             }
             opened.mailbox.lock().detach()
         };
-        if !goes_on {
+        self.count_dropped(detached.dropped);
+        if goes_on {
+            self.remind(opened);
+        } else {
             self.clear_session(opened, now);
         }
-        for at_ms in [will_at_ms, ends_at_ms].into_iter().flatten() {
-            self.schedule.remind(at_ms, Arc::downgrade(opened));
-        }
-        drop(successors);
+        drop(detached.successors);
+    }
+
+    /// Keeps the schedule in step with what is due for a session.
+    fn remind(&self, session: &Arc<Session>) {
+        let mut state = session.state.lock();
+        let next_ms = state.next_ms();
+        let before_ms = std::mem::replace(&mut state.reminder_ms, next_ms);
+        self.schedule.remind(session, before_ms, next_ms);
+    }
+
+    fn count_dropped(&self, messages: usize) {
+        count(&self.counters(usize::MAX).dropped_receiver_gone, messages);
     }
 
     /// Does what has come due for a session: publishes its Will, ends it.
     pub(crate) fn look_after(&self, session: &Arc<Session>, now: Now) {
         let will = {
             let mut state = session.state.lock();
+            state.reminder_ms = None;
             let is_due = state.will.as_ref().is_some_and(|pending| pending.at_ms <= now.monotonic_ms);
             if is_due { state.will.take() } else { None }
         };
@@ -185,6 +203,8 @@ impl Shared {
         }
         if self.remove_if_over(session, now) {
             self.clear_session(session, now);
+        } else {
+            self.remind(session);
         }
     }
 
@@ -195,21 +215,24 @@ impl Shared {
         is_over && !session.mailbox.lock().is_online && remove(&mut sessions, session)
     }
 
-    /// Clears a session that nobody can find any more: its Subscriptions go, what waits goes, and a Will whose delay still runs is
-    /// published [MQTT-3.1.3-9].
+    /// Clears a session that nobody can find any more: its Subscriptions go, what waits goes, and a Will whose delay
+    /// still runs is published [MQTT-3.1.3-9].
     fn clear_session(&self, session: &Arc<Session>, now: Now) {
         let (filters, will) = {
             let mut state = session.state.lock();
             state.exchanges = SessionState::default();
+            state.ends_at_ms = None;
             (std::mem::take(&mut state.filters), state.will.take())
         };
+        self.remind(session);
         if !filters.is_empty() {
             let mut router = self.router.write();
             for filter in &filters {
                 router.unsubscribe(session.key, filter);
             }
         }
-        session.mailbox.lock().retain(|_| false);
+        let dropped = session.mailbox.lock().retain(|_| false);
+        self.count_dropped(dropped);
         if let Some(pending) = will {
             self.publish_will(&pending.will, now);
         }
@@ -225,7 +248,8 @@ impl Shared {
             content_type: properties.content_type.clone(),
             user_properties: properties.user_properties.clone(),
         };
-        let properties = crosspoint_protocol::packet::PublishProperties::from_values(&values).unwrap_or_default();
+        let properties =
+            crosspoint_protocol::packet::PublishProperties::from_values(&values).unwrap_or_default();
         let message = Message::new(&will.topic, &will.payload, will.qos, will.retain, &properties, now);
         self.publish(&message, now);
     }

@@ -1,7 +1,4 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
-};
+use std::sync::Arc;
 
 use crosspoint_protocol::{Message, Now};
 use parking_lot::RwLock;
@@ -9,6 +6,7 @@ use parking_lot::RwLock;
 use crate::{
     access::Authenticator,
     clock::Clock,
+    connections::Connections,
     counters::{Counters, Statistics},
     options::BrokerOptions,
     router::Router,
@@ -29,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) router: RwLock<Router>,
     pub(crate) schedule: Schedule,
-    pub(crate) connections: AtomicUsize,
+    pub(crate) connections: Connections,
     /// One for each worker, and one for whoever has none.
     counters: Box<[Counters]>,
 }
@@ -43,7 +41,7 @@ impl Shared {
             sessions: Sessions::default(),
             router: RwLock::new(Router::new()),
             schedule: Schedule::default(),
-            connections: AtomicUsize::new(0),
+            connections: Connections::default(),
             counters: (0..=workers).map(|_| Counters::default()).collect(),
         }
     }
@@ -64,10 +62,11 @@ impl Shared {
     }
 
     pub(crate) fn statistics(&self) -> Statistics {
+        let sessions = self.sessions.len() as u64;
         let router = self.router.read();
         let mut statistics = Statistics {
-            connections: self.connections.load(Relaxed) as u64,
-            sessions: self.sessions.len() as u64,
+            connections: self.connections.len() as u64,
+            sessions,
             subscriptions: router.len() as u64,
             retained_messages: router.retained.lock().len() as u64,
             ..Statistics::default()

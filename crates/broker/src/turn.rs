@@ -13,6 +13,7 @@ use crosspoint_protocol::{
 };
 use parking_lot::RwLockReadGuard;
 use smallvec::SmallVec;
+use tracing::warn;
 
 use crate::{
     counters::{Counters, count},
@@ -160,7 +161,12 @@ impl<'a> Turn<'a> {
     }
 
     /// Delivers one message to everybody who wants it.
-    pub(crate) fn publish(&mut self, topic: &TopicName, publish: &Publish, publisher: SessionKey) -> Published {
+    pub(crate) fn publish(
+        &mut self,
+        topic: &TopicName,
+        publish: &Publish,
+        publisher: SessionKey,
+    ) -> Published {
         let mut properties = std::mem::take(&mut self.workspace.properties);
         properties.clear();
         forwardable(publish.properties.as_bytes(), &mut properties);
@@ -223,25 +229,23 @@ impl<'a> Turn<'a> {
         if !table.groups.is_empty() {
             self.deliver_to_groups(table, routed);
         }
-        let delivered = self.deliveries - before;
-        count(&self.counters.messages_sent, delivered);
-        if delivered == 0 { Published::Unwanted } else { Published::Delivered }
+        if self.deliveries == before { Published::Unwanted } else { Published::Delivered }
     }
 
     /// Keeps or forgets the retained message of the topic. Returns `false` when no more may be kept.
     fn retain(&self, table: &Router, routed: &mut Routed<'_>) -> bool {
-        let mut retained = table.retained.lock();
         if routed.parts.payload.is_empty() {
             // [MQTT-3.3.1-6]
-            retained.remove(routed.topic);
+            table.retained.lock().remove(routed.topic);
             return true;
         }
-        let has_room = retained.len() < self.shared.options.retained_messages_max;
-        if !has_room && retained.get(routed.topic).is_none() {
-            return false;
+        let message = routed.message().clone();
+        let is_kept =
+            table.retained.lock().keep(routed.topic, message, self.shared.options.retained_messages_max);
+        if !is_kept {
+            count(&self.counters.dropped_queue_full, 1);
         }
-        retained.insert(routed.topic, routed.message().clone());
-        true
+        is_kept
     }
 
     fn deliver_to_subscriptions(&mut self, table: &Router, routed: &mut Routed<'_>) {
@@ -264,7 +268,7 @@ impl<'a> Turn<'a> {
     /// with the identifiers of all its Subscriptions that match [MQTT-3.3.4-2] [MQTT-3.3.4-3].
     fn deliver_overlapping(&mut self, lists: &[&Entries<SessionKey, Subscription>], routed: &mut Routed<'_>) {
         self.workspace.layouts.reset();
-        let mut all: Vec<&Subscription> =
+        let mut all: SmallVec<[&Subscription; 16]> =
             lists.iter().flat_map(|list| list.iter().map(|(_, subscription)| subscription)).collect();
         all.sort_by_key(|subscription| subscription.session.key);
         for same in all.chunk_by(|a, b| a.session.key == b.session.key) {
@@ -290,21 +294,47 @@ impl<'a> Turn<'a> {
         table.groups.matching(routed.topic, &mut lists);
         self.workspace.layouts.reset();
         for (_, group) in lists.iter().flat_map(|list| list.iter()) {
-            // A member that is away is passed over as long as another one is there.
-            let is_there = |member: &&Subscription| member.session.mailbox.lock().is_online;
-            let member = group.in_turn().find(is_there).or_else(|| group.in_turn().next());
-            if let Some(member) = member {
-                self.deliver(member, &[], routed, true);
+            self.deliver_to_group(group, routed);
+        }
+    }
+
+    /// Delivers to the member whose turn it is. One that is away, has no room or may not receive it is passed over
+    /// as long as another one takes it.
+    fn deliver_to_group(&mut self, group: &Group, routed: &mut Routed<'_>) {
+        let is_there = |member: &&Subscription| member.session.mailbox.lock().is_online;
+        let mut refused = Left::Unwanted;
+        for (passed_over, member) in group.in_turn().enumerate().filter(|(_, member)| is_there(member)) {
+            match self.leave(member, &[], routed, true) {
+                left if left.is_waiting() => {
+                    group.pass_over(passed_over);
+                    return self.account(member, left);
+                }
+                left => refused = left,
             }
+        }
+        for member in group.in_turn().filter(|member| !is_there(member)) {
+            match self.leave(member, &[], routed, true) {
+                left if left.is_waiting() => return self.account(member, left),
+                left => refused = left,
+            }
+        }
+        if let Some(member) = group.in_turn().next() {
+            self.account(member, refused);
         }
     }
 
     fn deliver(&mut self, to: &Subscription, ids: &[u32], routed: &mut Routed<'_>, is_shared: bool) {
+        let left = self.leave(to, ids, routed, is_shared);
+        self.account(to, left);
+    }
+
+    /// Leaves a message for one session.
+    fn leave(&mut self, to: &Subscription, ids: &[u32], routed: &mut Routed<'_>, is_shared: bool) -> Left {
         if to.no_local && to.session.key == routed.publisher {
-            return;
+            return Left::Unwanted;
         }
         if to.only.as_ref().is_some_and(|only| !only.may_receive(routed.topic)) {
-            return;
+            return Left::Unwanted;
         }
         self.deliveries += 1;
         let qos = to.qos.min(routed.qos);
@@ -325,16 +355,25 @@ impl<'a> Turn<'a> {
             let message = routed.message().clone();
             mailbox.push(Entry { message, subscription_ids, qos, retain })
         };
-        if matches!(left, Left::Waiting | Left::DroppedOldest)
+        if left.is_waiting()
             && let Some(waker) = mailbox.schedule()
         {
             self.workspace.wakers.push(waker);
         }
-        drop(mailbox);
-        match left {
-            Left::Waiting | Left::Absent => {}
-            Left::TooLarge => count(&self.counters.dropped_too_large, 1),
-            Left::Dropped | Left::DroppedOldest => count(&self.counters.dropped_queue_full, 1),
+        left
+    }
+
+    /// Counts what was dropped, and says so when it begins.
+    fn account(&mut self, to: &Subscription, left: Left) {
+        let dropped = match left {
+            Left::Waiting | Left::Absent | Left::Unwanted => return,
+            Left::TooLarge => return count(&self.counters.dropped_too_large, 1),
+            Left::Dropped => 1,
+            Left::DroppedOldest(messages) => messages,
+        };
+        count(&self.counters.dropped_queue_full, dropped);
+        if to.session.mailbox.lock().note_overflow() {
+            warn!(client_id = to.session.name(), "A queue is full: messages for this client are dropped.");
         }
     }
 }
@@ -353,13 +392,12 @@ fn leave_direct(
         return Left::Absent;
     }
     if bytes > mailbox.receiver.packet_bytes_max {
-        mailbox.dropped += 1;
         return Left::TooLarge;
     }
     if !mailbox.has_direct_room(bytes) {
-        mailbox.dropped += 1;
         return Left::Dropped;
     }
+    mailbox.note_direct();
     workspace.lend(&mut mailbox.direct);
     if !is_shared {
         routed.parts.encode(head, now, mailbox.direct.bytes());

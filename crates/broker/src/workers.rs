@@ -39,7 +39,9 @@ impl WorkerPool {
     /// Starts the threads, each with a runtime of its own.
     pub(crate) fn start(workers: Workers) -> io::Result<Self> {
         let workers: io::Result<Vec<Worker>> = match workers {
-            Workers::Here => Ok(vec![Worker { runtime: Handle::current(), thread: parking_lot::Mutex::new(None) }]),
+            Workers::Here => {
+                Ok(vec![Worker { runtime: Handle::current(), thread: parking_lot::Mutex::new(None) }])
+            }
             Workers::Threads(0) => (0..thread::available_parallelism()?.get()).map(Worker::start).collect(),
             Workers::Threads(count) => (0..count).map(Worker::start).collect(),
         };
@@ -58,7 +60,8 @@ impl WorkerPool {
 
     /// Stops the threads; what still runs on them is dropped.
     pub(crate) async fn stop(&self) {
-        let threads: Vec<OwnThread> = self.workers.iter().filter_map(|worker| worker.thread.lock().take()).collect();
+        let threads: Vec<OwnThread> =
+            self.workers.iter().filter_map(|worker| worker.thread.lock().take()).collect();
         let joined = tokio::task::spawn_blocking(move || {
             for OwnThread { stop, thread } in threads {
                 // A thread that has ended by itself hears nothing and needs nothing.
@@ -83,7 +86,10 @@ impl Worker {
     }
 }
 
-fn wait_on(runtime: &tokio::runtime::Runtime, stopped: impl Future<Output = Result<(), oneshot::error::RecvError>>) {
+fn wait_on(
+    runtime: &tokio::runtime::Runtime,
+    stopped: impl Future<Output = Result<(), oneshot::error::RecvError>>,
+) {
     // A pool that was dropped without being stopped ends its threads as well.
     runtime.block_on(stopped).unwrap_or_default();
 }

@@ -1,0 +1,76 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+
+use crosspoint_protocol::{
+    Now, ReasonCode,
+    packet::{Subscribe, Unsubscribe},
+};
+
+use super::{Connection, Stage, mail::Backlog};
+use crate::{access::Subscribing, counters::count, router::NewSubscription, turn::Turn};
+
+impl Connection {
+    pub(super) fn on_subscribe(&mut self, subscribe: &Subscribe, turn: &mut Turn<'_>, now: Now) {
+        turn.release_table();
+        let Stage::Open(member) = &self.stage else { return };
+        let id = subscribe.properties.subscription_id.unwrap_or(0);
+        let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        let mut state = member.session.state.lock();
+        let mut router = self.shared.router.write();
+        for wanted in &subscribe.filters {
+            let only = match member.permissions.may_subscribe(&wanted.filter) {
+                Subscribing::Granted => None,
+                Subscribing::Filtered => Some(member.permissions.clone()),
+                Subscribing::Denied => {
+                    reasons.push(ReasonCode::NotAuthorized);
+                    continue;
+                }
+            };
+            let mut options = wanted.options;
+            // A bridge of 3.1.1 gets what MQTT 5 has options for.
+            options.no_local |= member.is_bridge;
+            options.retain_as_published |= member.is_bridge;
+            let new = NewSubscription { filter: &wanted.filter, options, id, only };
+            let retained = router.subscribe(&member.session, new, now);
+            if !state.filters.contains(&wanted.filter) {
+                state.filters.insert(wanted.filter.compact());
+            }
+            if !retained.is_empty() {
+                self.backlog.push_back(Backlog { messages: retained.into_iter(), qos: options.qos, id });
+            }
+            reasons.push(ReasonCode::granted(options.qos));
+        }
+        drop(router);
+        drop(state);
+        self.core.suback(subscribe.packet_id, reasons);
+    }
+
+    pub(super) fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe, turn: &mut Turn<'_>) {
+        turn.release_table();
+        let Stage::Open(member) = &self.stage else { return };
+        let mut state = member.session.state.lock();
+        let mut router = self.shared.router.write();
+        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
+        for filter in &unsubscribe.filters {
+            state.filters.remove(filter);
+            let was_there = router.unsubscribe(member.session.key, filter);
+            reasons.push(if was_there { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
+        }
+        drop(router);
+        // What was left before the table changed goes out before UNSUBACK, or not at all: nothing arrives after it.
+        let is_wanted = |topic: &str| state.filters.iter().any(|filter| filter.matches(topic));
+        let dropped = member.session.mailbox.lock().retain(|entry| is_wanted(entry.message.topic()));
+        count(&self.shared.counters(self.worker).dropped_unsubscribed, dropped);
+        for backlog in &mut self.backlog {
+            backlog.messages = backlog
+                .messages
+                .by_ref()
+                .filter(|message| is_wanted(message.topic()))
+                .collect::<Vec<_>>()
+                .into_iter();
+        }
+        self.backlog.retain(|backlog| !backlog.messages.as_slice().is_empty());
+        drop(state);
+        // It leaves when the mailbox is taken, behind what was left there.
+        self.unsubacks.push((unsubscribe.packet_id, reasons));
+    }
+}
