@@ -25,7 +25,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::{arrivals::Arrivals, dialling::Dialling, online::Online, wire::Moved};
+use self::{
+    arrivals::{Arrivals, Room},
+    dialling::Dialling,
+    online::Online,
+    wire::Moved,
+};
 use crate::{
     ByteStream, Cause, ClientOptions, DialFailure, Environment, Left, OptionsError, Pace, SessionChange,
     SessionStore, State,
@@ -181,8 +186,9 @@ impl Engine {
             Happened::Dialled(result) => self.on_dialled(result),
             Happened::Moved(moved) => {
                 let now = self.now();
+                let is_crowded = self.arrivals.room(&self.shared.offers) != Room::Free;
                 if let Link::Online(online) = &mut self.link {
-                    online.on_moved(moved, now);
+                    online.on_moved(moved, is_crowded, now);
                 }
             }
         }

@@ -51,6 +51,8 @@ pub(super) struct Online {
     sequence: u64,
     /// Reading is paused for the program's sake, but the server's answer to a ping is awaited.
     is_probing: bool,
+    /// What was read last was read although the delivery queue was full, for an answer that was awaited.
+    is_crowded: bool,
     /// Our own name for why it ends, where the core knows less.
     cause: Option<Cause>,
     refusal: Option<Box<ConnAck>>,
@@ -79,6 +81,7 @@ impl Online {
             deadline_ms: None,
             sequence: 0,
             is_probing: false,
+            is_crowded: false,
             cause: None,
             refusal: None,
             end: None,
@@ -117,7 +120,9 @@ impl Online {
     }
 
     /// Brings what the stream did to the core.
-    pub(super) fn on_moved(&mut self, moved: Moved, now: Now) {
+    ///
+    /// `is_crowded` says whether the delivery queue was full before.
+    pub(super) fn on_moved(&mut self, moved: Moved, is_crowded: bool, now: Now) {
         match moved {
             Moved::Bytes { read, has_written } => {
                 if has_written {
@@ -125,6 +130,7 @@ impl Online {
                 }
                 if let Some(chunk) = read {
                     self.is_probing = false;
+                    self.is_crowded = is_crowded;
                     self.core.handle_input(chunk, now);
                 }
             }
@@ -473,7 +479,8 @@ impl Engine {
             return;
         }
         match self.arrivals.room(&self.shared.offers) {
-            Room::Full | Room::Overfull if publish.qos == QoS::AtMostOnce => {
+            // What came with the read that filled the queue is kept: it is bounded by the read.
+            Room::Full | Room::Overfull if publish.qos == QoS::AtMostOnce && online.is_crowded => {
                 count(&self.shared.counters.dropped_full);
                 return;
             }

@@ -1,0 +1,110 @@
+use std::time::Duration;
+
+use crosspoint_client::{Cause, Protocol, QoS, ReasonCode, State, Version};
+use crosspoint_protocol::{
+    PacketId,
+    packet::{Ack, Packet},
+};
+use tokio::time::Instant;
+
+use crate::harness::*;
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+#[tokio::test(start_paused = true)]
+async fn auto_steps_down_at_once_when_the_server_says_unsupported_version() {
+    let mut world = start(options());
+    let begin = Instant::now();
+    let mut peer = world.network.accept().await;
+    assert_eq!(peer.version, Version::V5);
+    peer.refuse(ReasonCode::UnsupportedProtocolVersion).await;
+    let mut peer = world.network.accept().await;
+    assert_eq!(peer.version, Version::V3_1_1);
+    peer.refuse(ReasonCode::UnsupportedProtocolVersion).await;
+    let mut peer = world.network.accept().await;
+    assert_eq!(peer.version, Version::V3_1);
+    peer.welcome(false).await;
+    reach(&world.client, State::is_connected).await;
+    assert!(begin.elapsed() < Duration::from_millis(100), "without a wait");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_refusal_of_a_3_1_1_server_is_understood_by_5_0() {
+    let mut world = start(options());
+    let mut peer = world.network.accept().await;
+    peer.send_bytes(&[0x20, 0x02, 0x00, 0x01]).await;
+    assert_eq!(world.network.accept().await.version, Version::V3_1_1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_closes_without_connack_step_down() {
+    let mut world = start(options());
+    for _ in 0..2 {
+        let peer = world.network.accept().await;
+        assert_eq!(peer.version, Version::V5);
+        peer.cut();
+    }
+    assert_eq!(world.network.accept().await.version, Version::V3_1_1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_dial_or_a_refused_password_is_no_reason_to_step_down() {
+    let mut world = start(options());
+    world.network.go_down();
+    for _ in 0..5 {
+        world.network.dialled().await;
+    }
+    world.network.come_up();
+    for _ in 0..3 {
+        let mut peer = world.network.accept().await;
+        assert_eq!(peer.version, Version::V5);
+        peer.refuse(ReasonCode::NotAuthorized).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_worked_is_remembered_and_5_0_tried_again_after_a_day() {
+    let mut world = start(options());
+    world.network.accept().await.refuse(ReasonCode::UnsupportedProtocolVersion).await;
+    let peer = world.network.let_in(false).await;
+    let begin = Instant::now();
+    assert_eq!(peer.version, Version::V3_1_1);
+    reach(&world.client, State::is_connected).await;
+    peer.cut();
+    let mut peer = world.network.let_in(false).await;
+    assert_eq!(peer.version, Version::V3_1_1, "remembered");
+    peer.recv_disconnect().await;
+    assert!(begin.elapsed() >= DAY && begin.elapsed() < DAY + Duration::from_secs(5));
+    let mut peer = world.network.accept().await;
+    assert_eq!(peer.version, Version::V5);
+    peer.refuse(ReasonCode::UnsupportedProtocolVersion).await;
+    assert_eq!(world.network.accept().await.version, Version::V3_1_1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_step_up_while_an_exchange_at_qos_2_is_open() {
+    let mut world = start(options());
+    world.network.accept().await.refuse(ReasonCode::UnsupportedProtocolVersion).await;
+    let mut peer = world.network.let_in(false).await;
+    let sent = world.client.try_publish(publication("a", "1", QoS::ExactlyOnce)).unwrap();
+    let id = peer.recv_publish().await.packet_id.unwrap();
+    tokio::time::sleep(DAY + Duration::from_secs(60)).await;
+    assert!(world.network.nobody_dials(), "the exchange is open");
+    peer.send(Packet::PubRec(Ack::new(id, ReasonCode::Success))).await;
+    assert_eq!(peer.recv().await, Packet::PubRel(Ack::new(id, ReasonCode::Success)));
+    peer.send(Packet::PubComp(Ack::new(PacketId::new(id.value()).unwrap(), ReasonCode::Success))).await;
+    sent.await.unwrap();
+    peer.recv_disconnect().await;
+    assert_eq!(world.network.accept().await.version, Version::V5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fixed_version_that_is_refused_is_a_state() {
+    let mut world = start(options().protocol(Protocol::V3_1_1));
+    world.network.accept().await.refuse(ReasonCode::UnsupportedProtocolVersion).await;
+    let refused = |state: &State| {
+        matches!(state, State::Refused { cause: Cause::UnsupportedVersion { version: Version::V3_1_1 }, .. })
+    };
+    reach(&world.client, refused).await;
+    assert_eq!(world.network.accept().await.version, Version::V3_1_1);
+}
