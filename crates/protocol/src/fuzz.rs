@@ -6,6 +6,7 @@
 mod codec;
 pub mod ends;
 pub mod pair;
+pub mod session;
 
 /// A function to fuzz, and the name of its corpus.
 pub type Target = (&'static str, fn(&[u8]));
@@ -16,6 +17,7 @@ pub const TARGETS: &[Target] = &[
     ("encode", codec::encode),
     ("topic", crate::topic::fuzz::topic),
     ("filter", crate::topic::fuzz::filter),
+    ("session", session::session),
 ];
 
 #[cfg(test)]

@@ -98,6 +98,7 @@ pub struct ServerConnection {
     authentication_method: Option<ByteString>,
     turn: Turn,
     asked: Asked,
+    has_answered: bool,
 }
 
 #[derive(Debug)]
@@ -153,6 +154,7 @@ impl ServerConnection {
             authentication_method: None,
             turn: Turn::Nobody,
             asked: Asked::default(),
+            has_answered: false,
         }
     }
 
@@ -407,6 +409,15 @@ impl ServerConnection {
         matches!(self.state, State::Open)
     }
 
+    /// Tells whether the client has sent a packet since it was let in.
+    ///
+    /// Until then it may not have seen CONNACK. A session that began with this connection is then best forgotten with
+    /// it: told "session present" the next time, the client would take it for the one that it had before, and take
+    /// new messages for old ones that have the same identifiers.
+    pub const fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
     /// Returns the version that the client speaks; before CONNECT it means nothing.
     pub const fn version(&self) -> Version {
         self.exchange.version
@@ -435,6 +446,7 @@ impl ServerConnection {
     // --- packets ---
 
     fn on_packet(&mut self, packet: Packet) -> Option<ServerEvent> {
+        self.has_answered = self.is_open();
         let result = match (&self.state, packet) {
             (State::AwaitingConnect { .. }, Packet::Connect(connect)) => return self.on_connect(connect),
             (_, Packet::Connect(_)) => {

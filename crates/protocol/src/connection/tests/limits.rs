@@ -61,11 +61,6 @@ fn aliased(topic: &str, alias: u16) -> Vec<u8> {
 fn an_output_is_small_and_so_is_a_connection() {
     assert!(size_of::<Output<ServerEvent>>() <= 128, "{}", size_of::<Output<ServerEvent>>());
     assert!(size_of::<Output<ClientEvent>>() <= 128, "{}", size_of::<Output<ClientEvent>>());
-    println!(
-        "ServerConnection {}, ClientConnection {}",
-        size_of::<ServerConnection>(),
-        size_of::<ClientConnection>()
-    );
     assert!(size_of::<ServerConnection>() <= 640, "{}", size_of::<ServerConnection>());
     assert!(size_of::<ClientConnection>() <= 640, "{}", size_of::<ClientConnection>());
 }
