@@ -58,8 +58,17 @@ struct Queue {
     bytes: usize,
     is_closed: bool,
     is_abandoned: bool,
+    /// Offers that await a decision and that nobody can take any more.
+    lost: usize,
     /// The engine does not read until there is room below these limits.
     waits_for: Option<(usize, usize)>,
+}
+
+impl Queue {
+    fn lose_all(&mut self) {
+        self.bytes = 0;
+        self.lost += self.offers.drain(..).filter(|offer| offer.token.is_some()).count();
+    }
 }
 
 /// How full the queue is.
@@ -79,10 +88,12 @@ pub(crate) struct Taken {
 impl Offers {
     pub(crate) fn push(&self, offer: Offer) {
         let mut queue = lock(&self.queue);
-        if !queue.is_closed && !queue.is_abandoned {
-            queue.bytes += offer.message.len();
-            queue.offers.push_back(offer);
+        if queue.is_closed || queue.is_abandoned {
+            queue.lost += usize::from(offer.token.is_some());
+            return;
         }
+        queue.bytes += offer.message.len();
+        queue.offers.push_back(offer);
     }
 
     /// Wakes the program; called once a turn.
@@ -129,19 +140,18 @@ impl Offers {
     pub(crate) fn close(&self) -> usize {
         let mut queue = lock(&self.queue);
         queue.is_closed = true;
-        queue.bytes = 0;
-        let undecided = queue.offers.drain(..).filter(|offer| offer.token.is_some()).count();
+        queue.lose_all();
+        let lost = std::mem::take(&mut queue.lost);
         drop(queue);
         self.arrived.notify_one();
-        undecided
+        lost
     }
 
     /// Notes that nobody will take anything any more.
     pub(crate) fn abandon(&self) {
         let mut queue = lock(&self.queue);
         queue.is_abandoned = true;
-        queue.bytes = 0;
-        queue.offers.clear();
+        queue.lose_all();
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -172,6 +172,7 @@ impl Online {
                 // A server of old refuses 5.0 in a form that 5.0 cannot read: [MQTT-3.1.2-2] of 3.1.1.
                 _ if self.connected_ms.is_none()
                     && violation.packet == PacketType::ConnAck
+                    && violation.field == "reason code"
                     && self.version.is_v5() =>
                 {
                     Cause::UnsupportedVersion { version: self.version }

@@ -71,6 +71,21 @@ async fn a_server_that_does_not_read_cannot_hold_up_the_close() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn close_does_not_wait_for_deliveries_that_nobody_can_take() {
+    let World { client, deliveries, mut network, .. } = start(options());
+    let mut peer = network.let_in(false).await;
+    peer.deliver("a", "queued", QoS::AtLeastOnce, 1).await;
+    settle().await;
+    drop(deliveries);
+    peer.deliver("a", "late", QoS::AtLeastOnce, 2).await;
+    settle().await;
+    let begin = Instant::now();
+    assert_eq!(client.close(Duration::from_secs(30)).await, Left::default());
+    assert!(begin.elapsed() < Duration::from_secs(1));
+    peer.recv_disconnect().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_nobody_holds_ends_by_itself() {
     let World { client, deliveries, mut network, engine } = start(options());
     let mut peer = network.let_in(false).await;
