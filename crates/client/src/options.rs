@@ -199,8 +199,8 @@ impl ClientOptions {
 
     /// Sets how many messages at QoS 1 and 2 may be delivered and not yet decided: 1 to 65,535. Default: 1,024.
     ///
-    /// MQTT 5 servers keep to it. For 3.1 and 3.1.1 reading pauses at that number, as long as nothing of ours waits
-    /// for an answer.
+    /// It is announced to MQTT 5 servers. Where a server sends more, as 3.1 and 3.1.1 cannot forbid, reading pauses
+    /// beyond that number, as long as nothing of ours waits for an answer.
     #[must_use]
     pub const fn receive_maximum(mut self, count: u16) -> Self {
         self.receive_maximum = count;

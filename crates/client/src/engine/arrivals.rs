@@ -64,9 +64,10 @@ impl Arrivals {
         }
     }
 
-    /// Tells whether more messages are undecided than a server should send.
+    /// Tells whether more messages are undecided than our Receive Maximum, which 3.x cannot say and some 5.0 servers
+    /// do not keep.
     pub(super) const fn has_too_many_undecided(&self) -> bool {
-        self.undecided >= self.undecided_max
+        self.undecided > self.undecided_max
     }
 
     /// Asks to be woken when the program has made room.

@@ -64,6 +64,8 @@ impl Engine {
             topic_alias_own_maximum: self.options.topic_alias_max,
             // It may be of an earlier process: its subscriptions and messages are welcome.
             refuse_unknown_session: false,
+            // Mosquitto with `max_inflight_messages 0` knows no maximum. We pause reading instead of hanging up.
+            receive_tolerance: u16::MAX,
         };
         let session = std::mem::take(&mut self.session);
         match connection::ClientConnection::new(options, session, now) {

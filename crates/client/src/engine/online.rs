@@ -234,8 +234,7 @@ impl Engine {
         if is_full {
             self.arrivals.wake_at_half(&self.shared.offers);
         }
-        // MQTT 5 servers keep to our Receive Maximum by themselves.
-        !is_full && (online.version.is_v5() || !self.arrivals.has_too_many_undecided())
+        !is_full && !self.arrivals.has_too_many_undecided()
     }
 
     pub(super) fn take_online(&mut self, inbox: Inbox, online: &mut Online, now: Now) {

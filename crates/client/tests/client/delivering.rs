@@ -173,6 +173,31 @@ async fn qos_0_over_the_limit_is_dropped_and_counted_while_an_answer_is_awaited(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_ignores_our_receive_maximum_is_held_back_and_not_hung_up_on() {
+    let mut world = start_with(options().receive_maximum(4), Box::new(MemoryStore), 256);
+    let mut peer = world.network.let_in(false).await;
+    assert_eq!(peer.connect.properties.receive_maximum, Some(4));
+    let server = tokio::spawn(async move {
+        for i in 1..=300 {
+            peer.deliver("a", &i.to_string(), QoS::ExactlyOnce, i).await;
+        }
+        peer
+    });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!server.is_finished(), "the server is held back");
+    for i in 1..=300 {
+        let delivery = next(&mut world.deliveries).await;
+        assert_eq!(payload(&delivery), i.to_string());
+        delivery.ack.accept();
+    }
+    let mut peer = server.await.unwrap();
+    for i in 1..=300 {
+        assert_eq!(peer.recv().await, Packet::PubRec(ack(i)));
+    }
+    assert!(world.client.state().borrow().is_connected());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_is_its_own_target_never_hangs() {
     let tiny = options().delivery_queue_max(4, 1 << 20).protocol(Protocol::V3_1_1).receive_maximum(4);
     let mut world = start_with(tiny, Box::new(MemoryStore), 256);

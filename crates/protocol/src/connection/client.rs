@@ -31,6 +31,9 @@ pub struct ClientOptions {
     /// Whether a server is refused that has a session although this side holds no state of it [MQTT-3.2.2-4]: its
     /// identifiers could be taken for those of old messages. Default `false`; `true` is strict.
     pub refuse_unknown_session: bool,
+    /// How many messages above the Receive Maximum in CONNECT are put up with before the connection ends
+    /// [MQTT-3.3.4-9]. Default 0, which is strict; some brokers take their own setting for an unlimited one.
+    pub receive_tolerance: u16,
 }
 
 impl ClientOptions {
@@ -43,6 +46,7 @@ impl ClientOptions {
             in_flight_maximum: 1_024,
             topic_alias_own_maximum: 16,
             refuse_unknown_session: false,
+            receive_tolerance: 0,
         }
     }
 }
@@ -114,6 +118,7 @@ impl ClientConnection {
         let packet_bytes_max =
             connect.properties.maximum_packet_bytes.unwrap_or(limits::PACKET_BYTES_DEFAULT);
         let receive_maximum = connect.properties.receive_maximum.unwrap_or(limits::RECEIVE_MAXIMUM_DEFAULT);
+        let receive_maximum = receive_maximum.saturating_add(options.receive_tolerance);
         let mut exchange = Exchange::new(connect.version, packet_bytes_max, receive_maximum, now);
         exchange.session = session;
         let packet = Packet::Connect(Box::new(connect.clone()));
