@@ -63,7 +63,8 @@ pub fn dial_options(mqtt: &plan::MqttPlan, address: &plan::Address) -> DialOptio
     dial
 }
 
-fn client_id(mqtt: &plan::MqttPlan, made_up: &str) -> String {
+/// Returns the client identifier of a connector: what is written, or `made_up`.
+pub(crate) fn client_id(mqtt: &plan::MqttPlan, made_up: &str) -> String {
     match &mqtt.client_id {
         Some(written) => written.clone(),
         None if mqtt.protocol == plan::Protocol::Only(Version::V3_1) => {

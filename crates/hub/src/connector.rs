@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crosspoint_broker::{BrokerHandle, LocalClient, LocalOptions};
-use crosspoint_client::{
-    Client, Publication, QoS, ReasonCode, RetainHandling, State, SubscribedFilter, SubscriptionOptions, TopicFilter,
-};
+use crosspoint_client::{Client, Environment, MemoryStore, State};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::{Instrument, error, error_span, info};
 
-use crate::config::plan::{Announcement, MqttPlan};
+use crate::config::plan::{MqttPlan, SessionKind};
 use crate::connect;
 use crate::flow::Flows;
 use crate::intake::{self, Routes, Source};
-use crate::outbox::{Backlog, Outbox, OutboxFigures, Target, outbox};
+use crate::outbox::{Backlog, IN_FLIGHT_MAX, Outbox, OutboxFigures, Target, outbox};
+use crate::receipt::Returned;
+
+mod reporter;
+mod subscriber;
+
+use subscriber::{Wanted, options_of};
 
 /// A connector of the project: its outbox lives as long as it is in the project, its link as long as its settings.
 #[derive(Debug)]
@@ -26,27 +30,36 @@ pub(crate) struct Connector {
     /// The outbox's other end, while no link has it.
     backlog: Option<Backlog>,
     routes: watch::Sender<Arc<Routes>>,
+    /// What the embedded broker gave and nobody accepted.
+    returned: Arc<Returned>,
+    /// What the last link had subscribed, in a session that the broker keeps.
+    left_subscribed: Vec<Wanted>,
     link: Option<Link>,
 }
 
 /// What one set of settings started.
 #[derive(Debug)]
 struct Link {
-    client: LinkClient,
-    subscribed: Vec<Wanted>,
+    end: End,
     intake: Task<()>,
     pump: Task<Backlog>,
-    reporter: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Clone)]
-enum LinkClient {
-    Remote(Client),
-    Local(Arc<LocalClient>),
+/// Our end of the connection.
+#[derive(Debug)]
+enum End {
+    Remote {
+        client: Client,
+        session: SessionKind,
+        wanted: watch::Sender<Vec<Wanted>>,
+        /// The client's engine, and what reports on it and subscribes for it. They end with the client.
+        tasks: JoinSet<()>,
+    },
+    Local {
+        client: Arc<LocalClient>,
+        subscribed: Vec<Wanted>,
+    },
 }
-
-/// A filter, the QoS at which it is wanted, and whether our own messages are left out.
-type Wanted = (TopicFilter, QoS, bool);
 
 /// A task that is told to stop and then joined.
 #[derive(Debug)]
@@ -66,9 +79,21 @@ impl<T> Task<T> {
 
 impl Connector {
     pub(crate) fn new(name: &str) -> Self {
-        let (outbox, backlog) = outbox();
-        let routes = watch::Sender::new(Arc::<Routes>::default());
-        Self { name: name.into(), outbox, backlog: Some(backlog), routes, link: None }
+        let name: Arc<str> = name.into();
+        let (outbox, backlog) = outbox(&name);
+        Self {
+            name,
+            outbox,
+            backlog: Some(backlog),
+            routes: watch::Sender::new(Arc::<Routes>::default()),
+            returned: Arc::default(),
+            left_subscribed: Vec::new(),
+            link: None,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) fn outbox(&self) -> Outbox {
@@ -81,9 +106,9 @@ impl Connector {
 
     /// Returns what the connection of a remote connector is doing; `None` while it does not run, or is local.
     pub(crate) fn state(&self) -> Option<State> {
-        match &self.link.as_ref()?.client {
-            LinkClient::Remote(client) => Some(client.state().borrow().clone()),
-            LinkClient::Local(_) => None,
+        match &self.link.as_ref()?.end {
+            End::Remote { client, .. } => Some(client.state().borrow().clone()),
+            End::Local { .. } => None,
         }
     }
 
@@ -94,13 +119,25 @@ impl Connector {
     /// Connects to a remote broker. The routes must be set before.
     pub(crate) fn start_remote(&mut self, plan: &MqttPlan, client_id: &str) -> Result<(), String> {
         let subscribed = self.routes.borrow().flows.subscriptions();
-        let mut options = connect::client_options(plan, client_id);
+        // Its queue has room for everything that the pump may have in flight, and for a birth message.
+        let mut options = connect::client_options(plan, client_id).publish_queue_max(IN_FLIGHT_MAX + 1);
         for wanted in &subscribed {
             options = options.subscribe(wanted.0.clone(), options_of(wanted));
         }
-        let (client, deliveries) = Client::start(options).map_err(|error| error.to_string())?;
-        let reporter = tokio::spawn(report(self.name.clone(), client.clone(), plan.birth.clone()));
-        self.start(LinkClient::Remote(client), Source::Remote(deliveries), subscribed, Some(reporter));
+        let (client, deliveries, engine) =
+            Client::new(options, Box::new(MemoryStore), Environment::real()).map_err(|error| error.to_string())?;
+        let mut tasks = JoinSet::new();
+        // What the client says for itself bears the connector's name.
+        tasks.spawn(engine.run().instrument(error_span!("connector", name = &*self.name)));
+        tasks.spawn(reporter::run(self.name.clone(), client.clone(), plan.birth.clone()));
+        let mut at_broker = std::mem::take(&mut self.left_subscribed);
+        at_broker.retain(|left| !subscribed.iter().any(|wanted| wanted.0 == left.0));
+        at_broker.extend(subscribed.iter().cloned());
+        let wanted = watch::Sender::new(subscribed);
+        tasks.spawn(subscriber::run(client.clone(), wanted.subscribe(), at_broker));
+        let target = Target::Remote(client.clone());
+        let end = End::Remote { client, session: plan.session, wanted, tasks };
+        self.start(end, Source::Remote(deliveries), target);
         Ok(())
     }
 
@@ -112,151 +149,85 @@ impl Connector {
         for wanted in &subscribed {
             client.subscribe(&wanted.0, options_of(wanted), 0);
         }
-        self.start(LinkClient::Local(client.clone()), Source::Local(client), subscribed, None);
+        let (source, target) = (Source::Local(client.clone(), self.returned.clone()), Target::Local(client.clone()));
+        self.start(End::Local { client, subscribed }, source, target);
         Ok(())
     }
 
     /// Replaces what the flows do, without touching the connection.
-    pub(crate) async fn set_routes(&mut self, flows: Flows, outboxes: BTreeMap<Arc<str>, Outbox>) {
-        let wanted = flows.subscriptions();
+    pub(crate) fn set_routes(&mut self, flows: Flows, outboxes: BTreeMap<Arc<str>, Outbox>) {
+        let now_wanted = flows.subscriptions();
         self.routes.send_replace(Arc::new(Routes { flows, outboxes }));
-        let Some(link) = &mut self.link else { return };
-        let gone: Vec<TopicFilter> = link
-            .subscribed
-            .iter()
-            .filter(|(filter, ..)| !wanted.iter().any(|(kept, ..)| kept == filter))
-            .map(|(filter, ..)| filter.clone())
-            .collect();
-        let new: Vec<Wanted> = wanted.iter().filter(|wanted| !link.subscribed.contains(wanted)).cloned().collect();
-        link.subscribed = wanted;
-        match link.client.clone() {
-            LinkClient::Local(client) => {
+        match self.link.as_mut().map(|link| &mut link.end) {
+            Some(End::Remote { wanted, .. }) => drop(wanted.send_replace(now_wanted)),
+            Some(End::Local { client, subscribed }) => {
+                let (gone, new) = subscriber::difference(subscribed, &now_wanted);
                 for filter in &gone {
                     client.unsubscribe(filter);
                 }
                 new.iter().for_each(|wanted| client.subscribe(&wanted.0, options_of(wanted), 0));
+                *subscribed = now_wanted;
             }
-            LinkClient::Remote(client) => resubscribe(&self.name, client, gone, new),
+            None => {}
         }
     }
 
     /// Ends the connection and keeps what waits in the outbox.
+    ///
+    /// What is in flight may finish for at most `within`.
     pub(crate) async fn stop(&mut self, within: Duration) {
         let Some(link) = self.link.take() else { return };
-        // First the reading side: what it has taken and not passed on goes back to its source.
-        link.intake.stop().await;
-        if let LinkClient::Remote(client) = &link.client {
-            let left = client.close(within).await;
-            if left.unconfirmed > 0 {
-                info!(connector = %self.name, messages = left.unconfirmed, "Messages were not confirmed in time.");
-            }
+        if let End::Remote { session: SessionKind::Durable, wanted, .. } = &link.end {
+            self.left_subscribed = wanted.borrow().clone();
         }
-        if let Some(reporter) = link.reporter {
-            // It has ended with the client's last state.
-            reporter.await.unwrap_or_default();
-        }
-        self.backlog = link.pump.stop().await;
+        self.backlog = link.stop(&self.name, within, |backlog| backlog).await;
         if self.backlog.is_none() {
-            let (outbox, backlog) = outbox();
             error!(connector = %self.name, "The pump of an outbox has failed; it starts anew.");
+            let (outbox, backlog) = outbox(&self.name);
             (self.outbox, self.backlog) = (outbox, Some(backlog));
         }
     }
 
-    fn start(
-        &mut self,
-        client: LinkClient,
-        source: Source,
-        subscribed: Vec<Wanted>,
-        reporter: Option<JoinHandle<()>>,
-    ) {
+    /// Ends the connection for good. What waits in the outbox goes back to its source at once, so that the source
+    /// need not wait for it.
+    pub(crate) async fn finish(mut self, within: Duration) {
+        drop(self.backlog.take());
+        if let Some(link) = self.link.take() {
+            link.stop(&self.name, within, drop).await;
+        }
+    }
+
+    fn start(&mut self, end: End, source: Source, target: Target) {
         let Some(backlog) = self.backlog.take() else { return };
-        let target = match &client {
-            LinkClient::Remote(client) => Target::Remote(client.clone()),
-            LinkClient::Local(client) => Target::Local(client.clone()),
-        };
         let (stop, stopped) = oneshot::channel();
         let intake = Task { stop, task: tokio::spawn(intake::run(source, self.routes.subscribe(), stopped)) };
         let (stop, stopped) = oneshot::channel();
-        let pump = Task { stop, task: tokio::spawn(backlog.pump(self.name.clone(), target, stopped)) };
-        self.link = Some(Link { client, subscribed, intake, pump, reporter });
+        let pump = Task { stop, task: tokio::spawn(backlog.pump(target, stopped)) };
+        self.link = Some(Link { end, intake, pump });
     }
 }
 
-fn options_of(wanted: &Wanted) -> SubscriptionOptions {
-    SubscriptionOptions {
-        qos: wanted.1,
-        no_local: wanted.2,
-        retain_as_published: true,
-        retain_handling: RetainHandling::Send,
+impl Link {
+    /// Stops reading, then sending; `then` gets what the pump leaves, as soon as that is known.
+    async fn stop<T>(self, name: &str, within: Duration, then: impl FnOnce(Option<Backlog>) -> T) -> T {
+        // First the reading side: what it has taken and not passed on goes back to its source.
+        self.intake.stop().await;
+        // The pump ends when the client has told every outcome, and the client when its deliveries are decided.
+        let pump = async { then(self.pump.stop().await) };
+        tokio::join!(pump, self.end.close(name, within)).0
     }
 }
 
-/// Changes the subscriptions of a client as soon as its broker answers, however late that is: the client remembers
-/// them at once.
-fn resubscribe(name: &Arc<str>, client: Client, gone: Vec<TopicFilter>, new: Vec<Wanted>) {
-    let name = name.clone();
-    let filters: Vec<SubscribedFilter> = new
-        .iter()
-        .map(|wanted| SubscribedFilter { filter: wanted.0.clone(), options: options_of(wanted) })
-        .collect();
-    // It ends by itself: with the broker's answer, or with the client.
-    tokio::spawn(async move {
-        if !gone.is_empty() {
-            client.unsubscribe(gone).await.map(drop).unwrap_or_default();
+impl End {
+    async fn close(self, name: &str, within: Duration) {
+        let Self::Remote { client, wanted, mut tasks, .. } = self else { return };
+        // Nothing finishes without a connection.
+        let within = if client.state().borrow().is_connected() { within } else { Duration::ZERO };
+        let left = client.close(within).await;
+        if left.unconfirmed > 0 {
+            info!(connector = name, messages = left.unconfirmed, "Messages were not confirmed in time.");
         }
-        if filters.is_empty() {
-            return;
-        }
-        let reasons = client.subscribe(filters.clone()).await.unwrap_or_default();
-        report_refused(&name, &filters, &reasons);
-    });
-}
-
-fn report_refused(connector: &str, filters: &[SubscribedFilter], reasons: &[ReasonCode]) {
-    for (filter, reason) in filters.iter().zip(reasons).filter(|(_, reason)| reason.is_error()) {
-        warn!(connector, filter = filter.filter.as_str(), %reason, "The broker refused a subscription.");
-    }
-}
-
-/// Logs each change of a connection, one line each, and publishes the birth message after each connect.
-async fn report(connector: Arc<str>, client: Client, birth: Option<Announcement>) {
-    let mut states = client.state();
-    let mut last = String::new();
-    loop {
-        let state = states.borrow_and_update().clone();
-        match &state {
-            State::Connected(connected) => {
-                info!(
-                    connector = %connector, server = %connected.server, version = %connected.version,
-                    session_present = connected.session_present, "Connected."
-                );
-                last.clear();
-                if let Some(birth) = &birth {
-                    announce(&client, birth);
-                }
-            }
-            State::BackingOff { cause, .. } | State::Refused { cause, .. } => {
-                // The same cause again and again is one thing worth knowing.
-                let cause_text = cause.to_string();
-                if cause_text != last {
-                    warn!(connector = %connector, cause = %cause_text, mend = %cause.next_step(), "Not connected.");
-                    last = cause_text;
-                }
-            }
-            State::Stopped(_) => return,
-            _ => {}
-        }
-        if states.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-fn announce(client: &Client, birth: &Announcement) {
-    let publication = Publication::to_topic(birth.topic.clone(), birth.payload.clone());
-    let publication = publication.qos(birth.qos).retain(birth.retain);
-    if client.try_publish(publication).is_err() {
-        warn!(topic = birth.topic.as_str(), "The birth message could not be sent: too many messages wait.");
+        drop(wanted);
+        while tasks.join_next().await.is_some() {}
     }
 }

@@ -1,21 +1,24 @@
 //! The embedded broker, as the project file describes it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crosspoint_broker::access::Users;
-use crosspoint_broker::{Broker, BrokerOptions, ListenerOptions, QueueLimits, StartError};
+use crosspoint_broker::{Broker, BrokerOptions, ListenerOptions, QueueLimits};
 use crosspoint_net::{ClientCertificates, ListenError, ListenOptions, Pem, TlsServerOptions, Transport};
+use tracing::{error, warn};
 
 use crate::config::plan::{self, BrokerPlan, ListenerPlan, PortChoice};
 use crate::hub::HubError;
 use crate::users;
 
-/// The broker with the users that it asks.
+/// The broker with its listeners and the users that it asks.
 #[derive(Debug)]
 pub(crate) struct Embedded {
     pub(crate) broker: Broker,
     users: Arc<Users>,
+    listening: Vec<ListeningAt>,
 }
 
 /// Where a listener listens, and whether that is where it was meant to.
@@ -38,37 +41,100 @@ impl Embedded {
     ///
     /// # Errors
     /// A listener cannot be opened; nothing runs then.
-    pub(crate) async fn start(plan: &BrokerPlan) -> Result<(Self, Vec<ListeningAt>), HubError> {
+    pub(crate) async fn start(plan: &BrokerPlan) -> Result<Self, HubError> {
         let users = Arc::new(users::of_plan(&plan.users)?);
-        let mut builder = Broker::builder().options(options(plan)).access(users.clone());
-        let mut moved = Vec::new();
+        let broker = Broker::builder().options(options(plan)).access(users.clone()).start().await;
+        let broker = broker.map_err(|error| HubError::Start(error.to_string()))?;
+        let mut embedded = Self { broker, users, listening: Vec::new() };
         for (name, listener) in &plan.listeners {
-            let bind = free_address(listener).await;
-            if bind != listener.bind {
-                moved.push((name.clone(), listener.bind.port()));
+            if let Err(error) = embedded.open(name, listener).await {
+                embedded.broker.stop().await;
+                return Err(error);
             }
-            let anonymous = listener.anonymous;
-            builder = builder
-                .listener(ListenerOptions::new(name, listen_options(listener, bind)).anonymous(anonymous));
         }
-        let broker = builder.start().await.map_err(|error| listen_error(error, plan))?;
-        let listening = broker.addresses().filter_map(|(name, address)| {
-            let listener = plan.listeners.get(name)?;
-            Some(ListeningAt {
-                name: name.to_owned(),
-                address,
-                transport: listener.transport,
-                path: listener.path.clone(),
-                moved_from: moved.iter().find(|(moved, _)| moved == name).map(|(_, port)| *port),
-            })
-        });
-        let listening = listening.collect();
-        Ok((Self { broker, users }, listening))
+        Ok(embedded)
+    }
+
+    /// Returns where it listens.
+    pub(crate) fn listening(&self) -> &[ListeningAt] {
+        &self.listening
+    }
+
+    /// Opens, closes and replaces the listeners that differ between two plans; clients of the others notice nothing.
+    ///
+    /// # Errors
+    /// A listener cannot be opened; those of the old plan listen again then.
+    pub(crate) async fn replace_listeners(&mut self, old: &BrokerPlan, new: &BrokerPlan) -> Result<(), HubError> {
+        let differs = |name: &String| match (old.listeners.get(name), new.listeners.get(name)) {
+            (Some(old), Some(new)) => !old.is_same_place(new),
+            _ => true,
+        };
+        let names: BTreeSet<&String> = old.listeners.keys().chain(new.listeners.keys()).collect();
+        let touched: Vec<&String> = names.into_iter().filter(|name| differs(name)).collect();
+        if let Err(error) = self.reopen(&touched, new).await {
+            if let Err(error) = self.reopen(&touched, old).await {
+                error!(%error, "A listener that was open cannot be opened again.");
+            }
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// Takes other users and rules over. Clients that are connected keep what they were let in with.
+    ///
+    /// # Errors
+    /// The users do not fit together; nothing has changed then.
     pub(crate) fn replace_users(&self, plan: &BrokerPlan) -> Result<(), HubError> {
-        users::replace(&self.users, &plan.users)
+        users::replace(&self.users, &plan.users)?;
+        for (name, listener) in &plan.listeners {
+            self.broker.set_anonymous(name, listener.anonymous);
+        }
+        Ok(())
+    }
+
+    async fn reopen(&mut self, names: &[&String], plan: &BrokerPlan) -> Result<(), HubError> {
+        for name in names {
+            self.broker.remove_listener(name).await;
+            self.listening.retain(|at| at.name != **name);
+        }
+        for name in names {
+            if let Some(listener) = plan.listeners.get(*name) {
+                self.open(name, listener).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self, name: &str, listener: &ListenerPlan) -> Result<(), HubError> {
+        let planned = self.broker.add_listener(listener_options(name, listener, listener.bind)).await;
+        let mut moved_from = None;
+        let opened = match planned {
+            Err(ListenError::InUse { .. }) if listener.port == PortChoice::Default => {
+                moved_from = Some(listener.bind.port());
+                let bind = SocketAddr::new(listener.bind.ip(), 0);
+                self.broker.add_listener(listener_options(name, listener, bind)).await
+            }
+            planned => planned,
+        };
+        opened.map_err(|error| HubError::Listen {
+            name: name.to_owned(),
+            bind: listener.bind.to_string(),
+            mend: error.hint().to_owned(),
+            cause: error.to_string(),
+        })?;
+        let address = self.broker.address(name).unwrap_or(listener.bind);
+        if let Some(port) = moved_from {
+            warn!(listener = name, %address, "Port {port} is taken: another one is used.");
+        }
+        self.listening.push(ListeningAt {
+            name: name.to_owned(),
+            address,
+            transport: listener.transport,
+            path: listener.path.clone(),
+            moved_from,
+        });
+        self.listening.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(())
     }
 }
 
@@ -84,16 +150,8 @@ fn options(plan: &BrokerPlan) -> BrokerOptions {
         .queue(queue)
 }
 
-/// Returns the address to bind: the planned one, or one with a port that the system chooses when a default port is
-/// taken.
-async fn free_address(listener: &ListenerPlan) -> SocketAddr {
-    if listener.port == PortChoice::Written || listener.bind.port() == 0 {
-        return listener.bind;
-    }
-    match tokio::net::TcpListener::bind(listener.bind).await {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => SocketAddr::new(listener.bind.ip(), 0),
-        _ => listener.bind,
-    }
+fn listener_options(name: &str, listener: &ListenerPlan, bind: SocketAddr) -> ListenerOptions {
+    ListenerOptions::new(name, listen_options(listener, bind)).anonymous(listener.anonymous)
 }
 
 fn listen_options(listener: &ListenerPlan, bind: SocketAddr) -> ListenOptions {
@@ -123,18 +181,4 @@ const fn transport(transport: plan::Transport) -> Transport {
         plan::Transport::Ws => Transport::Ws,
         plan::Transport::Wss => Transport::Wss,
     }
-}
-
-fn listen_error(error: StartError, plan: &BrokerPlan) -> HubError {
-    match error {
-        StartError::Listen { name, source } => {
-            let bind = plan.listeners.get(&name).map(|listener| listener.bind.to_string()).unwrap_or_default();
-            HubError::Listen { name, bind, mend: mend(&source), cause: source.to_string() }
-        }
-        other => HubError::Start(other.to_string()),
-    }
-}
-
-fn mend(error: &ListenError) -> String {
-    error.hint().to_owned()
 }

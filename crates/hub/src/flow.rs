@@ -7,7 +7,7 @@ use crosspoint_protocol::message::MessageParts;
 
 use crate::config::Template;
 use crate::config::plan::{FlowPlan, Loops, Plan};
-use crate::loop_guard::LoopGuard;
+use crate::loop_guard::{LoopGuard, Verdict};
 
 /// Every flow that reads from one connector.
 #[derive(Debug, Default)]
@@ -48,6 +48,8 @@ pub(crate) struct Output {
 pub(crate) struct Failure {
     pub(crate) flow: Arc<str>,
     pub(crate) reason: String,
+    /// The flow has just been stopped: worth a line of its own.
+    pub(crate) stops_flow: bool,
 }
 
 impl Flows {
@@ -79,17 +81,16 @@ impl Flows {
         let (mut outputs, mut failures) = (Vec::new(), Vec::new());
         let topic = message.topic();
         for flow in self.flows.iter().filter(|flow| flow.matches(topic)) {
-            if let Some(guard) = &flow.guard
-                && !guard.lets_pass(topic, message.payload(), now_ms)
-            {
-                let reason = guard.reason().to_owned();
-                failures.push(Failure { flow: flow.name.clone(), reason });
+            let guard = flow.guard.as_ref();
+            let verdict = guard.map_or(Verdict::Pass, |guard| guard.judge(topic, message.payload(), now_ms));
+            if verdict != Verdict::Pass {
+                failures.push(flow.failure(LoopGuard::reason().to_owned(), verdict == Verdict::Trip));
                 continue;
             }
             for sink in &flow.sinks {
                 match flow.output(sink, message, qos, &self.connector) {
                     Ok(output) => outputs.push(output),
-                    Err(reason) => failures.push(Failure { flow: flow.name.clone(), reason }),
+                    Err(reason) => failures.push(flow.failure(reason, false)),
                 }
             }
         }
@@ -112,6 +113,10 @@ impl Flow {
             sinks: sinks.collect(),
             guard: (plan.loops == Loops::Allowed).then(LoopGuard::default),
         }
+    }
+
+    fn failure(&self, reason: String, stops_flow: bool) -> Failure {
+        Failure { flow: self.name.clone(), reason, stops_flow }
     }
 
     fn matches(&self, topic: &str) -> bool {

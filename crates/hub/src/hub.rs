@@ -1,19 +1,22 @@
 //! Everything that runs, and how it changes when the project does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crosspoint_client::State;
-use tracing::{info, warn};
+use crosspoint_client::{OptionsError, State};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
 
-use crate::config::plan::{ConnectorPlan, Plan};
+use crate::config::plan::{ConnectorPlan, MqttPlan, Plan, SessionKind};
 use crate::config::{self, Changes, ConnectorChange, FlowChange, ListenerChange};
+use crate::connect;
 use crate::connector::Connector;
 use crate::data_dir::DataDir;
 use crate::embedded::{Embedded, ListeningAt};
 use crate::flow::Flows;
 use crate::outbox::{Outbox, OutboxFigures};
+use crate::users;
 
 /// How long a connector may take to finish what is in flight when its settings change.
 const RECONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -24,7 +27,6 @@ pub struct Hub {
     plan: Plan,
     data: DataDir,
     broker: Option<Embedded>,
-    listening: Vec<ListeningAt>,
     connectors: BTreeMap<String, Connector>,
 }
 
@@ -90,57 +92,50 @@ impl Hub {
     /// # Errors
     /// A listener cannot be opened, or a setting cannot be used; nothing runs then.
     pub async fn start(plan: Plan, data: DataDir) -> Result<Self, HubError> {
-        let mut hub = Self {
-            plan: Plan::default(),
-            data,
-            broker: None,
-            listening: Vec::new(),
-            connectors: BTreeMap::new(),
-        };
-        hub.start_broker(&plan).await?;
-        let changes = config::diff(&hub.plan, &plan);
-        if let Err(error) = hub.apply_connectors(&plan, &changes).await {
-            hub.stop(Duration::ZERO).await;
-            return Err(error);
+        let mut hub = Self { plan: Plan::default(), data, broker: None, connectors: BTreeMap::new() };
+        match hub.apply(plan).await {
+            Ok(_) => Ok(hub),
+            Err(error) => {
+                hub.stop(Duration::ZERO).await;
+                Err(error)
+            }
         }
-        hub.plan = plan;
-        Ok(hub)
     }
 
     /// Takes a changed plan over: only what differs is touched, and what waits in outboxes stays.
     ///
     /// # Errors
-    /// A listener cannot be opened, or a setting cannot be used. What could be taken over has been, and the plan that
-    /// runs is the new one; the error says what does not.
+    /// A listener cannot be opened, or a setting cannot be used. Nothing has changed then, except that the clients of
+    /// listeners that were to change have been cut.
+    ///
+    /// # Cancel safety
+    /// Not to be dropped before it is done.
     pub async fn apply(&mut self, plan: Plan) -> Result<Changes, HubError> {
+        self.check(&plan)?;
         let changes = config::diff(&self.plan, &plan);
-        let restarts_broker = changes.limits
-            || changes.listeners.values().any(|change| *change != ListenerChange::Unchanged)
-            || self.plan.broker.is_some() != plan.broker.is_some();
-        let broker = if restarts_broker {
-            self.restart_broker(&plan).await
-        } else {
-            self.replace_users(&plan, &changes)
-        };
-        let connectors = self.apply_connectors(&plan, &changes).await;
+        self.apply_broker(&plan, &changes).await?;
+        self.apply_connectors(&plan, &changes).await;
+        let started = self.start_connectors(&plan).await;
         self.plan = plan;
-        broker.and(connectors).map(|()| changes)
+        started.map(|()| changes)
     }
 
     /// Stops everything. What is in flight may finish for at most `within`; messages that are not through then stay
-    /// unacknowledged at their sources.
-    pub async fn stop(mut self, within: Duration) {
-        for connector in self.connectors.values_mut() {
-            connector.stop(within).await;
+    /// unacknowledged at their sources. The embedded broker then takes up to 5 s to let its clients go.
+    pub async fn stop(self, within: Duration) {
+        let mut stopping = JoinSet::new();
+        for connector in self.connectors.into_values() {
+            stopping.spawn(connector.finish(within));
         }
-        if let Some(embedded) = self.broker.take() {
+        while stopping.join_next().await.is_some() {}
+        if let Some(embedded) = self.broker {
             embedded.broker.stop().await;
         }
     }
 
     /// Returns where the embedded broker listens.
     pub fn listening(&self) -> &[ListeningAt] {
-        &self.listening
+        self.broker.as_ref().map(Embedded::listening).unwrap_or_default()
     }
 
     /// Returns the plan that runs.
@@ -158,22 +153,36 @@ impl Hub {
         self.connectors.iter().map(|(name, connector)| (name.clone(), status(connector))).collect()
     }
 
-    // --- the embedded broker ---
-
-    async fn start_broker(&mut self, plan: &Plan) -> Result<(), HubError> {
-        let Some(broker) = &plan.broker else { return Ok(()) };
-        let (embedded, listening) = Embedded::start(broker).await?;
-        for at in &listening {
-            if let Some(port) = at.moved_from {
-                warn!(listener = %at.name, address = %at.address, "Port {port} is taken: another one is used.");
-            }
+    /// Finds what would fail later, before anything is touched.
+    fn check(&self, plan: &Plan) -> Result<(), HubError> {
+        if let Some(broker) = &plan.broker {
+            users::of_plan(&broker.users)?;
         }
-        (self.broker, self.listening) = (Some(embedded), listening);
+        for (name, mqtt) in remote(plan).filter(|(_, mqtt)| mqtt.enabled) {
+            let options = connect::client_options(mqtt, &self.data.client_id(name));
+            let failed = |error: OptionsError| HubError::Connector { name: name.to_owned(), cause: error.to_string() };
+            options.check().map_err(failed)?;
+        }
         Ok(())
     }
 
-    /// Listeners and limits belong to the broker as a whole: a change of them starts it anew. Its clients connect
-    /// again; sessions and retained messages, which are in memory, are lost.
+    // --- the embedded broker ---
+
+    async fn apply_broker(&mut self, plan: &Plan, changes: &Changes) -> Result<(), HubError> {
+        if changes.limits || self.plan.broker.is_some() != plan.broker.is_some() {
+            return self.restart_broker(plan).await;
+        }
+        let (Some(embedded), Some(old), Some(new)) = (&mut self.broker, &self.plan.broker, &plan.broker) else {
+            return Ok(());
+        };
+        if changes.listeners.values().any(|change| *change != ListenerChange::Unchanged) {
+            embedded.replace_listeners(old, new).await?;
+        }
+        if changes.users { embedded.replace_users(new) } else { Ok(()) }
+    }
+
+    /// Limits belong to the broker as a whole: a change of them starts it anew. Its clients connect again; sessions and
+    /// retained messages, which are in memory, are lost.
     async fn restart_broker(&mut self, plan: &Plan) -> Result<(), HubError> {
         for (name, connector) in &mut self.connectors {
             if matches!(self.plan.connectors.get(name), Some(ConnectorPlan::Local)) {
@@ -181,76 +190,117 @@ impl Hub {
             }
         }
         if let Some(old) = self.broker.take() {
-            info!("The embedded broker starts anew: its listeners or limits have changed.");
+            if plan.broker.is_some() {
+                warn!("The embedded broker starts anew, for its limits have changed: its clients connect again.");
+            }
             old.broker.stop().await;
         }
-        self.listening.clear();
-        self.start_broker(plan).await
+        let Some(broker) = &plan.broker else { return Ok(()) };
+        match Embedded::start(broker).await {
+            Ok(embedded) => self.broker = Some(embedded),
+            Err(reason) => {
+                self.restore_broker().await;
+                return Err(reason);
+            }
+        }
+        Ok(())
     }
 
-    fn replace_users(&self, plan: &Plan, changes: &Changes) -> Result<(), HubError> {
-        match (&self.broker, &plan.broker) {
-            (Some(running), Some(broker)) if changes.users => running.replace_users(broker),
-            _ => Ok(()),
+    /// Starts the broker of the plan that keeps running.
+    async fn restore_broker(&mut self) {
+        let plan = self.plan.clone();
+        let Some(broker) = &plan.broker else { return };
+        match Embedded::start(broker).await {
+            Ok(embedded) => self.broker = Some(embedded),
+            Err(error) => error!(%error, "The embedded broker that ran before does not start again."),
+        }
+        if let Err(error) = self.start_connectors(&plan).await {
+            error!(%error, "A connector that ran before does not start again.");
         }
     }
 
     // --- connectors ---
 
-    async fn apply_connectors(&mut self, plan: &Plan, changes: &Changes) -> Result<(), HubError> {
-        self.stop_changed(plan, changes).await;
+    async fn apply_connectors(&mut self, plan: &Plan, changes: &Changes) {
+        self.stop_changed(changes).await;
+        self.name_left_behind(plan);
         for name in plan.connectors.keys() {
             self.connectors.entry(name.clone()).or_insert_with(|| Connector::new(name));
         }
-        self.route(plan).await;
-        let mut result = Ok(());
-        for (name, connector) in &plan.connectors {
-            if plan.is_enabled(name) {
-                // One connector that cannot start does not keep the others from starting.
-                let started = self.start_connector(name, connector).await;
-                result = result.and(started);
-            }
-        }
-        result
+        self.route(plan);
+        // Last, when nothing leads to them any more: what waits in them comes again and goes its new way.
+        self.connectors.retain(|name, _| plan.connectors.contains_key(name));
     }
 
-    async fn stop_changed(&mut self, plan: &Plan, changes: &Changes) {
+    /// Stops the connectors that end or get other settings, all at the same time.
+    async fn stop_changed(&mut self, changes: &Changes) {
+        let mut stopping = JoinSet::new();
         for (name, change) in &changes.connectors {
             let stops = matches!(change, ConnectorChange::Stop | ConnectorChange::Reconnect);
-            if stops && let Some(connector) = self.connectors.get_mut(name) {
-                connector.stop(RECONNECT_WITHIN).await;
+            if stops && let Some(mut connector) = self.connectors.remove(name) {
+                stopping.spawn(async move {
+                    connector.stop(RECONNECT_WITHIN).await;
+                    connector
+                });
             }
         }
-        let gone: BTreeSet<String> =
-            self.connectors.keys().filter(|name| !plan.connectors.contains_key(*name)).cloned().collect();
-        for name in gone {
-            self.connectors.remove(&name);
+        while let Some(stopped) = stopping.join_next().await {
+            if let Ok(connector) = stopped {
+                self.connectors.insert(connector.name().to_owned(), connector);
+            }
+        }
+    }
+
+    /// Names the sessions that brokers go on keeping for nobody.
+    fn name_left_behind(&self, plan: &Plan) {
+        for (connector, old) in remote(&self.plan) {
+            let client_id = connect::client_id(old, &self.data.client_id(connector));
+            let still = remote(plan).filter(|(name, _)| *name == connector);
+            let mut still = still.map(|(_, mqtt)| connect::client_id(mqtt, &self.data.client_id(connector)));
+            if old.session == SessionKind::Durable && old.enabled && !still.any(|kept| kept == client_id) {
+                let server = old.addresses.first().map(ToString::to_string).unwrap_or_default();
+                info!(connector, client_id, server, "The broker may go on keeping the session of this client id.");
+            }
         }
     }
 
     /// Tells every connector which flows read from it, and where they write to.
-    async fn route(&mut self, plan: &Plan) {
+    fn route(&mut self, plan: &Plan) {
         let outboxes: BTreeMap<Arc<str>, Outbox> = self
             .connectors
             .iter()
+            .filter(|(name, _)| plan.connectors.contains_key(*name))
             .map(|(name, connector)| (Arc::from(name.as_str()), connector.outbox()))
             .collect();
         for (name, connector) in &mut self.connectors {
-            connector.set_routes(Flows::of_plan(plan, name), outboxes.clone()).await;
+            connector.set_routes(Flows::of_plan(plan, name), outboxes.clone());
         }
     }
 
-    async fn start_connector(&mut self, name: &str, plan: &ConnectorPlan) -> Result<(), HubError> {
-        let Some(connector) = self.connectors.get_mut(name).filter(|connector| !connector.is_running()) else {
-            return Ok(());
-        };
-        let started = match (plan, &self.broker) {
-            (ConnectorPlan::Mqtt(mqtt), _) => connector.start_remote(mqtt, &self.data.client_id(name)),
-            (ConnectorPlan::Local, Some(embedded)) => connector.start_local(&embedded.broker.handle()).await,
-            (ConnectorPlan::Local, None) => Ok(()),
-        };
-        started.map_err(|cause| HubError::Connector { name: name.to_owned(), cause })
+    /// Starts every enabled connector that does not run. One that cannot start does not keep the others from it.
+    async fn start_connectors(&mut self, plan: &Plan) -> Result<(), HubError> {
+        let mut result = Ok(());
+        for (name, connector) in &mut self.connectors {
+            if !plan.is_enabled(name) || connector.is_running() {
+                continue;
+            }
+            let started = match (plan.connectors.get(name), &self.broker) {
+                (Some(ConnectorPlan::Mqtt(mqtt)), _) => connector.start_remote(mqtt, &self.data.client_id(name)),
+                (Some(ConnectorPlan::Local), Some(embedded)) => connector.start_local(&embedded.broker.handle()).await,
+                _ => Ok(()),
+            };
+            result = result.and(started.map_err(|cause| HubError::Connector { name: name.clone(), cause }));
+        }
+        result
     }
+}
+
+/// Returns the connectors of kind `mqtt`.
+fn remote(plan: &Plan) -> impl Iterator<Item = (&str, &MqttPlan)> {
+    plan.connectors.iter().filter_map(|(name, connector)| match connector {
+        ConnectorPlan::Mqtt(mqtt) => Some((name.as_str(), &**mqtt)),
+        ConnectorPlan::Local => None,
+    })
 }
 
 /// Tells whether a change of flows happened at all, for whoever logs it.

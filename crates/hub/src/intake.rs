@@ -7,14 +7,12 @@ use crosspoint_broker::{LocalClient, LocalDelivery};
 use crosspoint_client::{Deliveries, Delivery, Message, QoS};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::flow::{Failure, Flows};
 use crate::outbox::{Item, Outbox};
-use crate::receipt::{Promise, Receipt, Share};
-
-/// How long failures are gathered before they are told again, in milliseconds.
-const REPORT_EVERY_MS: u64 = 10_000;
+use crate::pace::Pace;
+use crate::receipt::{Promise, Receipt, Returned, Share};
 
 /// What an intake works with; replaced as a whole when the project changes.
 #[derive(Debug, Default)]
@@ -27,7 +25,7 @@ pub(crate) struct Routes {
 #[derive(Debug)]
 pub(crate) enum Source {
     Remote(Deliveries),
-    Local(Arc<LocalClient>),
+    Local(Arc<LocalClient>, Arc<Returned>),
 }
 
 /// One message with what its source waits for.
@@ -65,11 +63,29 @@ impl Source {
                 let Delivery { message, ack, .. } = delivery;
                 Arrived { qos: message.qos(), message, promise: Promise::Remote(ack) }
             }),
-            Self::Local(client) => {
-                let delivery: LocalDelivery = client.next().await.ok()?;
+            Self::Local(client, returned) => {
+                let (place, delivery) = next_local(client, returned).await?;
                 let (message, qos) = (delivery.message.clone(), delivery.qos);
-                Some(Arrived { message, qos, promise: Promise::Local(client.clone(), Box::new(delivery)) })
+                let (returned, delivery) = (returned.clone(), Box::new(delivery));
+                Some(Arrived { message, qos, promise: Promise::Local { returned, place, delivery } })
             }
+        }
+    }
+}
+
+/// Returns the next message of the embedded broker: first what came back.
+///
+/// # Cancel safety
+/// Dropping the future loses nothing.
+async fn next_local(client: &LocalClient, returned: &Returned) -> Option<(u64, LocalDelivery)> {
+    loop {
+        if let Some(again) = returned.take() {
+            return Some(again);
+        }
+        tokio::select! {
+            biased;
+            () = returned.came() => {}
+            delivery = client.next() => return Some((returned.next_place(), delivery.ok()?)),
         }
     }
 }
@@ -80,7 +96,7 @@ impl Source {
 /// Dropped in its middle, the shares that were not appended break the promise: the message comes again.
 async fn take(arrived: Arrived, routes: &Routes, now_ms: u64, pace: &mut Pace) {
     let (outputs, failures) = routes.flows.run(&arrived.message, arrived.qos, now_ms);
-    pace.report(&failures, arrived.message.topic(), now_ms);
+    report(pace, &failures, arrived.message.topic());
     let is_promised = arrived.qos != QoS::AtMostOnce;
     let mut shares = Receipt::divide(arrived.promise, outputs.len()).into_iter();
     for output in outputs {
@@ -105,23 +121,14 @@ async fn take(arrived: Arrived, routes: &Routes, now_ms: u64, pace: &mut Pace) {
     }
 }
 
-/// Says what a flow could not do: the first time at once, then once in a while with how many there were. The message
-/// is not held up for it: it would fail again.
-#[derive(Debug, Default)]
-struct Pace {
-    next_ms: u64,
-    unsaid: usize,
-}
-
-impl Pace {
-    fn report(&mut self, failures: &[Failure], topic: &str, now_ms: u64) {
-        let Some(Failure { flow, reason }) = failures.first() else { return };
-        self.unsaid += failures.len();
-        if now_ms < self.next_ms {
-            return;
-        }
-        warn!(flow = %flow, topic, reason, failures = self.unsaid, "A flow made nothing of a message.");
-        self.unsaid = 0;
-        self.next_ms = now_ms + REPORT_EVERY_MS;
+/// Says what a flow could not do. The message is not held up for it: it would fail again.
+fn report(pace: &mut Pace, failures: &[Failure], topic: &str) {
+    for Failure { flow, reason, .. } in failures.iter().filter(|failure| failure.stops_flow) {
+        error!(flow = %flow, topic, reason, "A flow is stopped.");
+    }
+    let mut others = failures.iter().filter(|failure| !failure.stops_flow);
+    let Some(Failure { flow, reason, .. }) = others.next() else { return };
+    if let Some(failures) = pace.note(failures.len()) {
+        warn!(flow = %flow, topic, reason, failures, "A flow made nothing of a message.");
     }
 }

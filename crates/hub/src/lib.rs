@@ -24,6 +24,7 @@ mod hub;
 mod intake;
 mod loop_guard;
 mod outbox;
+mod pace;
 mod receipt;
 mod users;
 mod watch;

@@ -2,30 +2,33 @@
 //!
 //! In memory for now: a message at QoS 1 or 2 stays unacknowledged at its source until every sink has it, so a hub
 //! that dies has promised nothing that it cannot keep.
+//!
+//! Invariant (C9): accepted = confirmed + dead + dropped + waiting, at all times. A message counts as accepted at the
+//! moment in which it has its place, never before.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crosspoint_broker::LocalClient;
-use crosspoint_client::{Client, Publication, PublishError, PublishResult, QoS};
+use crosspoint_client::{Client, QoS};
 use crosspoint_protocol::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::{info, warn};
 
+use crate::pace::Pace;
 use crate::receipt::Share;
 
-/// How many messages may wait in one outbox.
-const MESSAGES_MAX: usize = 16_384;
+mod in_flight;
+mod pump;
 
-/// How many bytes of messages may wait in one outbox; one message always may.
-const BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) use pump::IN_FLIGHT_MAX;
 
-/// How many messages are handed to the client before the first is confirmed.
-const IN_FLIGHT_MAX: usize = 4_096;
+/// How many messages may wait in one outbox, besides those in flight.
+pub(crate) const MESSAGES_MAX: usize = 16_384;
 
-/// How many confirmations are handled in one go.
-const CONFIRMATIONS_AT_ONCE: usize = 256;
+/// How many bytes of messages may wait in one outbox, those in flight included; one message always may.
+pub(crate) const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A message on its way to one connector.
 #[derive(Debug)]
@@ -38,14 +41,27 @@ pub(crate) struct Item {
     pub(crate) share: Share,
 }
 
-/// What an outbox has counted: accepted = confirmed + dead + dropped + waiting.
+/// A message in an outbox.
+#[derive(Debug)]
+struct Waiting {
+    item: Item,
+    /// The bytes that it takes up; free for others when it is dropped.
+    _room: OwnedSemaphorePermit,
+    /// It was sent before, and whether it arrived is not known.
+    may_be_there: bool,
+    /// How often the broker has refused it for the moment.
+    refusals: u8,
+}
+
+/// What an outbox counts, while it runs.
 #[derive(Debug, Default)]
-pub(crate) struct OutboxCounters {
-    pub(crate) accepted: AtomicU64,
-    pub(crate) confirmed: AtomicU64,
-    pub(crate) dead: AtomicU64,
-    pub(crate) dropped_full: AtomicU64,
-    pub(crate) maybe_twice: AtomicU64,
+struct OutboxCounters {
+    accepted: AtomicU64,
+    confirmed: AtomicU64,
+    dead: AtomicU64,
+    dropped_full: AtomicU64,
+    dropped_expired: AtomicU64,
+    maybe_twice: AtomicU64,
 }
 
 /// What an outbox has counted, at one moment.
@@ -56,35 +72,45 @@ pub struct OutboxFigures {
     pub accepted: u64,
     /// Messages that the broker has confirmed, or at QoS 0 that were handed to the system.
     pub confirmed: u64,
-    /// Messages that the broker refused for good; each was logged with its reason.
+    /// Messages that the broker refused for good; the log says why.
     pub dead: u64,
     /// Messages at QoS 0 that were dropped because the outbox was full.
     pub dropped_full: u64,
-    /// Messages that the broker may have twice, because it lost the session.
+    /// Messages that expired before they could be sent.
+    pub dropped_expired: u64,
+    /// Messages among the confirmed that the broker may have twice: it lost the session, or the connection was ended
+    /// before it had confirmed.
     pub maybe_twice: u64,
 }
 
 impl OutboxFigures {
     /// Returns how many messages wait.
     pub const fn waiting(&self) -> u64 {
-        self.accepted - self.confirmed - self.dead - self.dropped_full
+        let ended = self.confirmed + self.dead + self.dropped_full + self.dropped_expired;
+        self.accepted.saturating_sub(ended)
     }
 }
 
 /// The writing end. Cheap to clone; it outlives the connections of its connector.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox {
-    items: mpsc::Sender<(Item, OwnedSemaphorePermit)>,
+    connector: Arc<str>,
+    places: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
     counters: Arc<OutboxCounters>,
+    /// Somebody had to wait for a place, and it has not been half empty since.
+    is_full: Arc<AtomicBool>,
 }
 
 /// The reading end, while nobody pumps: what is unfinished, oldest first, and what waits behind it.
 #[derive(Debug)]
 pub(crate) struct Backlog {
-    unfinished: VecDeque<(Item, OwnedSemaphorePermit)>,
-    waiting: mpsc::Receiver<(Item, OwnedSemaphorePermit)>,
+    connector: Arc<str>,
+    unfinished: VecDeque<Waiting>,
+    waiting: mpsc::Receiver<Waiting>,
     counters: Arc<OutboxCounters>,
+    buried: Pace,
+    refused: Pace,
 }
 
 /// Where a pump sends to.
@@ -94,119 +120,106 @@ pub(crate) enum Target {
     Local(Arc<LocalClient>),
 }
 
-/// Makes an outbox: its two ends.
-pub(crate) fn outbox() -> (Outbox, Backlog) {
-    let (items, waiting) = mpsc::channel(MESSAGES_MAX);
+/// Makes the outbox of a connector: its two ends.
+pub(crate) fn outbox(connector: &Arc<str>) -> (Outbox, Backlog) {
+    let (places, waiting) = mpsc::channel(MESSAGES_MAX);
     let counters = Arc::<OutboxCounters>::default();
-    let outbox = Outbox { items, room: Arc::new(Semaphore::new(BYTES_MAX)), counters: counters.clone() };
-    (outbox, Backlog { unfinished: VecDeque::new(), waiting, counters })
+    let backlog = Backlog {
+        connector: connector.clone(),
+        unfinished: VecDeque::new(),
+        waiting,
+        counters: counters.clone(),
+        buried: Pace::default(),
+        refused: Pace::default(),
+    };
+    let outbox = Outbox {
+        connector: connector.clone(),
+        places,
+        room: Arc::new(Semaphore::new(BYTES_MAX)),
+        counters,
+        is_full: Arc::default(),
+    };
+    (outbox, backlog)
 }
 
 impl Outbox {
     /// Appends a message, and waits while the outbox is full: the source's acknowledgements wait with it.
+    ///
+    /// When the connector is gone the message's share is dropped, which breaks its promise.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, the message was not taken, is not counted, and its share is dropped.
     pub(crate) async fn append(&self, item: Item) {
+        let bytes = bytes_of(&item);
+        self.look_at_room(&item, bytes);
+        let Ok(room) = self.room.clone().acquire_many_owned(bytes).await else { return };
+        let Ok(place) = self.places.reserve().await else { return };
         self.counters.accepted.fetch_add(1, Relaxed);
-        // Neither is ever closed while an outbox is there; if it were, the share would break its promise.
-        let Ok(permit) = self.room.clone().acquire_many_owned(bytes_of(&item)).await else { return };
-        self.items.send((item, permit)).await.unwrap_or_default();
+        place.send(Waiting { item, _room: room, may_be_there: false, refusals: 0 });
     }
 
     /// Appends a message at QoS 0 if there is room; otherwise it is dropped and counted.
     pub(crate) fn append_or_drop(&self, item: Item) {
+        let bytes = bytes_of(&item);
+        self.look_at_room(&item, bytes);
         self.counters.accepted.fetch_add(1, Relaxed);
-        let permit = self.room.clone().try_acquire_many_owned(bytes_of(&item));
-        let is_taken = permit.is_ok_and(|permit| self.items.try_send((item, permit)).is_ok());
-        if !is_taken && self.counters.dropped_full.fetch_add(1, Relaxed) == 0 {
-            warn!("An outbox is full: messages at QoS 0 are dropped and counted.");
-        }
+        let room = self.room.clone().try_acquire_many_owned(bytes);
+        let (Ok(room), Ok(place)) = (room, self.places.try_reserve()) else {
+            self.counters.dropped_full.fetch_add(1, Relaxed);
+            return;
+        };
+        place.send(Waiting { item, _room: room, may_be_there: false, refusals: 0 });
     }
 
     pub(crate) fn figures(&self) -> OutboxFigures {
         let counters = &self.counters;
-        // What ends is read before what begins, so that the difference is never negative.
-        let confirmed = counters.confirmed.load(Relaxed);
-        let dead = counters.dead.load(Relaxed);
-        let dropped_full = counters.dropped_full.load(Relaxed);
-        let maybe_twice = counters.maybe_twice.load(Relaxed);
-        OutboxFigures { accepted: counters.accepted.load(Relaxed), confirmed, dead, dropped_full, maybe_twice }
+        // What ends is read before what begins, so that what waits is never too little.
+        let mut figures = OutboxFigures {
+            accepted: 0,
+            confirmed: counters.confirmed.load(Relaxed),
+            dead: counters.dead.load(Relaxed),
+            dropped_full: counters.dropped_full.load(Relaxed),
+            dropped_expired: counters.dropped_expired.load(Relaxed),
+            maybe_twice: counters.maybe_twice.load(Relaxed),
+        };
+        figures.accepted = counters.accepted.load(Relaxed);
+        figures
+    }
+
+    /// Says that the outbox is full: once, until it has been half empty.
+    fn look_at_room(&self, item: &Item, bytes: u32) {
+        let (places, room) = (self.places.capacity(), self.room.available_permits());
+        if places == 0 || room < bytes as usize {
+            if !self.is_full.swap(true, Relaxed) {
+                let (connector, flow) = (&*self.connector, &*item.flow);
+                warn!(connector, flow, "The outbox is full: QoS 1 and 2 wait at their source, QoS 0 is dropped.");
+            }
+        } else if places > MESSAGES_MAX / 2 && room > BYTES_MAX / 2 && self.is_full.load(Relaxed) {
+            self.is_full.store(false, Relaxed);
+        }
     }
 }
 
 impl Backlog {
     /// Sends until it is told to stop, and gives back what is left.
-    pub(crate) async fn pump(mut self, connector: Arc<str>, target: Target, stop: oneshot::Receiver<()>) -> Self {
+    ///
+    /// For a remote target, stopping ends when the client has told every outcome: close it at the same time.
+    pub(crate) async fn pump(mut self, target: Target, stop: oneshot::Receiver<()>) -> Self {
         match target {
-            Target::Local(client) => self.pump_local(&connector, &client, stop).await,
-            Target::Remote(client) => self.pump_remote(&connector, &client, stop).await,
+            Target::Local(client) => pump::pump_local(&mut self, &client, stop).await,
+            Target::Remote(client) => pump::pump_remote(&mut self, &client, stop).await,
         }
         self
     }
 
-    async fn pump_local(&mut self, connector: &str, client: &LocalClient, mut stop: oneshot::Receiver<()>) {
-        loop {
-            let item = tokio::select! {
-                biased;
-                _ = &mut stop => return,
-                item = self.next() => item,
-            };
-            let Some((item, _permit)) = item else { return };
-            match client.publish_message(&item.message, item.qos, item.retain) {
-                Ok(_) => self.confirm(item),
-                Err(reason) => self.bury(connector, item, &reason.to_string()),
-            }
-        }
-    }
-
-    async fn pump_remote(&mut self, connector: &str, client: &Client, mut stop: oneshot::Receiver<()>) {
-        let (publisher, mut confirmations) = client.publisher();
-        let mut in_flight = InFlight::default();
-        let mut outcomes = Vec::new();
-        loop {
-            tokio::select! {
-                biased;
-                _ = &mut stop => break,
-                count = confirmations.next_many(&mut outcomes, CONFIRMATIONS_AT_ONCE) => {
-                    if count == 0 {
-                        break;
-                    }
-                    for (cookie, outcome) in outcomes.drain(..) {
-                        self.settle(connector, &mut in_flight, cookie, outcome);
-                    }
-                }
-                item = self.next(), if in_flight.len() < IN_FLIGHT_MAX => {
-                    let Some(item) = item else { break };
-                    let publication = publication_of(&item.0);
-                    let cookie = in_flight.put(item);
-                    tokio::select! {
-                        sent = publisher.send(publication, cookie) => if sent.is_err() { break },
-                        _ = &mut stop => break,
-                    }
-                }
-            }
-        }
-        // What had not been confirmed goes first when somebody pumps again.
-        in_flight.give_back(&mut self.unfinished);
-    }
-
-    async fn next(&mut self) -> Option<(Item, OwnedSemaphorePermit)> {
+    /// Takes the oldest message.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    async fn next(&mut self) -> Option<Waiting> {
         match self.unfinished.pop_front() {
-            Some(item) => Some(item),
+            Some(waiting) => Some(waiting),
             None => self.waiting.recv().await,
-        }
-    }
-
-    fn settle(&self, connector: &str, in_flight: &mut InFlight, cookie: u64, outcome: PublishResult) {
-        if matches!(outcome, Err(PublishError::Closed | PublishError::Unconfirmed)) {
-            // The client was closed: the message stays for the next one.
-            return;
-        }
-        let Some((item, _permit)) = in_flight.take(cookie) else { return };
-        match outcome {
-            Ok(receipt) => {
-                self.counters.maybe_twice.fetch_add(u64::from(receipt.may_be_duplicate), Relaxed);
-                self.confirm(item);
-            }
-            Err(error) => self.bury(connector, item, &error.to_string()),
         }
     }
 
@@ -215,50 +228,23 @@ impl Backlog {
         item.share.settle();
     }
 
-    /// Gives a message up that can never be delivered: one line says what was lost and why.
-    fn bury(&self, connector: &str, item: Item, reason: &str) {
-        self.counters.dead.fetch_add(1, Relaxed);
-        let topic = item.message.topic();
-        let flow = &*item.flow;
-        warn!(connector, flow, topic, reason, "A message cannot be delivered and is given up.");
+    fn count_maybe_twice(&self, is_so: bool) {
+        self.counters.maybe_twice.fetch_add(u64::from(is_so), Relaxed);
+    }
+
+    fn expire(&self, item: Item) {
+        self.counters.dropped_expired.fetch_add(1, Relaxed);
         item.share.settle();
     }
-}
 
-/// What has been handed to the client, by ascending cookie.
-#[derive(Debug, Default)]
-struct InFlight {
-    items: VecDeque<Option<(Item, OwnedSemaphorePermit)>>,
-    first: u64,
-    count: usize,
-}
-
-impl InFlight {
-    const fn len(&self) -> usize {
-        self.count
-    }
-
-    fn put(&mut self, item: (Item, OwnedSemaphorePermit)) -> u64 {
-        self.items.push_back(Some(item));
-        self.count += 1;
-        self.first + self.items.len() as u64 - 1
-    }
-
-    fn take(&mut self, cookie: u64) -> Option<(Item, OwnedSemaphorePermit)> {
-        let place = usize::try_from(cookie.checked_sub(self.first)?).ok()?;
-        let item = self.items.get_mut(place)?.take()?;
-        self.count -= 1;
-        while let Some(None) = self.items.front() {
-            self.items.pop_front();
-            self.first += 1;
+    /// Gives a message up that can never be delivered, and says now and then why.
+    fn bury(&mut self, item: Item, reason: &str) {
+        self.counters.dead.fetch_add(1, Relaxed);
+        if let Some(messages) = self.buried.note(1) {
+            let (connector, flow, topic) = (&*self.connector, &*item.flow, item.message.topic());
+            warn!(connector, flow, topic, reason, messages, "A message cannot be delivered and is given up.");
         }
-        Some(item)
-    }
-
-    fn give_back(self, unfinished: &mut VecDeque<(Item, OwnedSemaphorePermit)>) {
-        for item in self.items.into_iter().rev().flatten() {
-            unfinished.push_front(item);
-        }
+        item.share.settle();
     }
 }
 
@@ -266,19 +252,19 @@ impl Drop for Backlog {
     fn drop(&mut self) {
         self.waiting.close();
         let mut left = self.unfinished.len();
+        // Oldest first, as they came.
+        self.unfinished.clear();
         while self.waiting.try_recv().is_ok() {
             left += 1;
         }
         if left > 0 {
-            info!(messages = left, "An outbox is gone; what waited in it goes back to where it came from.");
+            let connector = &*self.connector;
+            info!(connector, messages = left, "An outbox is gone: what waited in it goes back to its source.");
         }
     }
 }
 
-fn publication_of(item: &Item) -> Publication {
-    Publication::of_message(item.message.clone()).qos(item.qos).retain(item.retain)
-}
-
+/// What a message counts for in the byte limit.
 fn bytes_of(item: &Item) -> u32 {
     u32::try_from(item.message.len().clamp(1, BYTES_MAX)).unwrap_or(u32::MAX)
 }

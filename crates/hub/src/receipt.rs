@@ -1,24 +1,27 @@
 //! The promise to a source, shared by everything that one of its messages became.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crosspoint_broker::{LocalClient, LocalDelivery};
+use crosspoint_broker::LocalDelivery;
 use crosspoint_client::Ack;
+use tokio::sync::Notify;
 
 /// What a source waits for.
 #[derive(Debug)]
 pub(crate) enum Promise {
     /// A remote broker waits for PUBACK or PUBREC.
     Remote(Ack),
-    /// The embedded broker takes the message back if it was not accepted.
-    Local(Arc<LocalClient>, Box<LocalDelivery>),
+    /// The embedded broker has handed the message over for good: not accepted, it comes back to this hub's own list,
+    /// at the place that it had.
+    Local { returned: Arc<Returned>, place: u64, delivery: Box<LocalDelivery> },
 }
 
 impl Promise {
     fn keep(self) {
         match self {
             Self::Remote(ack) => ack.accept(),
-            Self::Local(..) => {}
+            Self::Local { .. } => {}
         }
     }
 
@@ -26,8 +29,49 @@ impl Promise {
         match self {
             // Dropped undecided: the client offers the message again.
             Self::Remote(ack) => drop(ack),
-            Self::Local(client, delivery) => client.put_back(*delivery),
+            Self::Local { returned, place, delivery } => returned.put(place, *delivery),
         }
+    }
+}
+
+/// Messages of the embedded broker that were taken and not accepted, in the order in which they came, whatever the
+/// order in which they come back. It outlives the connection to the broker.
+#[derive(Debug, Default)]
+pub(crate) struct Returned {
+    list: Mutex<List>,
+    came: Notify,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    deliveries: BTreeMap<u64, LocalDelivery>,
+    places: u64,
+}
+
+impl Returned {
+    /// Returns the place of a message that comes now.
+    pub(crate) fn next_place(&self) -> u64 {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.places += 1;
+        list.places
+    }
+
+    /// Takes the oldest message that came back.
+    pub(crate) fn take(&self) -> Option<(u64, LocalDelivery)> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).deliveries.pop_first()
+    }
+
+    /// Waits until something has come back since the last time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) async fn came(&self) {
+        self.came.notified().await;
+    }
+
+    fn put(&self, place: u64, delivery: LocalDelivery) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).deliveries.insert(place, delivery);
+        self.came.notify_one();
     }
 }
 
@@ -101,3 +145,6 @@ impl Drop for Share {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,7 @@ pub struct Changes {
     pub flows: BTreeMap<String, FlowChange>,
     /// Every listener of the old and the new plan.
     pub listeners: BTreeMap<String, ListenerChange>,
-    /// Whether the users of a running broker or their rules change.
+    /// Whether the users of a running broker or their rules change, or who needs to be one.
     pub users: bool,
     /// Whether the limits of a running broker change.
     pub limits: bool,
@@ -65,10 +65,10 @@ pub struct Changes {
 /// flow reconnects nothing unless the session of its connector changes kind with it.
 pub fn diff(old: &Plan, new: &Plan) -> Changes {
     Changes {
-        connectors: compare(&running_connectors(old), &running_connectors(new), CONNECTOR),
-        flows: compare(&running_flows(old), &running_flows(new), FLOW),
-        listeners: compare(&listeners(old), &listeners(new), LISTENER),
-        users: differs(old, new, |broker| &broker.users),
+        connectors: compare(&running_connectors(old), &running_connectors(new), CONNECTOR, PartialEq::eq),
+        flows: compare(&running_flows(old), &running_flows(new), FLOW, PartialEq::eq),
+        listeners: compare(&listeners(old), &listeners(new), LISTENER, ListenerPlan::is_same_place),
+        users: differs(old, new, |broker| &broker.users) || anonymous(old, new),
         limits: differs(old, new, |broker| &broker.limits),
     }
 }
@@ -91,17 +91,18 @@ const LISTENER: Words<ListenerChange> = {
 
 type ByName<'a, T> = BTreeMap<&'a str, &'a T>;
 
-fn compare<T: PartialEq, C: Copy>(
+fn compare<T, C: Copy>(
     old: &ByName<'_, T>,
     new: &ByName<'_, T>,
     words: Words<C>,
+    is_same: impl Fn(&T, &T) -> bool,
 ) -> BTreeMap<String, C> {
     let [start, stop, change, leave] = words;
     let names = old.keys().chain(new.keys());
     let changes = names.map(|name| match (old.get(name), new.get(name)) {
         (None, _) => ((*name).to_owned(), start),
         (_, None) => ((*name).to_owned(), stop),
-        (old, new) if old == new => ((*name).to_owned(), leave),
+        (Some(old), Some(new)) if is_same(old, new) => ((*name).to_owned(), leave),
         _ => ((*name).to_owned(), change),
     });
     changes.collect()
@@ -122,6 +123,12 @@ fn running_connectors(plan: &Plan) -> ByName<'_, ConnectorPlan> {
 fn running_flows(plan: &Plan) -> ByName<'_, FlowPlan> {
     let runnable = plan.flows.iter().filter(|(_, flow)| plan.is_runnable(flow));
     runnable.map(|(name, flow)| (name.as_str(), flow)).collect()
+}
+
+/// Tells whether a listener that stays lets anonymous clients in that it did not, or the other way round.
+fn anonymous(old: &Plan, new: &Plan) -> bool {
+    let (old, new) = (listeners(old), listeners(new));
+    old.iter().any(|(name, old)| new.get(name).is_some_and(|new| old.anonymous != new.anonymous))
 }
 
 fn listeners(plan: &Plan) -> ByName<'_, ListenerPlan> {

@@ -301,6 +301,13 @@ pub struct ListenerPlan {
     pub allowed_origins: Vec<String>,
 }
 
+impl ListenerPlan {
+    /// Tells whether nothing but the question of anonymous clients differs: that is answered without reopening.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        Self { anonymous: other.anonymous, ..self.clone() } == *other
+    }
+}
+
 /// Whether a port was chosen by the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortChoice {
