@@ -25,8 +25,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .client_id("bridge-example")
         .session(SessionKeeping::Durable)
         .subscribe(TopicFilter::parse(filter.as_str())?, options);
-    let to =
-        ClientOptions::default().server(DialOptions::new(Transport::Tcp, to_host.as_str(), to_port.parse()?));
+    // Durable here too: else the second server forgets with each connection which messages at QoS 2 it has.
+    let to = ClientOptions::default()
+        .server(DialOptions::new(Transport::Tcp, to_host.as_str(), to_port.parse()?))
+        .client_id("bridge-example-to")
+        .session(SessionKeeping::Durable);
     let (_from, deliveries) = Client::start(from)?;
     let (to, _) = Client::start(to)?;
     bridge(deliveries, to).await?;
