@@ -26,6 +26,8 @@ mod loop_guard;
 mod outbox;
 mod pace;
 mod receipt;
+#[cfg(test)]
+mod testing;
 mod users;
 mod watch;
 

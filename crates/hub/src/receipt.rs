@@ -15,6 +15,9 @@ pub(crate) enum Promise {
     /// The embedded broker has handed the message over for good: not accepted, it comes back to this hub's own list,
     /// at the place that it had.
     Local { returned: Arc<Returned>, place: u64, delivery: Box<LocalDelivery> },
+    /// A test watches what becomes of it.
+    #[cfg(test)]
+    Watched(Watched),
 }
 
 impl Promise {
@@ -22,6 +25,8 @@ impl Promise {
         match self {
             Self::Remote(ack) => ack.accept(),
             Self::Local { .. } => {}
+            #[cfg(test)]
+            Self::Watched(watched) => watched.note("kept"),
         }
     }
 
@@ -30,6 +35,8 @@ impl Promise {
             // Dropped undecided: the client offers the message again.
             Self::Remote(ack) => drop(ack),
             Self::Local { returned, place, delivery } => returned.put(place, *delivery),
+            #[cfg(test)]
+            Self::Watched(watched) => watched.note("broken"),
         }
     }
 }
@@ -147,4 +154,6 @@ impl Drop for Share {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+#[cfg(test)]
+use tests::Watched;
