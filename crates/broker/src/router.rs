@@ -159,7 +159,7 @@ impl Group {
     }
 
     /// Returns the members in the order in which they are to be tried, beginning after the one tried last.
-    pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Subscription> {
+    pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Subscription> + Clone {
         let start = self.next.fetch_add(1, Relaxed) % self.members.len().max(1);
         let (before, after) = self.members.split_at(start.min(self.members.len()));
         after.iter().chain(before)

@@ -302,8 +302,9 @@ impl<'a> Turn<'a> {
     /// as long as another one takes it.
     fn deliver_to_group(&mut self, group: &Group, routed: &mut Routed<'_>) {
         let is_there = |member: &&Subscription| member.session.mailbox.lock().is_online;
+        let in_turn = group.in_turn();
         let mut refused = Left::Unwanted;
-        for (passed_over, member) in group.in_turn().enumerate().filter(|(_, member)| is_there(member)) {
+        for (passed_over, member) in in_turn.clone().enumerate().filter(|(_, member)| is_there(member)) {
             match self.leave(member, &[], routed, true) {
                 left if left.is_waiting() => {
                     group.pass_over(passed_over);
@@ -312,13 +313,13 @@ impl<'a> Turn<'a> {
                 left => refused = left,
             }
         }
-        for member in group.in_turn().filter(|member| !is_there(member)) {
+        for member in in_turn.clone().filter(|member| !is_there(member)) {
             match self.leave(member, &[], routed, true) {
                 left if left.is_waiting() => return self.account(member, left),
                 left => refused = left,
             }
         }
-        if let Some(member) = group.in_turn().next() {
+        if let Some(member) = in_turn.clone().next() {
             self.account(member, refused);
         }
     }
