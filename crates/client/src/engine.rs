@@ -358,7 +358,7 @@ impl Engine {
             State::Connected(connected) => connected.server.clone(),
             _ => String::new(),
         };
-        tracing::warn!(
+        tracing::debug!(
             %server, client_id = %self.options.client_id, cause = %cause, next_step = %cause.next_step(), wait_ms,
             "Not connected."
         );

@@ -288,12 +288,14 @@ impl Subscriptions {
         // A retained message comes once for each filter when that is subscribed: only filters that were subscribed
         // together give copies of the same.
         let is_snapshot = is_retained && !own.options.retain_as_published;
-        let mut first: Option<(u64, u32)> = None;
+        // With No Local there is no copy of our own messages: such a filter is first only among its like.
+        let mut first: Option<((bool, u64), u32)> = None;
         self.places.for_each_match(topic, |&id, place| {
             let is_rival = !is_snapshot
                 || (place.batch == own.batch && place.options.retain_handling != RetainHandling::DoNotSend);
-            if is_rival && first.is_none_or(|(order, _)| place.order < order) {
-                first = Some((place.order, id));
+            let rank = (place.options.no_local, place.order);
+            if is_rival && first.is_none_or(|(lowest, _)| rank < lowest) {
+                first = Some((rank, id));
             }
         });
         first.is_none_or(|(_, id)| ids.contains(&id))

@@ -276,6 +276,9 @@ impl Engine {
             }
         }
         self.sending.tell(online.wire.flushed, &self.shared.counters);
+        // That may have been the last that closing waits for, and nothing else might wake us to notice.
+        self.close_online(online, now);
+        self.drain(online, now);
         if online.core.transmit().len() > TRANSMIT_BYTES_MAX.max(2 * self.options.packet_bytes_max as usize)
             && !online.has_ended()
         {
@@ -436,7 +439,7 @@ impl Engine {
             client_id: assigned.map_or_else(|| self.options.client_id.clone(), ToString::to_string),
             limits,
         };
-        tracing::info!(
+        tracing::debug!(
             server = %connected.server, client_id = %connected.client_id, version = %connected.version,
             session_present = connected.session_present, "Connected."
         );

@@ -90,3 +90,14 @@ fn retained_messages_of_filters_subscribed_together_count_once() {
     assert!(subscriptions.counts("a/x", &[1], true));
     assert!(!subscriptions.counts("a/x", &[2], true));
 }
+
+#[test]
+fn a_filter_that_leaves_our_own_messages_out_does_not_swallow_the_copy_of_another() {
+    let mut own_left_out = wanted("a/x");
+    own_left_out.options.no_local = true;
+    let mut subscriptions = Subscriptions::new(&[own_left_out, wanted("a/#")], Vec::new());
+    subscriptions.on_connected(limits(true), Kept::None);
+    requested(&mut subscriptions);
+    assert!(subscriptions.counts("a/x", &[2], false), "our own message comes for this filter alone");
+    assert!(!subscriptions.counts("a/x", &[1], false), "another's message comes for both");
+}

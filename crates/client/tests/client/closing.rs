@@ -16,7 +16,9 @@ async fn close_finishes_what_is_in_flight_and_says_disconnect() {
     settle().await;
     assert!(!closing.is_finished());
     peer.puback(id).await;
+    let confirmed = Instant::now();
     assert_eq!(peer.recv_disconnect().await.reason, ReasonCode::Success);
+    assert_eq!(confirmed.elapsed(), Duration::ZERO, "with nothing left to wait for it closes at once");
     assert!(peer.next().await.is_none(), "the stream is closed");
     assert_eq!(closing.await.unwrap(), Left::default());
     assert!(sent.await.is_ok());
