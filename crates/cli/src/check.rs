@@ -43,7 +43,8 @@ pub(crate) fn load(file: &Path, env: Option<&str>) -> Option<Plan> {
         }
         Err(diagnostics) => {
             print_all(&diagnostics);
-            let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
+            let errors =
+                diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
             let noun = if errors == 1 { "error" } else { "errors" };
             eprintln!("{}: {errors} {noun}; nothing has been changed", file.display());
             None

@@ -1,10 +1,8 @@
 //! How a command ends: an exit code, and on failure one cause and one next step on stderr.
 
-use std::{
-    fmt::Display,
-    io::{IsTerminal, Write},
-    process::ExitCode,
-};
+use std::{fmt::Display, io::Write, process::ExitCode};
+
+use crate::logging;
 
 /// What `--help` says about exit codes.
 pub(crate) const EXIT_CODES: &str = "\
@@ -83,8 +81,7 @@ pub(crate) enum Verbosity {
 
 impl Voice {
     pub(crate) fn new(verbosity: Verbosity) -> Self {
-        let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { verbosity, is_coloured: !is_plain && std::io::stderr().is_terminal() }
+        Self { verbosity, is_coloured: logging::is_coloured(&std::io::stderr()) }
     }
 
     /// Says why the command failed.

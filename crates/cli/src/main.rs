@@ -5,6 +5,7 @@
 
 mod check;
 mod connection;
+mod connector;
 mod failure;
 mod format;
 mod json;

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crosspoint_client::{Delivery, Message, TopicFilter};
+use crosspoint_client::{Delivery, Message, TopicFilter, protocol::PacketId};
 use jiff::Zoned;
 
 use crate::{
@@ -102,7 +102,7 @@ fn append_formatted(format: &Format, delivery: &Delivery, out: &mut Vec<u8>, voi
         payload: message.payload(),
         qos: message.qos(),
         retain: message.retain(),
-        packet_id: 0,
+        packet_id: delivery.packet_id.map_or(0, PacketId::value),
         expiry_s: message.expires_wall_ms().map(left_s),
         subscription_id: delivery.subscription_ids.first().copied(),
         properties: &message.properties(),

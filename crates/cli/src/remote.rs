@@ -12,6 +12,8 @@ use crosspoint_client::{
 };
 
 use crate::{
+    check::PROJECT_FILE,
+    connector,
     failure::{Failure, Verbosity, Voice},
     property::PropertyFlags,
     url::Url,
@@ -50,6 +52,22 @@ pub(crate) struct RemoteFlags {
     /// The version of MQTT: mqttv5, mqttv311 or mqttv31, also 5, 311, 31 [default: the highest that the broker speaks]
     #[arg(short = 'V', long, value_name = "VERSION", value_parser = protocol, help_heading = "Broker")]
     pub(crate) protocol_version: Option<Protocol>,
+
+    /// Use the broker and the login of this connector of the project file, under a client id of our own
+    #[arg(
+        long, value_name = "NAME", help_heading = "Project",
+        conflicts_with_all = [
+            "host", "port", "url", "unix", "ws", "username", "password", "protocol_version", "disable_clean_session",
+            "session_expiry_interval", "property", "cafile", "cert", "tls_use_os_certs", "tls_alpn", "insecure",
+        ]
+    )]
+    pub(crate) connector: Option<String>,
+    /// The project file
+    #[arg(long, value_name = "FILE", default_value = PROJECT_FILE, requires = "connector", help_heading = "Project")]
+    pub(crate) project: PathBuf,
+    /// The environment of the project file
+    #[arg(long, value_name = "NAME", env = "CROSSPOINT_ENV", help_heading = "Project")]
+    pub(crate) env: Option<String>,
 
     /// The client id [default: a random one]
     #[arg(short, long, value_name = "ID", help_heading = "Session")]
@@ -149,19 +167,22 @@ impl RemoteFlags {
         let url = self.url.as_deref().map(Url::parse).transpose().map_err(|what| {
             Failure::usage(format!("-L: {what}"), "write -L mqtt://HOST:PORT/TOPIC, or use -h, -p and -t")
         })?;
-        let protocol = self.protocol()?;
-        let mut options = ClientOptions::default()
-            .server(self.server(url.as_ref()))
-            .protocol(protocol)
-            .keep_alive_s(self.keepalive)
-            .client_id(self.client_id());
-        options = self.with_login(options, url.as_ref());
-        options = self.with_session(options)?;
-        options = self.with_will(options)?;
-        options = self.with_connect_values(options);
+        let (mut options, protocol) = match &self.connector {
+            Some(name) => connector::options(name, &self.project, self.env.as_deref())?,
+            None => (self.typed_options(url.as_ref())?, self.protocol()?),
+        };
+        options = self.with_will(options.client_id(self.client_id()))?;
         options.check().map_err(|error| wrong_options(&error))?;
         let timeout = self.timeout.map(|seconds| Duration::from_secs(seconds.into()));
         Ok(Remote { options, protocol, topic: url.and_then(|url| url.topic), timeout })
+    }
+
+    fn typed_options(&self, url: Option<&Url>) -> Result<ClientOptions, Failure> {
+        let options = ClientOptions::default()
+            .server(self.server(url))
+            .protocol(self.protocol()?)
+            .keep_alive_s(self.keepalive);
+        Ok(self.with_connect_values(self.with_session(self.with_login(options, url))?))
     }
 
     fn protocol(&self) -> Result<Protocol, Failure> {

@@ -125,13 +125,17 @@ fn make_sample(up: &Up, project: &Path) -> Result<(), String> {
     }
     let shown = project.display();
     if up.project.is_some() && !up.init {
-        return Err(format!("there is no project file {shown}\nname one that exists, or add --init to make it"));
+        return Err(format!(
+            "there is no project file {shown}\nname one that exists, or add --init to make it"
+        ));
     }
     let written = OpenOptions::new().write(true).create_new(true).open(project).and_then(|mut file| {
         file.write_all(SAMPLE.as_bytes())?;
         file.sync_all()
     });
-    written.map_err(|reason| format!("{shown} cannot be made: {reason}\nstart in a folder that this user may write to"))?;
+    written.map_err(|reason| {
+        format!("{shown} cannot be made: {reason}\nstart in a folder that this user may write to")
+    })?;
     println!("made {shown}, a sample project to change as you like");
     Ok(())
 }
@@ -144,7 +148,8 @@ fn greet(hub: &Hub) {
     }
     let plain = hub.listening().iter().find(|at| at.transport == Transport::Tcp);
     if let Some(at) = plain.filter(|_| hub.plan().flows.contains_key("demo")) {
-        let port = if at.address.port() == 1883 { String::new() } else { format!(" -p {}", at.address.port()) };
+        let port =
+            if at.address.port() == 1883 { String::new() } else { format!(" -p {}", at.address.port()) };
         text.push_str(&format!(
             "Try it, in two other terminals:\n  crosspoint sub{port} -t 'demo/out/#' -v\n  \
              crosspoint pub{port} -t demo/in/hello -m 'Hello!'\n"

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use crosspoint_protocol::{Message, ReasonCode, connection::Delta};
+use crosspoint_protocol::{Message, PacketId, ReasonCode, connection::Delta};
 
 use crate::{
     offers::{Decision, Offer},
@@ -19,6 +19,8 @@ pub struct Delivery {
     /// At QoS 2, the change of the session that belongs into the same batch as the message (C3). Whoever keeps no
     /// session on disk ignores it.
     pub delta: Option<Delta>,
+    /// The identifier that the message bore on the wire, to be found in traces; absent at QoS 0.
+    pub packet_id: Option<PacketId>,
     /// Which offer of the message this is, from 1: how often an `Ack` for it was dropped, and one more.
     pub attempt: u32,
     /// The promise.
@@ -116,6 +118,7 @@ impl Deliveries {
             message: offer.message.clone(),
             subscription_ids: offer.subscription_ids.to_vec(),
             delta: offer.delta,
+            packet_id: offer.packet_id,
             attempt: offer.attempt,
             ack: Ack { shared: Arc::clone(&self.shared), offer: Some(offer) },
         })

@@ -5,7 +5,7 @@ use std::{
     sync::Mutex,
 };
 
-use crosspoint_protocol::{Message, QoS, ReasonCode, connection::Delta, session::Token};
+use crosspoint_protocol::{Message, PacketId, QoS, ReasonCode, connection::Delta, session::Token};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
@@ -20,6 +20,8 @@ pub(crate) struct Offer {
     pub(crate) message: Message,
     pub(crate) subscription_ids: SubscriptionIds,
     pub(crate) delta: Option<Delta>,
+    /// The identifier on the wire; `None` at QoS 0.
+    pub(crate) packet_id: Option<PacketId>,
     /// What to answer with; `None` at QoS 0.
     pub(crate) token: Option<Token>,
     /// The connection on which it came.
@@ -215,6 +217,7 @@ mod tests {
             message,
             subscription_ids: SubscriptionIds::new(),
             delta: None,
+            packet_id: None,
             token: None,
             epoch,
             attempt: 1,

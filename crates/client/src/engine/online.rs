@@ -491,7 +491,9 @@ impl Engine {
             Room::Full | Room::Free => {}
         }
         let message = Message::from_publish(topic, &publish, now);
-        let offer = Offer { message, subscription_ids, delta, token, epoch: self.epoch, attempt: 1 };
+        let packet_id = publish.packet_id;
+        let offer =
+            Offer { message, subscription_ids, delta, packet_id, token, epoch: self.epoch, attempt: 1 };
         self.arrivals.offer(offer, &self.shared.offers);
     }
 

@@ -1,0 +1,70 @@
+//! A connector of the project file as the broker of `pub` and `sub`.
+
+use std::path::Path;
+
+use crosspoint_client::{ClientOptions, Protocol, Version};
+use crosspoint_hub::{
+    config::{
+        self, Colour,
+        plan::{self, ConnectorPlan, MqttPlan, Plan, SessionKind},
+    },
+    connect::client_options,
+};
+
+use crate::failure::Failure;
+
+/// Returns how to reach the broker of a connector, as a client of its own: without the connector's client id, session
+/// and will, so that a running hub is not disturbed.
+///
+/// # Errors
+/// The project file is wrong, or has no such connector of kind `mqtt`.
+pub(crate) fn options(
+    name: &str,
+    project: &Path,
+    env: Option<&str>,
+) -> Result<(ClientOptions, Protocol), Failure> {
+    let plan = load(project, env)?;
+    let mqtt = match plan.connectors.get(name) {
+        Some(ConnectorPlan::Mqtt(mqtt)) => mqtt,
+        Some(ConnectorPlan::Local) => {
+            let cause =
+                format!("connector {name} is the embedded broker, which has no address of its own here");
+            return Err(Failure::usage(cause, "give the address of a listener of it, with -h and -p"));
+        }
+        None => return Err(no_such(name, &plan, project)),
+    };
+    let own = MqttPlan { client_id: None, session: SessionKind::Clean, will: None, ..(**mqtt).clone() };
+    Ok((client_options(&own, ""), protocol(own.protocol)))
+}
+
+fn load(project: &Path, env: Option<&str>) -> Result<Plan, Failure> {
+    let (plan, _warnings) = config::load(project, env).map_err(|diagnostics| {
+        let rendered: Vec<String> =
+            diagnostics.iter().map(|diagnostic| diagnostic.render(Colour::Never)).collect();
+        let cause = format!("the project file {} cannot be used\n{}", project.display(), rendered.join("\n"));
+        Failure::usage(cause, "correct it, or name another with --project")
+    })?;
+    Ok(plan)
+}
+
+fn no_such(name: &str, plan: &Plan, project: &Path) -> Failure {
+    let is_mqtt = |connector: &&ConnectorPlan| matches!(connector, ConnectorPlan::Mqtt(_));
+    let known: Vec<&str> = plan
+        .connectors
+        .iter()
+        .filter(|(_, connector)| is_mqtt(connector))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let known = if known.is_empty() { "none of kind mqtt".to_owned() } else { known.join(", ") };
+    let cause = format!("{} has no connector {name}", project.display());
+    Failure::usage(cause, format!("name one that it has: {known}"))
+}
+
+const fn protocol(protocol: plan::Protocol) -> Protocol {
+    match protocol {
+        plan::Protocol::Auto => Protocol::Auto,
+        plan::Protocol::Only(Version::V5) => Protocol::V5,
+        plan::Protocol::Only(Version::V3_1_1) => Protocol::V3_1_1,
+        plan::Protocol::Only(Version::V3_1) => Protocol::V3_1,
+    }
+}
