@@ -103,10 +103,14 @@ impl fmt::Display for Offence {
             | Self::ClientIdInvalid(what)
             | Self::OverLimit(what) => f.write_str(what),
             Self::TooLarge { bytes, max } => write!(f, "{bytes} bytes, of which {max} are accepted"),
-            Self::ReceiveMaximumExceeded => f.write_str("more unacknowledged messages than the receive maximum allows"),
+            Self::ReceiveMaximumExceeded => {
+                f.write_str("more unacknowledged messages than the receive maximum allows")
+            }
             Self::TopicAliasInvalid => f.write_str("the topic alias is 0, above the maximum or not known"),
             Self::UnsupportedVersion => f.write_str("the protocol version is not supported"),
-            Self::KeepAliveTimeout => f.write_str("nothing was received for longer than the keep alive allows"),
+            Self::KeepAliveTimeout => {
+                f.write_str("nothing was received for longer than the keep alive allows")
+            }
             Self::DeadlineExceeded(what) => write!(f, "{what} did not come in time"),
         }
     }

@@ -294,3 +294,114 @@ impl MessageParts<'_> {
         expiry + alias + ids + self.properties.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        codec::{Direction, decode_packet},
+        packet::{Packet, PublishPropertyValues},
+    };
+
+    const NOW: Now = Now { monotonic_ms: 0, wall_ms: 1_000_000 };
+
+    fn properties(message_expiry_s: Option<u32>) -> PublishProperties {
+        let values = PublishPropertyValues {
+            message_expiry_s,
+            content_type: Some("text/plain".into()),
+            user_properties: vec![("a".into(), "b".into())],
+            ..PublishPropertyValues::default()
+        };
+        PublishProperties::from_values(&values).unwrap()
+    }
+
+    fn message(payload: &[u8], message_expiry_s: Option<u32>) -> Message {
+        let topic = TopicName::parse("a/b").unwrap();
+        Message::new(&topic, payload, QoS::AtLeastOnce, true, &properties(message_expiry_s), NOW)
+    }
+
+    fn head(version: Version, qos: QoS) -> PublishHead<'static> {
+        let packet_id = if qos == QoS::AtMostOnce { 0 } else { 7 };
+        let ids: &[u32] = if version.is_v5() { &[1, 268_435_455] } else { &[] };
+        PublishHead {
+            version,
+            qos,
+            retain: true,
+            dup: false,
+            packet_id,
+            topic_alias: 0,
+            omit_topic: false,
+            subscription_ids: ids,
+        }
+    }
+
+    #[test]
+    fn a_message_gives_back_what_it_was_made_of() {
+        let message = message(b"payload", Some(60));
+        assert_eq!(message.topic(), "a/b");
+        assert_eq!(message.payload(), b"payload");
+        assert_eq!((message.qos(), message.retain()), (QoS::AtLeastOnce, true));
+        assert_eq!(message.expires_wall_ms(), Some(1_060_000));
+        let properties = message.properties();
+        assert_eq!(properties.content_type(), Some("text/plain"));
+        assert_eq!(properties.user_properties().collect::<Vec<_>>(), [("a", "b")]);
+        assert_eq!(properties.message_expiry_s(), None);
+        assert_eq!(message.len(), 3 + 7 + message.properties_bytes().len());
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_to_the_message_and_is_as_long_as_was_said() {
+        for version in [Version::V3_1, Version::V3_1_1, Version::V5] {
+            for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+                for payload in [0, 1, 100, PAYLOAD_COPY_BYTES_MAX, PAYLOAD_COPY_BYTES_MAX + 1, 100_000] {
+                    let message = message(&vec![9; payload], Some(60));
+                    let head = head(version, qos);
+                    let mut transmit = Transmit::default();
+                    message.encode(&head, NOW, &mut transmit);
+                    let bytes = Bytes::from(transmit.to_vec());
+                    assert_eq!(bytes.len(), message.encoded_len(&head));
+                    let decoded = decode_packet(&bytes, Some(version), Direction::FromServer).unwrap();
+                    let Packet::Publish(publish) = decoded else { panic!("{decoded:?}") };
+                    assert_eq!(publish.topic.unwrap().as_str(), "a/b");
+                    assert_eq!(publish.payload.len(), payload);
+                    assert_eq!((publish.qos, publish.retain), (qos, true));
+                    if version.is_v5() {
+                        assert_eq!(publish.properties.message_expiry_s(), Some(60));
+                        assert_eq!(publish.properties.content_type(), Some("text/plain"));
+                        let ids: Vec<u32> = publish.properties.subscription_ids().collect();
+                        assert_eq!(ids, [1, 268_435_455]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_payload_is_referenced_and_a_small_one_copied() {
+        for (payload, is_copied) in [(PAYLOAD_COPY_BYTES_MAX, true), (PAYLOAD_COPY_BYTES_MAX + 1, false)] {
+            let mut transmit = Transmit::default();
+            message(&vec![9; payload], None).encode(&head(Version::V5, QoS::AtMostOnce), NOW, &mut transmit);
+            assert_eq!(transmit.bytes().len() > payload, is_copied);
+        }
+    }
+
+    #[test]
+    fn a_message_of_another_message_loses_nothing() {
+        let message = message(b"payload", Some(60));
+        let copy = Message::from_parts(&message.parts(), message.qos(), message.retain());
+        assert_eq!(copy, message);
+        assert_eq!(copy.expires_wall_ms(), message.expires_wall_ms());
+    }
+
+    #[test]
+    fn the_end_of_time_is_never() {
+        let message = message(b"", None);
+        assert_eq!(message.expires_wall_ms(), None);
+        assert!(!message.is_expired(Now { wall_ms: u64::MAX - 1, ..NOW }));
+    }
+
+    #[test]
+    fn a_message_is_one_pointer() {
+        assert_eq!(size_of::<Message>(), size_of::<usize>());
+    }
+}

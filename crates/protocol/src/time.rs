@@ -13,9 +13,6 @@ impl Now {
     /// Returns the moment `ms` milliseconds later on both clocks.
     #[must_use]
     pub const fn plus_ms(self, ms: u64) -> Self {
-        Self {
-            monotonic_ms: self.monotonic_ms.saturating_add(ms),
-            wall_ms: self.wall_ms.saturating_add(ms),
-        }
+        Self { monotonic_ms: self.monotonic_ms.saturating_add(ms), wall_ms: self.wall_ms.saturating_add(ms) }
     }
 }

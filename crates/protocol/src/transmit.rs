@@ -157,3 +157,103 @@ impl Transmit {
         slices.iter().take(filled).flat_map(|slice| slice.iter().copied()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Now, QoS, TopicName, packet::PublishProperties};
+
+    fn large(byte: u8, len: usize) -> Shared {
+        let topic = TopicName::parse("t").unwrap();
+        let payload = vec![byte; len];
+        let properties = PublishProperties::default();
+        Shared::payload_of(Message::new(
+            &topic,
+            &payload,
+            QoS::AtMostOnce,
+            false,
+            &properties,
+            Now::default(),
+        ))
+    }
+
+    /// "ab", a payload, "c", two payloads in a row, "d".
+    fn woven() -> (Transmit, Vec<u8>) {
+        let mut transmit = Transmit::default();
+        transmit.bytes().extend_from_slice(b"ab");
+        transmit.push_shared(large(b'1', 5));
+        transmit.bytes().push(b'c');
+        transmit.push_shared(large(b'2', 3));
+        transmit.push_shared(large(b'3', 4));
+        transmit.bytes().push(b'd');
+        (transmit, b"ab11111c2223333d".to_vec())
+    }
+
+    #[test]
+    fn bytes_and_payloads_leave_in_the_order_in_which_they_came() {
+        let (transmit, expected) = woven();
+        assert_eq!(transmit.to_vec(), expected);
+        assert_eq!(transmit.len(), expected.len());
+    }
+
+    #[test]
+    fn what_was_sent_is_gone_however_it_was_cut() {
+        for step in 1..=16 {
+            let (mut transmit, expected) = woven();
+            let mut sent = 0;
+            while !transmit.is_empty() {
+                assert_eq!(transmit.to_vec(), expected[sent..]);
+                let count = step.min(transmit.len());
+                transmit.advance(count);
+                sent += count;
+            }
+            assert_eq!(sent, expected.len());
+            assert!(transmit.bytes().is_empty(), "nothing is kept");
+        }
+    }
+
+    #[test]
+    fn few_slices_take_a_beginning() {
+        let (transmit, expected) = woven();
+        for count in 0..8 {
+            let mut slices = vec![IoSlice::new(&[]); count];
+            let filled = transmit.io_slices(&mut slices);
+            assert!(filled <= count);
+            let taken: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+            assert_eq!(taken, expected[..taken.len()]);
+            assert!(count == 0 || !taken.is_empty());
+        }
+    }
+
+    #[test]
+    fn one_goes_behind_another_wherever_both_stand() {
+        for sent_of_first in 0..=16 {
+            for sent_of_second in 0..=16 {
+                let (mut first, expected) = woven();
+                let (mut second, _) = woven();
+                first.advance(sent_of_first);
+                second.advance(sent_of_second);
+                first.append(&mut second);
+                let all = [&expected[sent_of_first..], &expected[sent_of_second..]].concat();
+                assert_eq!(first.to_vec(), all, "{sent_of_first} {sent_of_second}");
+                assert_eq!(first.len(), all.len());
+                assert!(second.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_buffer_is_lent_once_and_comes_back_when_all_is_sent() {
+        let mut transmit = Transmit::default();
+        assert!(!transmit.has_buffer());
+        assert_eq!(transmit.reclaim(), None);
+        transmit.lend(Vec::with_capacity(64));
+        transmit.lend(Vec::with_capacity(128));
+        transmit.bytes().push(1);
+        assert_eq!(transmit.reclaim(), None);
+        transmit.advance(1);
+        let buffer = transmit.reclaim().unwrap();
+        assert!(buffer.is_empty() && buffer.capacity() == 64);
+        assert!(!transmit.has_buffer());
+    }
+}

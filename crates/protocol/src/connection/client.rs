@@ -59,6 +59,9 @@ pub enum ClientEvent {
         /// Its answer.
         connack: Box<ConnAck>,
         /// What was unfinished in a session that the server no longer has, oldest first: publish it anew.
+        ///
+        /// Who stores deltas makes it durable, before anything else is sent, that all of that session is void. The
+        /// deltas of messages that came in it and are not decided are void too: they must not be stored any more.
         lost: Vec<Outgoing>,
     },
     /// The server refused us. [`ClientEvent::Ended`] follows.

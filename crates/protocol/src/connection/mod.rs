@@ -31,7 +31,8 @@ use crate::{
     session::{IncomingId, OutgoingId, Token},
 };
 
-/// The number of a [`Delta`], ascending from 1 within a connection.
+/// The number of a [`Delta`], ascending from 1 within a connection. A confirmation that comes after the end of its
+/// connection must not be given to the next one.
 pub type Sequence = u64;
 
 /// What a connection tells its driver.

@@ -3,6 +3,7 @@ mod incoming;
 mod keep_alive;
 mod limits;
 mod opening;
+mod oracle;
 mod outgoing;
 mod pairs;
 mod persistence;

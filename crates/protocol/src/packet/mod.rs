@@ -16,7 +16,8 @@ pub use connect::{Connect, ConnectProperties, Login, Will, WillProperties};
 pub use properties::{AuthProperties, ReasonProperties, UserProperties};
 pub use publish::{Ack, Publish, PublishProperties, PublishProperty, PublishPropertyValues};
 pub use subscribe::{
-    RetainHandling, SubAck, Subscribe, SubscribeProperties, SubscribedFilter, SubscriptionOptions, Unsubscribe,
+    RetainHandling, SubAck, Subscribe, SubscribeProperties, SubscribedFilter, SubscriptionOptions,
+    Unsubscribe,
 };
 
 use std::fmt;

@@ -382,3 +382,30 @@ fn a_message_expires_while_it_waits_and_what_is_left_is_sent() {
     let [Packet::Publish(Publish { properties, .. })] = sent.as_slice() else { panic!("{sent:?}") };
     assert_eq!(properties.message_expiry_s(), Some(40));
 }
+
+#[test]
+fn a_client_puts_up_with_as_much_more_than_its_receive_maximum_as_it_is_told_to() {
+    let mut options = ClientOptions::new(announcing(|properties| properties.receive_maximum = Some(1)));
+    options.receive_tolerance = 1;
+    let session = SessionState::default();
+    let mut client = Scripted::client_with(options, session, &connack(false), Persisting::AtOnce);
+    let qos1 = |id| Packet::Publish(publish("t", QoS::AtLeastOnce, id));
+    client.give(&[qos1(1), qos1(2)]);
+    assert!(client.end.core.is_open());
+    client.give(&[qos1(3)]);
+    assert_eq!(farewell(&client.sent()), ReasonCode::ReceiveMaximumExceeded);
+}
+
+#[test]
+fn the_send_quota_is_no_more_than_the_identifiers_that_are_left() {
+    let options = ServerOptions { in_flight_maximum: u16::MAX, ..ServerOptions::default() };
+    let mut server = server_for(&connect(Version::V5), options);
+    let mut count = 0;
+    while server.end.core.send_quota() > 0 {
+        let quota = server.end.core.send_quota();
+        server.publish(outgoing("t", QoS::AtLeastOnce, 0));
+        count += 1;
+        assert_eq!(server.end.core.send_quota(), quota - 1);
+    }
+    assert_eq!(count, 16_384);
+}
