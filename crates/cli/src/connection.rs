@@ -100,7 +100,7 @@ impl Connection {
             !self.may_be_the_version(cause)
         };
         if is_hopeless {
-            return Some(failure(cause));
+            return Some(if connected == 0 { first_failure(cause) } else { failure(cause) });
         }
         self.voice.warn(format_args!("{cause}; trying again"));
         None
@@ -118,6 +118,17 @@ impl Connection {
         self.protocol == Protocol::Auto
             && *cause == Cause::ClosedWithoutConnAck
             && self.silent_closes <= SILENT_CLOSES_MAX
+    }
+}
+
+/// A server that has never let us in and breaks the protocol speaks another one.
+fn first_failure(cause: &Cause) -> Failure {
+    match cause {
+        Cause::Violation(violation) => Failure::new(
+            format_args!("what answers on this port does not speak MQTT ({violation})"),
+            "check the port; if it wants TLS add --cafile or --tls-use-os-certs, if WebSocket --ws",
+        ),
+        other => failure(other),
     }
 }
 

@@ -199,7 +199,14 @@ fn time(chars: &mut Chars<'_>) -> Result<Piece, String> {
         '@' => Ok(Piece::Text("@".to_owned())),
         'N' => Ok(Piece::Nanoseconds),
         other => {
-            let conversion = format!("%{other}");
+            let conversion = match other {
+                // What the C locale makes of them, which mosquitto_sub never leaves.
+                'c' => "%a %b %e %H:%M:%S %Y".to_owned(),
+                'r' => "%I:%M:%S %p".to_owned(),
+                'x' => "%m/%d/%y".to_owned(),
+                'X' => "%H:%M:%S".to_owned(),
+                other => format!("%{other}"),
+            };
             match strtime::format(&conversion, &Zoned::now()) {
                 Ok(_) => Ok(Piece::Time(conversion)),
                 Err(_) => Err(format!("@{other} (byte {at}) is not a conversion of strftime")),

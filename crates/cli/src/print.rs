@@ -104,7 +104,8 @@ fn append_formatted(format: &Format, delivery: &Delivery, out: &mut Vec<u8>, voi
         retain: message.retain(),
         packet_id: delivery.packet_id.map_or(0, PacketId::value),
         expiry_s: message.expires_wall_ms().map(left_s),
-        subscription_id: delivery.subscription_ids.first().copied(),
+        // Those on the wire are the client's own, by which it tells overlapping filters apart.
+        subscription_id: None,
         properties: &message.properties(),
     };
     if format.render(&received, &Zoned::now(), out).is_err() {

@@ -23,7 +23,7 @@ const CLOSE_FAILED_WITHIN: Duration = Duration::from_millis(200);
 
 /// What was typed after `pub`.
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true, after_help = EXIT_CODES)]
+#[command(disable_help_flag = true, args_override_self = true, after_help = EXIT_CODES)]
 pub(crate) struct PublishFlags {
     /// The topic to publish to
     #[arg(short, long, value_name = "TOPIC", help_heading = "Message")]

@@ -24,7 +24,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What was typed after `sub`.
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true, after_help = EXIT_CODES)]
+#[command(disable_help_flag = true, args_override_self = true, after_help = EXIT_CODES)]
 pub(crate) struct SubscribeFlags {
     /// What to subscribe to; may be repeated
     #[arg(short, long, value_name = "FILTER", action = ArgAction::Append, help_heading = "Subscription")]

@@ -27,6 +27,7 @@ fn each_flag_says_what_is_published() {
             "qos: AtLeastOnce, retain: true, payload: One([45, 120])",
         ),
         (&["-t", "a", "-n", "-q", "2"], "qos: ExactlyOnce, retain: false, payload: One([])"),
+        (&["-t", "a", "-t", "b", "-m", "x", "-q", "1", "-q", "2"], r#"topic: "b""#),
         (&["-t", "a", "-l"], "payload: Lines, repeat: 1"),
         (
             &["-t", "a", "-m", "x", "--repeat", "3", "--repeat-delay", "0.5"],

@@ -57,8 +57,12 @@ fn a_wrong_password() {
 #[test]
 fn a_port_that_speaks_something_else() {
     let http = answering(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
-    publish(http, &[]).failed(1, "the server broke the protocol", "next: ");
-    run("sub", http, &["-t", "a"]).failed(1, "the server broke the protocol", "next: ");
+    publish(http, &[]).failed(1, "what answers on this port does not speak MQTT", "check the port");
+    run("sub", http, &["-t", "a"]).failed(
+        1,
+        "what answers on this port does not speak MQTT",
+        "check the port",
+    );
 }
 
 #[test]

@@ -4,3 +4,4 @@
 mod failures;
 mod messages;
 mod site;
+mod tls;

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc::{self, Receiver},
     thread::JoinHandle,
@@ -13,7 +14,7 @@ use crosspoint_broker::{
     Broker, ListenerOptions,
     access::{Password, User, Users},
 };
-use crosspoint_net::{ListenOptions, Transport};
+use crosspoint_net::{ListenOptions, Pem, TlsServerOptions, Transport};
 use tokio::sync::oneshot;
 
 /// Longer than anything here takes on a busy machine.
@@ -30,39 +31,43 @@ pub(crate) struct Site {
 impl Site {
     /// Starts a broker that lets everybody in.
     pub(crate) fn start() -> Self {
-        Self::with(0, Users::default())
+        Self::on_port(0)
     }
 
     /// Starts a broker that lets everybody in, on a port that was used before.
     pub(crate) fn on_port(port: u16) -> Self {
-        Self::with(port, Users::default())
+        Self::with(tcp(port), Users::default())
+    }
+
+    /// Starts a broker that speaks TLS.
+    pub(crate) fn with_tls(certificate: &Path, key: &Path) -> Self {
+        let tls = TlsServerOptions::new(Pem::file(certificate), Pem::file(key));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::with(ListenOptions::new(Transport::Tls, address).tls(tls), Users::default())
     }
 
     /// Starts a broker that lets one user in.
     pub(crate) fn with_user(name: &str, password: &str) -> Self {
         let user = User { name: name.to_owned(), password: Password::plain(password), roles: Vec::new() };
-        Self::with(0, Users::new(vec![user], Vec::new()).unwrap())
+        Self::with(tcp(0), Users::new(vec![user], Vec::new()).unwrap())
     }
 
-    fn with(port: u16, users: Users) -> Self {
+    fn with(main: ListenOptions, users: Users) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (ports, started) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let listener = |name: &str, transport, port| {
-                    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-                    ListenerOptions::new(name, ListenOptions::new(transport, address))
-                };
+                let ws = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
                 let broker = Broker::builder()
                     .access(std::sync::Arc::new(users))
-                    .listener(listener("tcp", Transport::Tcp, port))
-                    .listener(listener("ws", Transport::Ws, 0))
+                    .listener(ListenerOptions::new("main", main))
+                    .listener(ListenerOptions::new("ws", ListenOptions::new(Transport::Ws, ws)))
                     .start()
                     .await
                     .unwrap();
                 let port = |name| broker.address(name).unwrap().port();
-                ports.send((port("tcp"), port("ws"))).unwrap();
+                ports.send((port("main"), port("ws"))).unwrap();
                 drop(stopped.await);
                 broker.stop().await;
             });
@@ -97,6 +102,10 @@ impl Drop for Site {
             drop(thread.join());
         }
     }
+}
+
+fn tcp(port: u16) -> ListenOptions {
+    ListenOptions::new(Transport::Tcp, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
 /// A command line.
