@@ -11,7 +11,7 @@
 //!   accept, publish, ...  ┘                       └ transmit()             bytes to send, in order
 //! ```
 //!
-//! Bytes to send are appended to a [`Transmit`] which the driver may swap for one of its own, so that an idle
+//! Bytes to send are appended to a [`Transmit`](crate::Transmit) which the driver may swap for one of its own, so that an idle
 //! connection holds no buffer.
 //!
 //! Invariant: memory runs ahead of the disk, what leaves does not. A packet that promises something waits here until
