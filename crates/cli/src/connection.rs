@@ -54,16 +54,15 @@ impl Connection {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn given_up(&mut self) -> Failure {
-        loop {
+        // Each state is judged once, also when this is called anew for every message.
+        while self.state.changed().await.is_ok() {
             let state = self.state.borrow_and_update().clone();
             if let Some(failure) = self.judge(&state) {
                 return failure;
             }
-            if self.state.changed().await.is_err() {
-                // The engine is gone without a word, which only a fault of ours can bring about.
-                return Failure::new("the connection's task has ended", "report it, with what you did");
-            }
         }
+        // The engine is gone without a word, which only a fault of ours can bring about.
+        Failure::new("the connection's task has ended", "report it, with what you did")
     }
 
     fn judge(&mut self, state: &State) -> Option<Failure> {

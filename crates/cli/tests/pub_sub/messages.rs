@@ -44,6 +44,21 @@ fn without_a_version_it_speaks_mqtt_5() {
 }
 
 #[test]
+fn what_happens_with_the_connection_is_said_once() {
+    let site = Site::start();
+    let sub = site.program("sub", &["-d", "-t", "a", "-q", "1", "-C", "3"]).start();
+    let deadline = Instant::now() + DEADLINE;
+    while !is_taken(&site) {
+        assert!(Instant::now() < deadline, "nobody has subscribed");
+    }
+    site.program("pub", &["-t", "a", "-q", "1", "-l"]).input("y\nz\n").start().end().printed();
+    let ended = sub.end();
+    assert_eq!(ended.stdout, b"x\ny\nz\n");
+    assert_eq!(ended.stderr.matches("debug: connected to").count(), 1, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("debug: connecting to").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
 fn a_url_says_it_all_and_websocket_works() {
     let site = Site::start();
     let sub = site.subscribe(&["-t", "deep/+", "-C", "2", "-v"]);
