@@ -22,19 +22,19 @@ use crate::{
 /// What was typed about the broker and about ourselves.
 #[derive(Debug, Args)]
 pub(crate) struct RemoteFlags {
-    /// The broker's host name or address [default: localhost]
+    /// The broker's host name or address (default: localhost)
     #[arg(short = 'h', long, value_name = "HOST", help_heading = "Broker")]
     pub(crate) host: Option<String>,
-    /// The broker's port [default: 1883, with TLS 8883, with WebSocket 80, with both 443]
+    /// The broker's port (default: 1883, with TLS 8883, with WebSocket 80, with both 443)
     #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Broker")]
     pub(crate) port: Option<u16>,
-    /// Host, port, user, password and topic at once: mqtt(s)://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC, also ws and wss
+    /// All at once: `mqtt(s)://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC`, also ws and wss
     #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port", "unix"], help_heading = "Broker")]
     pub(crate) url: Option<String>,
     /// Connect through this Unix socket
     #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port", "ws"], help_heading = "Broker")]
     pub(crate) unix: Option<PathBuf>,
-    /// Talk over WebSocket, on this path [default path: /mqtt]
+    /// Talk over WebSocket, on this path (default path: /mqtt)
     #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "/mqtt", help_heading = "Broker")]
     pub(crate) ws: Option<String>,
     /// The user name
@@ -49,7 +49,7 @@ pub(crate) struct RemoteFlags {
         help_heading = "Broker"
     )]
     pub(crate) password: Option<String>,
-    /// The version of MQTT: mqttv5, mqttv311 or mqttv31, also 5, 311, 31 [default: the highest that the broker speaks]
+    /// The version of MQTT: mqttv5, mqttv311 or mqttv31, also 5, 311, 31 (default: the highest that the broker speaks)
     #[arg(short = 'V', long, value_name = "VERSION", value_parser = protocol, help_heading = "Broker")]
     pub(crate) protocol_version: Option<Protocol>,
 
@@ -69,7 +69,7 @@ pub(crate) struct RemoteFlags {
     #[arg(long, value_name = "NAME", env = "CROSSPOINT_ENV", help_heading = "Project")]
     pub(crate) env: Option<String>,
 
-    /// The client id [default: a random one]
+    /// The client id (default: a random one)
     #[arg(short, long, value_name = "ID", help_heading = "Session")]
     pub(crate) id: Option<String>,
     /// Make the client id of this prefix and the process id
@@ -112,7 +112,7 @@ pub(crate) struct RemoteFlags {
     /// Where the broker publishes our will when we die
     #[arg(long, value_name = "TOPIC", help_heading = "Will")]
     pub(crate) will_topic: Option<String>,
-    /// What it publishes [default: an empty message]
+    /// What it publishes (default: an empty message)
     #[arg(
         long,
         value_name = "TEXT",
