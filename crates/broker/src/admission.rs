@@ -109,9 +109,17 @@ async fn decide(
     let opened = shared.open_session(open).await.map_err(|reason| {
         refuse(reason, "another client with this identifier is connected, as another user or without end")
     })?;
+    // Users may have changed while this client was being let in, and before its session could be found.
+    let mut permissions = identity.permissions;
+    if permissions.generation() != shared.access.generation() {
+        let session = &opened.session;
+        if let Some(now) = shared.access.permissions_for(session.username.as_deref(), &session.client_id) {
+            permissions = now;
+        }
+    }
     Ok(Admitted {
         opened,
-        permissions: identity.permissions,
+        permissions,
         will: connect.will.map(|will| Box::new(compact_will(will))),
         session_expiry_s,
         is_bridge: connect.is_bridge,

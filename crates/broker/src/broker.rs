@@ -261,6 +261,13 @@ impl BrokerHandle {
         self.shared.statistics()
     }
 
+    /// Brings every client that is in up to what its user may do now. Call it when the answers of the
+    /// [`Authenticator`] have changed: Subscriptions that are not allowed any more end, what waits and may not be
+    /// received is dropped and counted, and a client whose user is gone is disconnected and loses its session.
+    pub fn reauthorize(&self) {
+        self.shared.reauthorize();
+    }
+
     /// Returns how many connections are open.
     pub fn connections(&self) -> usize {
         self.shared.connections.len()

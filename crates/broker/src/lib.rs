@@ -40,6 +40,7 @@ mod listener;
 mod local;
 mod mailbox;
 mod options;
+mod reauthorize;
 mod retained;
 mod router;
 mod schedule;

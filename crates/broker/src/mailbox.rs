@@ -54,6 +54,10 @@ pub(crate) struct Receiver {
 pub(crate) enum Command {
     /// End the connection for this reason.
     Disconnect(ReasonCode),
+    /// End the connection and the session: the user is gone.
+    Expel,
+    /// Ask again what the client may do.
+    Reauthorize,
 }
 
 /// What became of a message that was left.
@@ -169,7 +173,10 @@ impl Mailbox {
 
     /// Leaves a command and returns the owner's waker if it has to be woken.
     pub(crate) fn give(&mut self, command: Command) -> Option<Waker> {
-        self.command = Some(command);
+        // Who is to go is not told anything less.
+        if !matches!(self.command, Some(Command::Disconnect(_) | Command::Expel)) {
+            self.command = Some(command);
+        }
         self.schedule()
     }
 

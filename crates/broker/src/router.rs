@@ -111,6 +111,21 @@ impl Router {
         }
     }
 
+    /// Sets what a session may receive through one of its Subscriptions.
+    pub(crate) fn limit(&mut self, key: SessionKey, filter: &TopicFilter, only: Option<Arc<Permissions>>) {
+        let topic = filter.topic_part();
+        let subscription = match filter.share_name() {
+            None => self.subscriptions.get_mut(topic, &key),
+            Some(share) => {
+                let group = self.groups.get_mut(topic, &ByteString::from(share));
+                group.and_then(|group| group.members.iter_mut().find(|member| member.session.key == key))
+            }
+        };
+        if let Some(subscription) = subscription {
+            subscription.only = only;
+        }
+    }
+
     /// Returns how many Subscriptions there are, members of groups included.
     pub(crate) fn len(&self) -> usize {
         self.subscriptions.len() + self.group_members

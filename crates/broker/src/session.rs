@@ -59,6 +59,11 @@ impl Session {
         self.client_id.trim_start_matches(LOCAL_PREFIX)
     }
 
+    /// Tells whether its client has no socket.
+    pub(crate) fn is_local(&self) -> bool {
+        self.client_id.starts_with(LOCAL_PREFIX)
+    }
+
     pub(crate) fn new(
         key: SessionKey,
         client_id: ByteString,

@@ -75,13 +75,17 @@ impl Sessions {
 
     /// Tells every owner to end its connection.
     pub(crate) fn disconnect_all(&self, reason: ReasonCode) {
-        let sessions: Vec<_> = self.by_client_id.lock().values().cloned().collect();
-        for session in sessions {
+        for session in self.all() {
             let mut mailbox = session.mailbox.lock();
             let waker = if mailbox.is_online { mailbox.give(Command::Disconnect(reason)) } else { None };
             drop(mailbox);
             waker.into_iter().for_each(Waker::wake);
         }
+    }
+
+    /// Returns every session there is now.
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        self.by_client_id.lock().values().cloned().collect()
     }
 
     fn next_key(&self) -> u64 {
@@ -208,6 +212,17 @@ impl Shared {
         }
     }
 
+    /// Ends a session at once, unless a connection has it.
+    pub(crate) fn end_if_offline(&self, session: &Arc<Session>, now: Now) {
+        let is_removed = {
+            let mut sessions = self.sessions.by_client_id.lock();
+            !session.mailbox.lock().is_online && remove(&mut sessions, session)
+        };
+        if is_removed {
+            self.clear_session(session, now);
+        }
+    }
+
     /// Takes a session out of the table if its time is over and nobody has it.
     fn remove_if_over(&self, session: &Arc<Session>, now: Now) -> bool {
         let mut sessions = self.sessions.by_client_id.lock();
@@ -220,7 +235,7 @@ impl Shared {
     fn clear_session(&self, session: &Arc<Session>, now: Now) {
         let (filters, will) = {
             let mut state = session.state.lock();
-            state.exchanges = SessionState::default();
+            self.count_dropped(std::mem::take(&mut state.exchanges).outgoing.len());
             state.ends_at_ms = None;
             (std::mem::take(&mut state.filters), state.will.take())
         };

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, task::Context};
 
-use crosspoint_protocol::{Message, Now, QoS, Transmit, session::Outgoing};
+use crosspoint_protocol::{Message, Now, QoS, ReasonCode, Transmit, session::Outgoing};
 
 use super::{Connection, Rest, Stage};
 use crate::{
@@ -69,11 +69,29 @@ impl Connection {
         sent += entries.drain(..).map(|entry| usize::from(self.send(entry, now))).sum::<usize>();
         workspace.entries = entries;
         count(&self.shared.counters(self.worker).messages_sent, sent);
-        if let Some(Command::Disconnect(reason)) = command {
-            self.core.disconnect(reason);
+        if let Some(command) = command {
+            self.obey(command);
         }
         let waits_for_room = bytes >= TRANSMIT_FULL_BYTES && (is_left || !self.unsubacks.is_empty());
         if waits_for_room { Rest::Room } else { Rest::Nothing }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let Stage::Open(member) = &mut self.stage else { return };
+        match command {
+            Command::Disconnect(reason) => self.core.disconnect(reason),
+            Command::Expel => {
+                member.session_expiry_s = 0;
+                self.core.disconnect(ReasonCode::NotAuthorized);
+            }
+            Command::Reauthorize => {
+                let session = &member.session;
+                let access = &self.shared.access;
+                if let Some(now) = access.permissions_for(session.username.as_deref(), &session.client_id) {
+                    member.permissions = now;
+                }
+            }
+        }
     }
 
     /// Sends retained messages as far as window and socket allow, and returns how many.
@@ -113,7 +131,15 @@ impl Connection {
         is_sent
     }
 
-    fn send_unsubacks(&mut self) {
+    /// Sends what others have left encoded, however much it is.
+    pub(super) fn send_direct(&mut self, session: &Session) {
+        let mut direct = Transmit::default();
+        let sent = session.mailbox.lock().take_direct(&mut direct);
+        self.core.transmit().append(&mut direct);
+        count(&self.shared.counters(self.worker).messages_sent, sent);
+    }
+
+    pub(super) fn send_unsubacks(&mut self) {
         for (packet_id, reasons) in std::mem::take(&mut self.unsubacks) {
             self.core.unsuback(packet_id, reasons);
         }

@@ -47,18 +47,19 @@ impl Connection {
     pub(super) fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe, turn: &mut Turn<'_>) {
         turn.release_table();
         let Stage::Open(member) = &self.stage else { return };
-        let mut state = member.session.state.lock();
+        let session = member.session.clone();
+        let mut state = session.state.lock();
         let mut router = self.shared.router.write();
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
         for filter in &unsubscribe.filters {
             state.filters.remove(filter);
-            let was_there = router.unsubscribe(member.session.key, filter);
+            let was_there = router.unsubscribe(session.key, filter);
             reasons.push(if was_there { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
         }
         drop(router);
         // What was left before the table changed goes out before UNSUBACK, or not at all: nothing arrives after it.
         let is_wanted = |topic: &str| state.filters.iter().any(|filter| filter.matches(topic));
-        let dropped = member.session.mailbox.lock().retain(|entry| is_wanted(entry.message.topic()));
+        let dropped = session.mailbox.lock().retain(|entry| is_wanted(entry.message.topic()));
         count(&self.shared.counters(self.worker).dropped_unsubscribed, dropped);
         for backlog in &mut self.backlog {
             backlog.messages = backlog
@@ -70,7 +71,10 @@ impl Connection {
         }
         self.backlog.retain(|backlog| !backlog.messages.as_slice().is_empty());
         drop(state);
-        // It leaves when the mailbox is taken, behind what was left there.
         self.unsubacks.push((unsubscribe.packet_id, reasons));
+        if self.backlog.is_empty() {
+            self.send_direct(&session);
+            self.send_unsubacks();
+        }
     }
 }

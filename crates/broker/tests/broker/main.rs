@@ -2,7 +2,10 @@
 
 mod support;
 
-mod versions;
+mod access;
 mod retained;
+mod sessions;
 mod shared;
+mod subscriptions;
+mod versions;
 mod wills;
