@@ -28,7 +28,7 @@ pub struct ListenerOptions {
 
 impl ListenerOptions {
     /// Makes a listener with a name to know it by. Anonymous clients are let in until [`Self::anonymous`] says
-    /// otherwise, or users are defined.
+    /// otherwise, also when there are users.
     pub fn new(name: impl Into<String>, listen: ListenOptions) -> Self {
         Self { name: name.into(), listen, anonymous: true }
     }

@@ -58,7 +58,13 @@ async fn an_empty_payload_deletes_and_is_itself_delivered_live() {
     writer.publish(retained("a", "1", QoS::AtLeastOnce)).await;
     writer.publish(retained("a", "2", QoS::AtLeastOnce)).await;
     assert_eq!(found(&mut reader, "a", 1).await, ["a=2"]);
-    reader.subscribe_with("a", SubscriptionOptions { retain_handling: RetainHandling::DoNotSend, ..at(QoS::AtMostOnce) }, None).await;
+    reader
+        .subscribe_with(
+            "a",
+            SubscriptionOptions { retain_handling: RetainHandling::DoNotSend, ..at(QoS::AtMostOnce) },
+            None,
+        )
+        .await;
     writer.publish(retained("a", "", QoS::AtLeastOnce)).await;
     assert!(reader.message().await.payload.is_empty());
     assert_eq!(broker.statistics().retained_messages, 0);
@@ -239,7 +245,11 @@ async fn retained_precedes_live_and_no_message_falls_between() {
         for _ in 0..(rounds - last).min(5) {
             let next = reader.message().await;
             let value: u32 = text(&next).parse().unwrap();
-            assert_eq!((value, next.retain), (last + 1, false), "live follows without gap and without repetition");
+            assert_eq!(
+                (value, next.retain),
+                (last + 1, false),
+                "live follows without gap and without repetition"
+            );
             last = value;
         }
         round += 1;

@@ -15,8 +15,10 @@ async fn every_version_talks_to_every_other_on_one_port() {
     for (n, from) in VERSIONS.into_iter().enumerate() {
         for (m, to) in VERSIONS.into_iter().enumerate() {
             for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
-                let mut reader = Device::connect(&broker, Connect { version: to, ..hello(&format!("r{n}{m}")) }).await;
-                let mut writer = Device::connect(&broker, Connect { version: from, ..hello(&format!("w{n}{m}")) }).await;
+                let mut reader =
+                    Device::connect(&broker, Connect { version: to, ..hello(&format!("r{n}{m}")) }).await;
+                let mut writer =
+                    Device::connect(&broker, Connect { version: from, ..hello(&format!("w{n}{m}")) }).await;
                 reader.subscribe("a/+", QoS::ExactlyOnce).await;
                 writer.publish(message("a/b", "x", qos)).await;
                 let got = reader.message().await;
@@ -119,11 +121,7 @@ async fn what_comes_in_one_segment_with_connect_is_answered_without_another_push
     let subscribe = {
         let packet_id = device.new_id();
         let filters = vec![SubscribedFilter { filter: filter("a/#"), options: at(QoS::AtLeastOnce) }];
-        Packet::Subscribe(Box::new(Subscribe {
-            packet_id,
-            filters,
-            properties: Default::default(),
-        }))
+        Packet::Subscribe(Box::new(Subscribe { packet_id, filters, properties: Default::default() }))
     };
     bytes.extend(device.encoded(&subscribe));
     device.send_bytes(&bytes).await;
@@ -135,8 +133,10 @@ async fn what_comes_in_one_segment_with_connect_is_answered_without_another_push
 #[tokio::test]
 async fn an_enhanced_authentication_that_nobody_offers_is_refused() {
     let broker = broker().await;
-    let properties =
-        ConnectProperties { authentication_method: Some("SCRAM-SHA-1".into()), ..ConnectProperties::default() };
+    let properties = ConnectProperties {
+        authentication_method: Some("SCRAM-SHA-1".into()),
+        ..ConnectProperties::default()
+    };
     let device = Device::try_connect(address(&broker), Connect { properties, ..hello("scram") }).await;
     assert_eq!(device.connack.unwrap().reason, ReasonCode::BadAuthenticationMethod);
 }

@@ -41,9 +41,16 @@ async fn a_cut_connection_leaves_one_will_in_every_version() {
     for version in VERSIONS {
         Device::connect(&broker, Connect { version, ..mortal("m") }).await.cut();
         let got = heir.message().await;
-        assert_eq!((name(&got), text(&got), got.qos, got.retain), ("wills/a", "died", QoS::AtLeastOnce, false));
+        assert_eq!(
+            (name(&got), text(&got), got.qos, got.retain),
+            ("wills/a", "died", QoS::AtLeastOnce, false)
+        );
         drop(Device::connect(&broker, Connect { version, ..mortal("m") }).await);
-        assert_eq!(heir.payloads(1).await, ["died"], "a stream that ends without DISCONNECT is a death as well");
+        assert_eq!(
+            heir.payloads(1).await,
+            ["died"],
+            "a stream that ends without DISCONNECT is a death as well"
+        );
         heir.hears_nothing().await;
     }
 }
@@ -183,7 +190,8 @@ async fn a_will_to_a_topic_that_the_client_may_not_publish_to_keeps_it_out() {
         crosspoint_net::ListenOptions::new(crosspoint_net::Transport::Tcp, loopback()),
     );
     let access = std::sync::Arc::new(users.unwrap());
-    let guarded = Broker::builder().options(options()).listener(listener).access(access).start().await.unwrap();
+    let guarded =
+        Broker::builder().options(options()).listener(listener).access(access).start().await.unwrap();
     for (name, expected) in [("wills/a", ReasonCode::NotAuthorized), ("own/a", ReasonCode::Success)] {
         let mut connect = Connect { will: Some(will(name, b"x")), ..hello("m") };
         connect.login.username = Some("u".into());
