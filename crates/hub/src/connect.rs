@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crosspoint_client::{
-    ClientOptions, DialOptions, Password, Pem, Protocol, SessionKeeping, TlsClientOptions, Transport, Verify, Will,
-    WillProperties,
+    ClientOptions, DialOptions, Password, Pem, Protocol, SessionKeeping, TlsClientOptions, Transport, Verify,
+    Will, WillProperties,
 };
 use crosspoint_protocol::Version;
 

@@ -124,8 +124,8 @@ impl Connector {
         for wanted in &subscribed {
             options = options.subscribe(wanted.0.clone(), options_of(wanted));
         }
-        let (client, deliveries, engine) =
-            Client::new(options, Box::new(MemoryStore), Environment::real()).map_err(|error| error.to_string())?;
+        let (client, deliveries, engine) = Client::new(options, Box::new(MemoryStore), Environment::real())
+            .map_err(|error| error.to_string())?;
         let mut tasks = JoinSet::new();
         // What the client says for itself bears the connector's name.
         tasks.spawn(engine.run().instrument(error_span!("connector", name = &*self.name)));
@@ -149,7 +149,8 @@ impl Connector {
         for wanted in &subscribed {
             client.subscribe(&wanted.0, options_of(wanted), 0);
         }
-        let (source, target) = (Source::Local(client.clone(), self.returned.clone()), Target::Local(client.clone()));
+        let (source, target) =
+            (Source::Local(client.clone(), self.returned.clone()), Target::Local(client.clone()));
         self.start(End::Local { client, subscribed }, source, target);
         Ok(())
     }

@@ -64,7 +64,11 @@ impl Embedded {
     ///
     /// # Errors
     /// A listener cannot be opened; those of the old plan listen again then.
-    pub(crate) async fn replace_listeners(&mut self, old: &BrokerPlan, new: &BrokerPlan) -> Result<(), HubError> {
+    pub(crate) async fn replace_listeners(
+        &mut self,
+        old: &BrokerPlan,
+        new: &BrokerPlan,
+    ) -> Result<(), HubError> {
         let differs = |name: &String| match (old.listeners.get(name), new.listeners.get(name)) {
             (Some(old), Some(new)) => !old.is_same_place(new),
             _ => true,
@@ -89,6 +93,7 @@ impl Embedded {
         for (name, listener) in &plan.listeners {
             self.broker.set_anonymous(name, listener.anonymous);
         }
+        self.broker.handle().reauthorize();
         Ok(())
     }
 

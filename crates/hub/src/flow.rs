@@ -56,7 +56,10 @@ impl Flows {
     /// Takes the flows of a plan that read from a connector and can run.
     pub(crate) fn of_plan(plan: &Plan, connector: &str) -> Self {
         let runnable = plan.flows_from(connector).filter(|(_, flow)| plan.is_runnable(flow));
-        Self { connector: connector.into(), flows: runnable.map(|(name, flow)| Flow::of_plan(name, flow)).collect() }
+        Self {
+            connector: connector.into(),
+            flows: runnable.map(|(name, flow)| Flow::of_plan(name, flow)).collect(),
+        }
     }
 
     /// Returns every filter with the highest QoS at which a flow wants it, and whether our own messages are left out.

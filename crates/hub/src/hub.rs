@@ -160,7 +160,8 @@ impl Hub {
         }
         for (name, mqtt) in remote(plan).filter(|(_, mqtt)| mqtt.enabled) {
             let options = connect::client_options(mqtt, &self.data.client_id(name));
-            let failed = |error: OptionsError| HubError::Connector { name: name.to_owned(), cause: error.to_string() };
+            let failed =
+                |error: OptionsError| HubError::Connector { name: name.to_owned(), cause: error.to_string() };
             options.check().map_err(failed)?;
         }
         Ok(())
@@ -172,7 +173,8 @@ impl Hub {
         if changes.limits || self.plan.broker.is_some() != plan.broker.is_some() {
             return self.restart_broker(plan).await;
         }
-        let (Some(embedded), Some(old), Some(new)) = (&mut self.broker, &self.plan.broker, &plan.broker) else {
+        let (Some(embedded), Some(old), Some(new)) = (&mut self.broker, &self.plan.broker, &plan.broker)
+        else {
             return Ok(());
         };
         if changes.listeners.values().any(|change| *change != ListenerChange::Unchanged) {
@@ -191,7 +193,9 @@ impl Hub {
         }
         if let Some(old) = self.broker.take() {
             if plan.broker.is_some() {
-                warn!("The embedded broker starts anew, for its limits have changed: its clients connect again.");
+                warn!(
+                    "The embedded broker starts anew, for its limits have changed: its clients connect again."
+                );
             }
             old.broker.stop().await;
         }
@@ -259,7 +263,10 @@ impl Hub {
             let mut still = still.map(|(_, mqtt)| connect::client_id(mqtt, &self.data.client_id(connector)));
             if old.session == SessionKind::Durable && old.enabled && !still.any(|kept| kept == client_id) {
                 let server = old.addresses.first().map(ToString::to_string).unwrap_or_default();
-                info!(connector, client_id, server, "The broker may go on keeping the session of this client id.");
+                info!(
+                    connector,
+                    client_id, server, "The broker may go on keeping the session of this client id."
+                );
             }
         }
     }
@@ -285,8 +292,12 @@ impl Hub {
                 continue;
             }
             let started = match (plan.connectors.get(name), &self.broker) {
-                (Some(ConnectorPlan::Mqtt(mqtt)), _) => connector.start_remote(mqtt, &self.data.client_id(name)),
-                (Some(ConnectorPlan::Local), Some(embedded)) => connector.start_local(&embedded.broker.handle()).await,
+                (Some(ConnectorPlan::Mqtt(mqtt)), _) => {
+                    connector.start_remote(mqtt, &self.data.client_id(name))
+                }
+                (Some(ConnectorPlan::Local), Some(embedded)) => {
+                    connector.start_local(&embedded.broker.handle()).await
+                }
                 _ => Ok(()),
             };
             result = result.and(started.map_err(|cause| HubError::Connector { name: name.clone(), cause }));

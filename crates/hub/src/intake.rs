@@ -36,7 +36,11 @@ struct Arrived {
 }
 
 /// Runs until the source has ended or it is told to stop.
-pub(crate) async fn run(mut source: Source, mut routes: watch::Receiver<Arc<Routes>>, mut stop: oneshot::Receiver<()>) {
+pub(crate) async fn run(
+    mut source: Source,
+    mut routes: watch::Receiver<Arc<Routes>>,
+    mut stop: oneshot::Receiver<()>,
+) {
     let began = Instant::now();
     let mut pace = Pace::default();
     loop {
@@ -79,6 +83,8 @@ impl Source {
 /// Dropping the future loses nothing.
 async fn next_local(client: &LocalClient, returned: &Returned) -> Option<(u64, LocalDelivery)> {
     loop {
+        // Were it to come back at once again and again, others would never have their turn.
+        tokio::task::coop::consume_budget().await;
         if let Some(again) = returned.take() {
             return Some(again);
         }
@@ -98,7 +104,9 @@ async fn take(arrived: Arrived, routes: &Routes, now_ms: u64, pace: &mut Pace) {
     let (outputs, failures) = routes.flows.run(&arrived.message, arrived.qos, now_ms);
     report(pace, &failures, arrived.message.topic());
     let is_promised = arrived.qos != QoS::AtMostOnce;
-    let mut shares = Receipt::divide(arrived.promise, outputs.len()).into_iter();
+    // At QoS 0 nothing is promised: what is dropped must not come again.
+    let parts = if is_promised { outputs.len() } else { 0 };
+    let mut shares = Receipt::divide(arrived.promise, parts).into_iter();
     for output in outputs {
         let share = shares.next().unwrap_or_else(Share::of_nothing);
         let Some(outbox) = routes.outboxes.get(&output.connector) else {
@@ -132,3 +140,6 @@ fn report(pace: &mut Pace, failures: &[Failure], topic: &str) {
         warn!(flow = %flow, topic, reason, failures, "A flow made nothing of a message.");
     }
 }
+
+#[cfg(test)]
+mod tests;

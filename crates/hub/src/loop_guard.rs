@@ -54,7 +54,8 @@ impl LoopGuard {
             state.counters = vec![0; COUNTERS].into();
             state.began_ms = now_ms;
         }
-        let place = usize::try_from(self.hasher.hash_one((topic, payload)) % COUNTERS as u64).unwrap_or_default();
+        let place =
+            usize::try_from(self.hasher.hash_one((topic, payload)) % COUNTERS as u64).unwrap_or_default();
         let Some(count) = state.counters.get_mut(place) else { return Verdict::Pass };
         *count += 1;
         if *count <= REPEATS_MAX {
@@ -98,6 +99,8 @@ mod tests {
     fn a_loop_of_many_messages_is_noticed_too() {
         let guard = LoopGuard::default();
         let rounds = (0..200).flat_map(|_| 0..5_000_u32);
-        assert!(rounds.map(|n| guard.judge("a", &n.to_be_bytes(), 5)).any(|verdict| verdict == Verdict::Trip));
+        assert!(
+            rounds.map(|n| guard.judge("a", &n.to_be_bytes(), 5)).any(|verdict| verdict == Verdict::Trip)
+        );
     }
 }

@@ -192,7 +192,10 @@ impl Outbox {
         if places == 0 || room < bytes as usize {
             if !self.is_full.swap(true, Relaxed) {
                 let (connector, flow) = (&*self.connector, &*item.flow);
-                warn!(connector, flow, "The outbox is full: QoS 1 and 2 wait at their source, QoS 0 is dropped.");
+                warn!(
+                    connector,
+                    flow, "The outbox is full: QoS 1 and 2 wait at their source, QoS 0 is dropped."
+                );
             }
         } else if places > MESSAGES_MAX / 2 && room > BYTES_MAX / 2 && self.is_full.load(Relaxed) {
             self.is_full.store(false, Relaxed);
@@ -259,7 +262,11 @@ impl Drop for Backlog {
         }
         if left > 0 {
             let connector = &*self.connector;
-            info!(connector, messages = left, "An outbox is gone: what waited in it goes back to its source.");
+            info!(
+                connector,
+                messages = left,
+                "An outbox is gone: what waited in it goes back to its source."
+            );
         }
     }
 }

@@ -26,9 +26,8 @@ fn users_and_roles(plan: &BTreeMap<String, UserPlan>) -> Result<(Vec<User>, Vec<
         let named = |reason: String| HubError::Users(format!("user `{name}`: {reason}"));
         let password = match &user.password {
             UserPassword::Plain(secret) => Password::plain(secret.expose()),
-            UserPassword::Argon2id(phc) => {
-                Password::argon2id(phc.expose_text().unwrap_or_default()).map_err(|error| named(error.to_string()))?
-            }
+            UserPassword::Argon2id(phc) => Password::argon2id(phc.expose_text().unwrap_or_default())
+                .map_err(|error| named(error.to_string()))?,
         };
         let rules = |effect: Effect| -> Result<Vec<Rule>, HubError> {
             let wanted = user.rules.iter().filter(|rule| rule.effect == effect);

@@ -10,7 +10,11 @@ pub(super) type Wanted = (TopicFilter, QoS, bool);
 ///
 /// The client remembers what it is asked for and does it as soon as its broker answers, however late that is; it says
 /// itself what the broker refuses.
-pub(super) async fn run(client: Client, mut wanted: watch::Receiver<Vec<Wanted>>, mut subscribed: Vec<Wanted>) {
+pub(super) async fn run(
+    client: Client,
+    mut wanted: watch::Receiver<Vec<Wanted>>,
+    mut subscribed: Vec<Wanted>,
+) {
     loop {
         let next = wanted.borrow_and_update().clone();
         let (gone, new) = difference(&subscribed, &next);
@@ -43,7 +47,8 @@ pub(super) fn options_of(wanted: &Wanted) -> SubscriptionOptions {
 
 /// Asks for both at the first poll, and waits for the answers.
 async fn ask(client: &Client, gone: Vec<TopicFilter>, new: Vec<Wanted>) {
-    let new = new.iter().map(|wanted| SubscribedFilter { filter: wanted.0.clone(), options: options_of(wanted) });
+    let new =
+        new.iter().map(|wanted| SubscribedFilter { filter: wanted.0.clone(), options: options_of(wanted) });
     // With nothing to ask for it is an error that says so; a client that is closed is about to go.
     let (unsubscribed, subscribed) = tokio::join!(client.unsubscribe(gone), client.subscribe(new.collect()));
     drop((unsubscribed, subscribed));

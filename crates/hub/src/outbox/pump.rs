@@ -48,7 +48,8 @@ pub(super) async fn pump_local(backlog: &mut Backlog, client: &LocalClient, mut 
 /// brings about: whoever stops the pump closes the client too.
 pub(super) async fn pump_remote(backlog: &mut Backlog, client: &Client, mut stop: oneshot::Receiver<()>) {
     let (publisher, mut confirmations) = client.publisher();
-    let mut sending = Sending { backlog, publisher: Some(publisher), in_flight: InFlight::default(), pause: None };
+    let mut sending =
+        Sending { backlog, publisher: Some(publisher), in_flight: InFlight::default(), pause: None };
     let mut outcomes = Vec::new();
     loop {
         let (takes, pause) = (sending.takes(), sending.pause());

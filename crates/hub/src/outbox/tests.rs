@@ -156,7 +156,10 @@ async fn an_append_that_is_cancelled_is_not_counted_and_breaks_its_promise() {
 async fn large_messages_fill_it_by_their_bytes_and_one_always_has_room() {
     let (outbox, mut backlog, fates) = new();
     let payload = vec![0; BYTES_MAX / 2];
-    let large = |number| Item { message: message("t", &payload, QoS::AtLeastOnce), ..item(number, QoS::AtLeastOnce, &fates) };
+    let large = |number| Item {
+        message: message("t", &payload, QoS::AtLeastOnce),
+        ..item(number, QoS::AtLeastOnce, &fates)
+    };
     soon(outbox.append(large(0))).await;
     let mut held_up = Box::pin(outbox.append(large(1)));
     assert!(is_pending(held_up.as_mut()).await);
@@ -165,7 +168,11 @@ async fn large_messages_fill_it_by_their_bytes_and_one_always_has_room() {
     backlog.next().await.unwrap().item.share.settle();
 
     let payload = vec![0; BYTES_MAX + 1];
-    soon(outbox.append(Item { message: message("t", &payload, QoS::AtLeastOnce), ..item(2, QoS::AtLeastOnce, &fates) })).await;
+    soon(outbox.append(Item {
+        message: message("t", &payload, QoS::AtLeastOnce),
+        ..item(2, QoS::AtLeastOnce, &fates)
+    }))
+    .await;
     assert_eq!(outbox.figures().waiting(), 3, "nobody has confirmed anything");
 }
 
@@ -286,7 +293,8 @@ fn what_is_in_flight_is_found_by_its_cookie_and_given_back_in_order() {
             assert_eq!(in_flight.open(), model.len());
         }
         in_flight.give_back(&mut given_back);
-        let payloads: Vec<_> = given_back.iter().map(|waiting| waiting.item.message.payload().to_vec()).collect();
+        let payloads: Vec<_> =
+            given_back.iter().map(|waiting| waiting.item.message.payload().to_vec()).collect();
         let expected: Vec<_> = model.iter().map(|(_, number)| number.to_string().into_bytes()).collect();
         assert_eq!(payloads, expected);
     }

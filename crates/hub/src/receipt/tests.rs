@@ -75,20 +75,24 @@ async fn what_comes_back_keeps_the_order_in_which_it_came() {
     let returned = Arc::<Returned>::default();
     let promises: Vec<Promise> = (0..5).map(|number| local(&returned, number)).collect();
     // Broken off in an order that is neither the one of coming nor its reverse; one is kept.
-    let mut shares: Vec<_> = promises.into_iter().flat_map(|promise| Receipt::divide(promise, 1)).map(Some).collect();
+    let mut shares: Vec<_> =
+        promises.into_iter().flat_map(|promise| Receipt::divide(promise, 1)).map(Some).collect();
     shares[1].take().unwrap().settle();
     for number in [3, 0, 4, 2] {
         shares[number].take();
     }
     returned.came().await;
-    let topics: Vec<String> =
-        std::iter::from_fn(|| returned.take()).map(|(_, delivery)| delivery.message.topic().to_owned()).collect();
+    let topics: Vec<String> = std::iter::from_fn(|| returned.take())
+        .map(|(_, delivery)| delivery.message.topic().to_owned())
+        .collect();
     assert_eq!(topics, ["t/0", "t/2", "t/3", "t/4"]);
 }
 
 fn local(returned: &Arc<Returned>, number: usize) -> Promise {
     let topic = TopicName::parse(format!("t/{number}")).unwrap();
-    let message = Message::new(&topic, b"x", QoS::AtLeastOnce, false, &PublishProperties::default(), Now::default());
-    let delivery = LocalDelivery { message, qos: QoS::AtLeastOnce, retain: false, subscription_ids: Vec::new() };
+    let message =
+        Message::new(&topic, b"x", QoS::AtLeastOnce, false, &PublishProperties::default(), Now::default());
+    let delivery =
+        LocalDelivery { message, qos: QoS::AtLeastOnce, retain: false, subscription_ids: Vec::new() };
     Promise::Local { place: returned.next_place(), returned: returned.clone(), delivery: Box::new(delivery) }
 }
