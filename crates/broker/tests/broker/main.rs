@@ -3,6 +3,10 @@
 mod support;
 
 mod access;
+mod flow;
+mod hostile;
+mod lifecycle;
+mod local;
 mod retained;
 mod sessions;
 mod shared;

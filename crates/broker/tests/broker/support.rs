@@ -23,7 +23,10 @@ use crosspoint_protocol::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 
 /// No wait of a test lasts longer. It is long because machines are slow, never because the broker is.
@@ -394,9 +397,15 @@ impl Device {
         payloads
     }
 
-    /// Drops the messages that came while something else was waited for.
-    pub(crate) fn forget_inbox(&mut self) {
-        self.inbox.clear();
+    /// Drops the messages that came while something else was waited for, and returns how many there were.
+    pub(crate) fn forget_inbox(&mut self) -> usize {
+        std::mem::take(&mut self.inbox).len()
+    }
+
+    /// Splits off the writing half of the socket.
+    pub(crate) fn split(self) -> (OwnedWriteHalf, Source) {
+        let (read, write) = self.stream.into_split();
+        (write, Source { read, frames: self.frames, input: self.input, version: self.version })
     }
 
     /// Asserts that nothing waits for this device. Whatever was published to it before, and confirmed, would come
@@ -426,6 +435,34 @@ impl Device {
     pub(crate) fn cut(self) {
         let linger = self.stream.into_std().unwrap();
         socket2::SockRef::from(&linger).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+/// The reading half of a device.
+pub(crate) struct Source {
+    read: OwnedReadHalf,
+    frames: Frames,
+    input: BytesMut,
+    version: Version,
+}
+
+impl Source {
+    pub(crate) async fn receive(&mut self) -> Packet {
+        loop {
+            if let Some(packet) = self.frames.next(Some(self.version), Direction::FromServer).unwrap() {
+                return packet;
+            }
+            self.input.reserve(64 * 1024);
+            let bytes = within("the next packet", self.read.read_buf(&mut self.input)).await.unwrap();
+            assert_ne!(bytes, 0, "the connection has ended");
+            self.frames.push(self.input.split().freeze());
+        }
+    }
+
+    pub(crate) fn encoded(&self, packet: &Packet) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        codec::encode(packet, self.version, &mut bytes).unwrap();
+        bytes
     }
 }
 
