@@ -129,3 +129,27 @@ async fn serve(place: Place, worker: usize, incoming: Incoming, acceptor: Arc<Ac
         Err(error) => debug!(%error, "A connection did not get as far as MQTT."),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crosspoint_net::Transport;
+
+    use super::*;
+    use crate::{BrokerOptions, access::Users};
+
+    #[tokio::test]
+    async fn the_future_of_a_connection_is_at_most_1_kib() {
+        let users = Users::new(Vec::new(), Vec::new()).unwrap();
+        let shared = Arc::new(Shared::new(BrokerOptions::default(), Arc::new(users), 1));
+        let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let listener = Listener::bind(&ListenOptions::new(Transport::Tcp, address)).await.unwrap();
+        let BindAddress::Ip(address) = *listener.local_addr() else { panic!("no address") };
+        let _peer = tokio::net::TcpStream::connect(address).await.unwrap();
+        let incoming = listener.accept().await.unwrap();
+        let place = Place::of(&shared);
+        let future = serve(place, 0, incoming, listener.acceptor(), true);
+        assert!(size_of_val(&future) <= 1024, "{}", size_of_val(&future));
+        // What it boxes lives as long as the connection: it counts for the memory of an idle one.
+        assert!(size_of::<Connection>() <= 1024, "{}", size_of::<Connection>());
+    }
+}

@@ -1,0 +1,211 @@
+//! Brokers that others wrote.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use crate::process::{Started, start_server};
+use crate::{Authority, Peer, find, soon, text};
+
+/// How often a server is started on other ports, when another program took one of those that were free before.
+const STARTS_MAX: usize = 5;
+
+/// How often a port is tried until the server behind it listens.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// The name of the configuration file; rumqttd knows the format by its ending, the others do not look at it.
+const CONFIGURATION: &str = "server.toml";
+
+/// A program that listens on ports, and its folder.
+#[derive(Debug)]
+struct Server<const PORTS: usize> {
+    program: PathBuf,
+    folder: TempDir,
+    ports: [u16; PORTS],
+    running: Option<Started>,
+}
+
+impl<const PORTS: usize> Server<PORTS> {
+    /// Starts a program with a configuration file, which `configuration` writes for the folder and the ports.
+    async fn start(peer: Peer, configuration: impl Fn(&str, [u16; PORTS]) -> String) -> Option<Self> {
+        let program = find(peer)?;
+        for _ in 0..STARTS_MAX {
+            let folder = tempfile::tempdir().unwrap();
+            let ports = free_ports();
+            let config = configuration(text(folder.path()), ports);
+            std::fs::write(folder.path().join(CONFIGURATION), config).unwrap();
+            let mut server = Self { program: program.clone(), folder, ports, running: None };
+            if server.try_run().await {
+                return Some(server);
+            }
+            println!("{peer:?} does not start: {}", server.log());
+        }
+        panic!("{peer:?} does not start");
+    }
+
+    /// Starts it and waits until all its ports listen; `false` when it ends instead.
+    async fn try_run(&mut self) -> bool {
+        let mut command = Command::new(&self.program);
+        command.arg("-c").arg(self.folder.path().join(CONFIGURATION));
+        let mut running = start_server(&mut command, &self.folder.path().join("server.log"));
+        let listens = soon("a server that listens", async {
+            for port in self.ports {
+                while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                    if running.has_ended() {
+                        return false;
+                    }
+                    tokio::time::sleep(RETRY_PAUSE).await; // pace: a server tells nobody that it listens
+                }
+            }
+            true
+        })
+        .await;
+        self.running = Some(running);
+        listens
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+
+    async fn terminate(&mut self) {
+        self.running.take().expect("the server runs").terminate().await;
+    }
+
+    async fn run_again(&mut self) {
+        assert!(self.try_run().await, "{}", self.log());
+    }
+}
+
+/// Returns ports on loopback that nobody listens on. Another program may take one before it is used.
+fn free_ports<const PORTS: usize>() -> [u16; PORTS] {
+    let held: [TcpListener; PORTS] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
+}
+
+/// Mosquitto, with sessions on disk, no limit on what it queues, and listeners for TCP, WebSocket and TLS.
+#[derive(Debug)]
+pub struct Mosquitto {
+    server: Server<3>,
+    /// Who signed its certificate, and signs those of its clients.
+    pub authority: Authority,
+}
+
+impl Mosquitto {
+    /// Starts it. Its TLS listener wants a client certificate.
+    pub async fn start() -> Option<Self> {
+        let authority = Authority::new();
+        let identity = authority.sign("mosquitto");
+        let server = Server::start(Peer::Mosquitto, |folder, [tcp, ws, tls]| {
+            // Started by root it becomes the user `mosquitto` and does not start where there is none; for anybody else
+            // `user` means nothing. What is queued is saved at SIGTERM, the changes in between do not matter here.
+            // In 2.0.11, 0 in flight is "no limit", but to a client with MQTT 5 its Receive Maximum is the limit.
+            format!(
+                "user root\nallow_anonymous true\n\
+                 persistence true\npersistence_location {folder}/\nautosave_interval 0\n\
+                 max_queued_messages 0\nmax_inflight_messages 0\n\
+                 listener {tcp} 127.0.0.1\n\
+                 listener {ws} 127.0.0.1\nprotocol websockets\n\
+                 listener {tls} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n",
+                authority.file().display(),
+                identity.certificate.display(),
+                identity.key.display(),
+            )
+        });
+        let server = server.await?;
+        Some(Self { server, authority })
+    }
+
+    /// Returns the port of its TCP listener.
+    pub const fn port(&self) -> u16 {
+        self.server.ports[0]
+    }
+
+    /// Returns the port of its WebSocket listener.
+    pub const fn ws_port(&self) -> u16 {
+        self.server.ports[1]
+    }
+
+    /// Returns the port of its TLS listener.
+    pub const fn tls_port(&self) -> u16 {
+        self.server.ports[2]
+    }
+
+    /// Ends it with SIGTERM; it writes its sessions to disk.
+    ///
+    /// # Panics
+    /// When it does not end in time, or does not run.
+    pub async fn terminate(&mut self) {
+        self.server.terminate().await;
+    }
+
+    /// Starts it again on the same ports, with what it wrote to disk.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn run_again(&mut self) {
+        self.server.run_again().await;
+    }
+}
+
+/// NATS with its MQTT listener. Version 2.9 speaks 3.1.1, QoS 0 and 1.
+#[derive(Debug)]
+pub struct Nats(Server<2>);
+
+impl Nats {
+    /// Starts it.
+    pub async fn start() -> Option<Self> {
+        let server = Server::start(Peer::NatsServer, |folder, [own, mqtt]| {
+            // MQTT in NATS needs a name for the server, and JetStream for sessions and retained messages.
+            format!(
+                "host: \"127.0.0.1\"\nport: {own}\nserver_name: interop\n\
+                 jetstream {{ store_dir: \"{folder}\" }}\n\
+                 mqtt {{ host: \"127.0.0.1\", port: {mqtt} }}\n"
+            )
+        });
+        server.await.map(Self)
+    }
+
+    /// Returns the port of its MQTT listener.
+    pub const fn port(&self) -> u16 {
+        self.0.ports[1]
+    }
+}
+
+/// The broker of rumqtt, which has a port for each version.
+#[derive(Debug)]
+pub struct Rumqttd(Server<2>);
+
+impl Rumqttd {
+    /// Starts it.
+    pub async fn start() -> Option<Self> {
+        Server::start(Peer::Rumqttd, |_, [v4, v5]| {
+            let listener = |version: &str, port: u16| {
+                format!(
+                    "[{version}.1]\nname = \"{version}\"\nlisten = \"127.0.0.1:{port}\"\nnext_connection_delay_ms = 1\n\
+                     [{version}.1.connections]\nconnection_timeout_ms = 60000\nmax_payload_size = 1048576\n\
+                     max_inflight_count = 100\ndynamic_filters = true\n"
+                )
+            };
+            let router = "id = 0\n[router]\nid = 0\nmax_connections = 100\nmax_outgoing_packet_count = 200\n\
+                          max_segment_size = 104857600\nmax_segment_count = 10\n";
+            format!("{router}{}{}", listener("v4", v4), listener("v5", v5))
+        })
+        .await
+        .map(Self)
+    }
+
+    /// Returns the port of its listener for MQTT 3.1.1.
+    pub const fn v4_port(&self) -> u16 {
+        self.0.ports[0]
+    }
+
+    /// Returns the port of its listener for MQTT 5.
+    pub const fn v5_port(&self) -> u16 {
+        self.0.ports[1]
+    }
+}
