@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
 };
 
@@ -22,6 +25,8 @@ pub(crate) struct Connections {
     last_number: AtomicU64,
     /// Whether connections are being turned away: that is told once.
     is_full: AtomicBool,
+    /// Whether all have been cut: whoever comes late is cut as well.
+    is_cut: AtomicBool,
     gone: Notify,
 }
 
@@ -29,7 +34,8 @@ pub(crate) struct Connections {
 struct Open {
     /// The number of the listener through which it came in.
     listener: u64,
-    task: AbortHandle,
+    /// `None` for a moment, until the task has been started.
+    task: Option<AbortHandle>,
 }
 
 /// A connection's place among those that are open; given back when dropped.
@@ -55,10 +61,18 @@ impl Connections {
             drop(open);
             return connections.turn_away(shared);
         }
-        let number = connections.new_number();
-        let task = task(Place { shared: shared.clone(), number });
-        // Under the lock, so that a task which ends at once finds its entry to remove.
-        open.insert(number, Open { listener, task: runtime.spawn(task).abort_handle() });
+        let place = Place::of(shared);
+        let number = place.number;
+        open.insert(number, Open { listener, task: None });
+        // A task may end at once, or be dropped by a runtime that has ended: it gives its place back under the lock.
+        drop(open);
+        let task = runtime.spawn(task(place)).abort_handle();
+        if let Some(open) = connections.open.lock().get_mut(&number) {
+            open.task = Some(task.clone());
+        }
+        if connections.is_cut.load(SeqCst) {
+            task.abort();
+        }
     }
 
     /// Returns a number that no connection or listener has had.
@@ -88,8 +102,9 @@ impl Connections {
         self.gone.notified().await;
     }
 
-    /// Cuts all that are open.
+    /// Cuts all that are open, and those that are about to be.
     pub(crate) fn cut(&self) {
+        self.is_cut.store(true, SeqCst);
         self.cut_if(|_| true);
     }
 
@@ -102,7 +117,7 @@ impl Connections {
         // Aborted outside of the lock: a task that is dropped at once gives its place back.
         let open = self.open.lock();
         let meant: Vec<_> =
-            open.values().filter(|open| is_meant(open)).map(|open| open.task.clone()).collect();
+            open.values().filter(|open| is_meant(open)).filter_map(|open| open.task.clone()).collect();
         drop(open);
         meant.iter().for_each(AbortHandle::abort);
     }
@@ -120,6 +135,10 @@ impl Connections {
 }
 
 impl Place {
+    pub(crate) fn of(shared: &Arc<Shared>) -> Self {
+        Self { shared: shared.clone(), number: shared.connections.new_number() }
+    }
+
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

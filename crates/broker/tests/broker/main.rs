@@ -1,5 +1,12 @@
 //! What the broker promises, asked by devices on real sockets.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "what helps a test may fail like the test"
+)]
+
 mod support;
 
 mod access;
