@@ -123,7 +123,8 @@ struct Running(Child);
 
 impl Running {
     fn start(peer: &Peer, port: u16) -> Outcome<Self> {
-        let config = peer.folder.join(format!("{}.conf", peer.name));
+        // One of them goes by the ending of the name.
+        let config = peer.folder.join(format!("{}.toml", peer.name));
         std::fs::write(&config, peer.filled(peer.config, port, &config))?;
         let mut words = peer.command.iter().map(|word| peer.filled(word, port, &config));
         let program = words.next().ok_or("a broker without a command")?;
