@@ -1,0 +1,10 @@
+//! The store as a whole, on a simulated disk: against a model, under faults, with damage, on a full disk.
+
+mod crash;
+mod damage;
+mod full;
+mod model;
+mod queues;
+mod support;
+
+pub(crate) use support::Model;

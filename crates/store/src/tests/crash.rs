@@ -1,0 +1,142 @@
+//! Faults at every operation, and power cuts at every sync.
+
+use fastrand::Rng;
+
+use super::support::{Model, Rig};
+use crate::SimulatedDisk;
+
+const BATCHES: usize = 150;
+
+/// What a run has handed in, and up to where it was acknowledged.
+struct Run {
+    /// The state after each batch, the first being the empty one.
+    states: Vec<Model>,
+    acknowledged: usize,
+}
+
+/// Commits random batches, several at a time, until one fails or all are done.
+fn run(disk: &SimulatedDisk, seed: u64) -> Run {
+    let mut rng = Rng::with_seed(seed);
+    let mut run = Run { states: vec![Model::default()], acknowledged: 0 };
+    let Ok(mut rig) = Rig::open(disk) else { return run };
+    while run.states.len() <= BATCHES {
+        let mut tickets = Vec::new();
+        for _ in 0..rng.usize(1..4) {
+            let mut model = run.states.last().unwrap().clone();
+            tickets.push(rig.store.commit(model.change(&mut rng)));
+            run.states.push(model);
+        }
+        rig.writer.turn();
+        for ticket in tickets {
+            if ticket.wait().is_err() {
+                return run;
+            }
+            run.acknowledged += 1;
+        }
+    }
+    run
+}
+
+/// Opens the disk and checks that what is there is what some batches made, in order, all the acknowledged ones among them;
+/// then that the store goes on.
+fn check(disk: &SimulatedDisk, run: &Run, what: &str) {
+    let mut rig = Rig::open(disk).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let mut model = rig.contents().unwrap_or_else(|error| panic!("{what}: {error}"));
+    let possible = &run.states[run.acknowledged..];
+    assert!(possible.contains(&model), "{what}: {} acknowledged, found {model:?}", run.acknowledged);
+    let mut rng = Rng::with_seed(1);
+    for _ in 0..3 {
+        rig.commit(model.change(&mut rng)).unwrap();
+    }
+    let mut again = Rig::open(&disk.after_total_loss()).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(again.contents().unwrap(), model, "{what}");
+}
+
+fn counts_of_a_whole_run(seed: u64) -> (u64, u64) {
+    let disk = SimulatedDisk::new();
+    let run = run(&disk, seed);
+    assert!(run.acknowledged >= BATCHES);
+    check(&disk, &run, "no fault");
+    let counts = disk.counts();
+    assert!(counts.1 > 80, "too few syncs for a test: {counts:?}");
+    counts
+}
+
+#[test]
+fn any_operation_may_fail_once() {
+    let (operations, _) = counts_of_a_whole_run(3);
+    for operation in 0..operations {
+        let disk = SimulatedDisk::new();
+        disk.fail_once(operation);
+        let run = run(&disk, 3);
+        disk.heal();
+        check(&disk.after_kill(), &run, &format!("operation {operation}, then killed"));
+        check(&disk.after_total_loss(), &run, &format!("operation {operation}, then all unsynced lost"));
+        check(&disk.after_power_cut(operation), &run, &format!("operation {operation}, then a power cut"));
+        check(&disk, &run, &format!("operation {operation}"));
+    }
+}
+
+#[test]
+fn the_disk_may_fail_for_good_at_any_operation() {
+    let (operations, _) = counts_of_a_whole_run(4);
+    for operation in 0..operations {
+        let disk = SimulatedDisk::new();
+        disk.fail_from(operation);
+        let run = run(&disk, 4);
+        disk.heal();
+        check(&disk.after_kill(), &run, &format!("operation {operation}, then killed"));
+        check(&disk.after_power_cut(operation), &run, &format!("operation {operation}, then a power cut"));
+    }
+}
+
+#[test]
+fn the_power_may_go_at_any_sync() {
+    for seed in 5..8 {
+        let (_, syncs) = counts_of_a_whole_run(seed);
+        for sync in 0..syncs {
+            let disk = SimulatedDisk::new();
+            disk.cut_power_at_sync(sync);
+            let run = run(&disk, seed);
+            check(&disk.after_total_loss(), &run, &format!("seed {seed}, sync {sync}, all lost"));
+            for torn in 0..6 {
+                let after = disk.after_power_cut(torn * 1_000 + sync);
+                check(&after, &run, &format!("seed {seed}, sync {sync}, torn {torn}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_power_may_go_again_while_the_store_is_opened() {
+    let disk = SimulatedDisk::new();
+    disk.cut_power_at_sync(60);
+    let run = run(&disk, 9);
+    for torn in 0..20 {
+        let first = disk.after_power_cut(torn);
+        for sync in 0..4 {
+            let again = first.after_kill();
+            again.cut_power_at_sync(sync);
+            let _ = Rig::open(&again);
+            check(&again.after_power_cut(sync), &run, &format!("torn {torn}, again at sync {sync}"));
+        }
+    }
+}
+
+#[test]
+fn a_poisoned_store_refuses_until_it_is_opened_again() {
+    let disk = SimulatedDisk::new();
+    let mut rig = Rig::open(&disk).unwrap();
+    let mut model = Model::default();
+    let mut rng = Rng::with_seed(2);
+    rig.commit(model.change(&mut rng)).unwrap();
+    // The write is the next operation, the sync the one after.
+    disk.fail_once(1);
+    let lost = rig.commit(model.clone().change(&mut rng)).unwrap_err();
+    assert!(lost.to_string().starts_with("syncing log-0000000000000001 failed"), "{lost}");
+    let refused = rig.commit(model.clone().change(&mut rng)).unwrap_err();
+    assert!(matches!(refused, crate::Error::Poisoned(_)), "{refused}");
+    assert!(matches!(rig.store.state(), crate::State::Poisoned(_)));
+    assert!(matches!(rig.read(0, 0, 1), Err(crate::Error::Poisoned(_))));
+    assert_eq!(Rig::open(&disk).unwrap().contents().unwrap(), model, "the refused batch is gone");
+}

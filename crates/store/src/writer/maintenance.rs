@@ -1,0 +1,213 @@
+//! Checkpoints, and giving back the disk of what is consumed.
+
+use std::collections::BTreeMap;
+
+use super::{Draft, Writer};
+use crate::checkpoint::{self, Covered};
+use crate::disk::FileName;
+use crate::error::Error;
+use crate::frame;
+use crate::index::Kept;
+use crate::record::{self, Entry, Location, Target};
+
+/// Segments that are copied forward each time, so that the work keeps pace with the log.
+const COPIED_MAX: usize = 2;
+
+/// A block that leans on a segment.
+struct Leaning {
+    queue: u64,
+    head: u64,
+    first: u64,
+    kept: LeaningKept,
+}
+
+enum LeaningKept {
+    Memory(Vec<Entry>),
+    Log(Location),
+}
+
+/// A block that has to be written anew.
+struct Rewritten {
+    queue: u64,
+    first: u64,
+    entries: Vec<Entry>,
+}
+
+impl Writer {
+    /// Does what is due after a commit.
+    pub(super) fn maintain(&mut self) -> Result<(), Error> {
+        if self.is_full {
+            self.relieve()?;
+        }
+        if self.segment == self.checkpoint.segment || self.logged_bytes < self.checkpoint_bytes {
+            return Ok(());
+        }
+        self.write_checkpoint()?;
+        self.remove_dead()?;
+        let sparse: Vec<u64> = {
+            let index = self.shared.index.lock();
+            let sealed = index.segments.iter().filter(|(number, _)| *number < self.checkpoint.segment);
+            let sparse = sealed.filter(|(number, used)| used.is_sparse() && !self.damaged.contains(number));
+            sparse.map(|(number, _)| number).take(COPIED_MAX).collect()
+        };
+        for segment in sparse {
+            self.copy_forward(segment)?;
+        }
+        self.remove_dead()
+    }
+
+    /// Frees what can be freed on a full disk, the last segment included.
+    pub(super) fn relieve(&mut self) -> Result<(), Error> {
+        let last_is_dead = {
+            let index = self.shared.index.lock();
+            index.segments.of(self.segment).is_none_or(|used| used.is_dead())
+        };
+        let is_worth_it = self.offset > self.options.segment_bytes / 4;
+        if last_is_dead && is_worth_it {
+            self.begin_segment()?;
+        }
+        if self.segment > self.checkpoint.segment && self.has_dead() {
+            self.write_checkpoint()?;
+        }
+        self.remove_dead()
+    }
+
+    fn has_dead(&self) -> bool {
+        let index = self.shared.index.lock();
+        index.segments.iter().any(|(number, used)| number < self.segment && used.is_dead())
+    }
+
+    fn write_checkpoint(&mut self) -> Result<(), Error> {
+        let covered = Covered {
+            sequence: self.sequence,
+            segment: self.segment,
+            offset: self.offset,
+            salt: self.checkpoint.salt,
+        };
+        if covered == self.checkpoint {
+            return Ok(());
+        }
+        let index = self.shared.index.lock();
+        self.checkpoint_bytes = checkpoint::write(&mut *self.disk.0, covered, &index)?;
+        drop(index);
+        self.checkpoint = covered;
+        self.logged_bytes = 0;
+        self.stats.checkpoints += 1;
+        Ok(())
+    }
+
+    fn remove_dead(&mut self) -> Result<(), Error> {
+        let dead: Vec<u64> = {
+            let index = self.shared.index.lock();
+            let sealed = index.segments.iter().filter(|(number, _)| *number < self.checkpoint.segment);
+            sealed.filter(|(_, used)| used.is_dead()).map(|(number, _)| number).collect()
+        };
+        for number in dead {
+            let file = FileName::Segment(number);
+            self.disk.0.remove(file).map_err(|error| Error::failed("removing", file, error))?;
+            self.shared.index.lock().segments.remove(number);
+            self.damaged.remove(&number);
+            self.stats.segments_removed += 1;
+        }
+        Ok(())
+    }
+
+    /// Writes what is live in a segment anew, so that nothing in it is.
+    fn copy_forward(&mut self, segment: u64) -> Result<(), Error> {
+        match self.draft_copy(segment) {
+            Ok((draft, count)) if draft.count > 0 => {
+                self.write(draft)?;
+                self.stats.messages_moved += count;
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(Error::Corrupt(_)) => {
+                // Whoever reads the message is told; until then the segment stays.
+                self.damaged.insert(segment);
+                self.stats.segments_damaged += 1;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Encodes the live messages of a segment and the blocks that lean on it; returns how many messages there are, too.
+    fn draft_copy(&mut self, segment: u64) -> Result<(Draft, u64), Error> {
+        self.make_room()?;
+        let mut messages: BTreeMap<u32, (Location, Vec<Target>)> = BTreeMap::new();
+        let mut blocks = Vec::new();
+        for leaning in self.leaning_on(segment) {
+            let (entries, is_in_log) = match leaning.kept {
+                LeaningKept::Memory(entries) => (entries, false),
+                LeaningKept::Log(location) => (self.block(location)?.to_vec(), true),
+            };
+            let consumed = usize::try_from(leaning.head.saturating_sub(leaning.first)).unwrap_or(usize::MAX);
+            let first = leaning.first.max(leaning.head);
+            let entries: Vec<Entry> = entries.into_iter().skip(consumed).collect();
+            for (position, entry) in
+                (first..).zip(&entries).filter(|(_, entry)| entry.location.segment == segment)
+            {
+                let target = Target { queue: leaning.queue, position, flags: entry.flags };
+                let message = messages.entry(entry.location.offset);
+                message.or_insert_with(|| (entry.location, Vec::new())).1.push(target);
+            }
+            if is_in_log {
+                blocks.push(Rewritten { queue: leaning.queue, first, entries });
+            }
+        }
+        self.encode_copy(segment, messages, blocks)
+    }
+
+    fn encode_copy(
+        &mut self,
+        segment: u64,
+        messages: BTreeMap<u32, (Location, Vec<Target>)>,
+        blocks: Vec<Rewritten>,
+    ) -> Result<(Draft, u64), Error> {
+        let mut draft = Draft::new();
+        let mut moved = BTreeMap::new();
+        let count = messages.len() as u64;
+        for (offset, (location, targets)) in messages {
+            let message = self.message(location)?;
+            let start = draft.bytes.len();
+            draft.add(|out| record::encode_moved(out, &targets, &message));
+            moved.insert(offset, self.location_in(&draft, start));
+        }
+        for mut block in blocks {
+            for entry in block.entries.iter_mut().filter(|entry| entry.location.segment == segment) {
+                if let Some(location) = moved.get(&entry.location.offset) {
+                    entry.location = *location;
+                }
+            }
+            draft.add(|out| record::encode_block(out, block.queue, block.first, block.entries.iter()));
+        }
+        debug_assert!(draft.bytes.len() >= frame::HEADER_BYTES);
+        Ok((draft, count))
+    }
+
+    /// Returns where the last record of a draft will stand.
+    fn location_in(&self, draft: &Draft, start: usize) -> Location {
+        Location {
+            segment: self.segment,
+            // Segments end soon after 1 GiB, and what is copied was in one.
+            offset: (self.offset + start as u64) as u32,
+            bytes: (draft.bytes.len() - start) as u32,
+        }
+    }
+
+    fn leaning_on(&self, segment: u64) -> Vec<Leaning> {
+        let index = self.shared.index.lock();
+        let mut leaning = Vec::new();
+        for (id, queue) in &index.queues {
+            for block in queue.blocks.iter().filter(|block| block.leans_on(segment)) {
+                let kept = match &block.kept {
+                    Kept::Memory(entries) => LeaningKept::Memory(entries.clone()),
+                    Kept::Log { location, .. } => LeaningKept::Log(*location),
+                };
+                leaning.push(Leaning { queue: *id, head: queue.head, first: block.first, kept });
+            }
+        }
+        leaning.sort_unstable_by_key(|leaning| (leaning.queue, leaning.first));
+        leaning
+    }
+}
