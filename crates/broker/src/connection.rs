@@ -42,6 +42,10 @@ use mail::Backlog;
 /// Nothing is read while so many answers wait for a peer that does not read them, in bytes.
 const TRANSMIT_STALLED_BYTES: usize = 4 * 1024 * 1024;
 
+/// How much a client may send before its CONNECT is complete, in bytes: five fields of 64 KiB and two blocks of
+/// properties fit.
+const GREETING_BYTES_MAX: usize = 1024 * 1024;
+
 /// A connection of one device. Boxed by its task, whose future stays small.
 pub(crate) struct Connection {
     shared: Arc<Shared>,
@@ -61,8 +65,8 @@ pub(crate) struct Connection {
 }
 
 enum Stage {
-    /// CONNECT is awaited.
-    Greeting,
+    /// CONNECT is awaited; so many bytes of it have come.
+    Greeting { bytes: usize },
     /// CONNECT is being decided.
     Admitting(Admission),
     /// The client is in.
@@ -115,7 +119,7 @@ impl Connection {
             shared,
             worker,
             stream,
-            stage: Stage::Greeting,
+            stage: Stage::Greeting { bytes: 0 },
             // The core has a deadline to tell before the first byte comes.
             is_undrained: true,
             anonymous_allowed,
@@ -200,11 +204,22 @@ impl Connection {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => self.core.handle_eof(),
                 Poll::Ready(Ok(bytes)) => {
                     turn_bytes += bytes;
+                    self.check_greeting(bytes);
                     count(&self.shared.counters(self.worker).bytes_received, bytes);
                     self.core.handle_input(workspace.read_buffer.split().freeze(), now);
                 }
             }
             self.is_undrained = true;
+        }
+    }
+
+    /// Ends a connection whose CONNECT is longer than any that means something: a stranger's bytes are held only so
+    /// far.
+    fn check_greeting(&mut self, more: usize) {
+        let Stage::Greeting { bytes } = &mut self.stage else { return };
+        *bytes += more;
+        if *bytes > GREETING_BYTES_MAX {
+            self.core.disconnect(ReasonCode::PacketTooLarge);
         }
     }
 
@@ -284,7 +299,7 @@ impl Connection {
             Err(Refused { reason, properties, client_id }) => {
                 count(&self.shared.counters(self.worker).connections_refused, 1);
                 info!(%client_id, peer = %self.stream.peer().address(), %reason, "A client was refused.");
-                self.stage = Stage::Greeting;
+                self.stage = Stage::Greeting { bytes: 0 };
                 self.core.reject_connect(reason, *properties);
             }
         }

@@ -49,6 +49,7 @@ pub struct BrokerOptions {
     pub(crate) queue: QueueLimits,
     pub(crate) connections_max: usize,
     pub(crate) retained_messages_max: usize,
+    pub(crate) subscriptions_max: usize,
     pub(crate) session_expiry_max_s: u32,
     pub(crate) sys_interval: Option<Duration>,
     pub(crate) workers: Workers,
@@ -71,6 +72,7 @@ impl Default for BrokerOptions {
             queue: QueueLimits::default(),
             connections_max: 1_000_000,
             retained_messages_max: 10_000_000,
+            subscriptions_max: 100_000,
             session_expiry_max_s: 7 * 24 * 3_600,
             sys_interval: Some(Duration::from_secs(10)),
             workers: Workers::Threads(0),
@@ -137,6 +139,14 @@ impl BrokerOptions {
     #[must_use]
     pub const fn retained_messages_max(mut self, messages: usize) -> Self {
         self.retained_messages_max = messages;
+        self
+    }
+
+    /// Sets how many Subscriptions one client may have; further ones are refused with "quota exceeded". Default
+    /// 100,000.
+    #[must_use]
+    pub const fn subscriptions_max(mut self, subscriptions: usize) -> Self {
+        self.subscriptions_max = subscriptions;
         self
     }
 

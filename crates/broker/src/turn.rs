@@ -155,6 +155,11 @@ impl<'a> Turn<'a> {
         self.deliveries >= DELIVERIES_MAX
     }
 
+    /// Counts what was done for so many messages besides delivering them.
+    pub(crate) const fn spend(&mut self, messages: usize) {
+        self.deliveries += messages;
+    }
+
     /// Lets go of the routing table, before it is changed.
     pub(crate) fn release_table(&mut self) {
         self.table = None;

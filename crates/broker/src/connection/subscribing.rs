@@ -8,6 +8,10 @@ use crosspoint_protocol::{
 use super::{Connection, Stage, mail::Backlog};
 use crate::{access::Subscribing, counters::count, router::NewSubscription, turn::Turn};
 
+/// While more retained messages wait for a client, it is granted no further Subscription: its requests are short,
+/// and what it asks for may not be.
+const BACKLOG_MESSAGES_MAX: usize = 1_000_000;
+
 impl Connection {
     pub(super) fn on_subscribe(&mut self, subscribe: &Subscribe, turn: &mut Turn<'_>, now: Now) {
         turn.release_table();
@@ -16,7 +20,14 @@ impl Connection {
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
         let mut state = member.session.state.lock();
         let mut router = self.shared.router.write();
+        let filters_max = self.shared.options.subscriptions_max;
+        let mut waiting: usize = self.backlog.iter().map(|backlog| backlog.messages.len()).sum();
         for wanted in &subscribe.filters {
+            let is_new = !state.filters.contains(&wanted.filter);
+            if waiting > BACKLOG_MESSAGES_MAX || (is_new && state.filters.len() >= filters_max) {
+                reasons.push(ReasonCode::QuotaExceeded);
+                continue;
+            }
             let only = match member.permissions.may_subscribe(&wanted.filter) {
                 Subscribing::Granted => None,
                 Subscribing::Filtered => Some(member.permissions.clone()),
@@ -31,9 +42,11 @@ impl Connection {
             options.retain_as_published |= member.is_bridge;
             let new = NewSubscription { filter: &wanted.filter, options, id, only };
             let retained = router.subscribe(&member.session, new, now);
-            if !state.filters.contains(&wanted.filter) {
+            if is_new {
                 state.filters.insert(wanted.filter.compact());
             }
+            waiting += retained.len();
+            turn.spend(retained.len());
             if !retained.is_empty() {
                 self.backlog.push_back(Backlog { messages: retained.into_iter(), qos: options.qos, id });
             }
@@ -58,7 +71,10 @@ impl Connection {
         }
         drop(router);
         // What was left before the table changed goes out before UNSUBACK, or not at all: nothing arrives after it.
-        let is_wanted = |topic: &str| state.filters.iter().any(|filter| filter.matches(topic));
+        let is_wanted = |topic: &str| {
+            !unsubscribe.filters.iter().any(|filter| filter.matches(topic))
+                || state.filters.iter().any(|filter| filter.matches(topic))
+        };
         let dropped = session.mailbox.lock().retain(|entry| is_wanted(entry.message.topic()));
         count(&self.shared.counters(self.worker).dropped_unsubscribed, dropped);
         for backlog in &mut self.backlog {

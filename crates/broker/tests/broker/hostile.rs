@@ -152,3 +152,41 @@ async fn a_web_page_from_elsewhere_does_not_get_in() {
     }
     assert_eq!(broker.statistics().connections_accepted, 0);
 }
+
+#[tokio::test]
+async fn a_stranger_may_not_fill_the_memory_with_its_connect() {
+    let broker = broker().await;
+    let mut device = Device::dial(address(&broker)).await;
+    // CONNECT with a Remaining Length of 16,000,000.
+    device.send_bytes(&[0x10, 0x80, 0xC8, 0xD0, 0x07]).await;
+    let stream = device.into_stream();
+    let part = vec![0; 64 * 1024];
+    within("the broker closes", async {
+        loop {
+            stream.writable().await.unwrap();
+            match stream.try_write(&part) {
+                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => break,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert!(broker.statistics().bytes_received < 2 * 1024 * 1024);
+}
+
+#[tokio::test]
+async fn more_subscriptions_than_allowed_are_refused_one_by_one() {
+    let broker = broker_with(options().subscriptions_max(2)).await;
+    let mut device = Device::v5(&broker, "d").await;
+    for (filter, expected) in [
+        ("a", ReasonCode::Success),
+        ("b", ReasonCode::Success),
+        ("c", ReasonCode::QuotaExceeded),
+        ("a", ReasonCode::Success),
+    ] {
+        assert_eq!(device.subscribe_with(filter, at(QoS::AtMostOnce), None).await, expected, "{filter}");
+    }
+    device.unsubscribe("a").await;
+    device.subscribe("c", QoS::AtMostOnce).await;
+    assert_eq!(broker.statistics().subscriptions, 2);
+}
