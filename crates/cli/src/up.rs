@@ -67,28 +67,38 @@ pub(crate) fn run(up: &Up) -> ExitCode {
 }
 
 async fn serve(up: &Up, project: &Path, plan: Plan, data: DataDir) -> ExitCode {
-    let mut hub = match Hub::start(plan, data).await {
-        Ok(hub) => hub,
+    // Before anything is said to run, so that whoever reads it can stop it.
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
         Err(reason) => {
-            eprintln!("{reason}\n{}", reason.mend());
+            eprintln!("signals cannot be received: {reason}\nsee whether the machine allows more open files");
             return ExitCode::from(FAILED);
         }
     };
-    greet(&hub);
+    let mut hub = tokio::select! {
+        started = Hub::start(plan, data) => match started {
+            Ok(hub) => hub,
+            Err(reason) => {
+                eprintln!("{reason}\n{}", reason.mend());
+                return ExitCode::from(FAILED);
+            }
+        },
+        () = signals.next() => return ExitCode::SUCCESS,
+    };
     let mut watch = ProjectWatch::start(project)
         .inspect_err(|reason| warn!(%reason, "Changes of the project file take effect at the next start."))
         .ok();
-    let mut stop = std::pin::pin!(told_to_stop());
+    greet(&hub);
     loop {
         tokio::select! {
-            () = &mut stop => break,
+            () = signals.next() => break,
             () = changed(&mut watch) => reload(&mut hub, project, up.env.as_deref()).await,
         }
     }
     info!("Stopping. A second signal stops at once.");
     tokio::select! {
         () = hub.stop(STOP_WITHIN) => ExitCode::SUCCESS,
-        () = told_to_stop() => ExitCode::from(FAILED),
+        () = signals.next() => ExitCode::from(FAILED),
     }
 }
 
@@ -136,7 +146,7 @@ fn make_sample(up: &Up, project: &Path) -> Result<(), String> {
     written.map_err(|reason| {
         format!("{shown} cannot be made: {reason}\nstart in a folder that this user may write to")
     })?;
-    println!("made {shown}, a sample project to change as you like");
+    say(&format!("made {shown}, a sample project to change as you like\n"));
     Ok(())
 }
 
@@ -156,8 +166,13 @@ fn greet(hub: &Hub) {
         ));
     }
     text.push_str("Ctrl-C stops it.\n");
+    say(&text);
+}
+
+fn say(text: &str) {
     // Nobody may be reading: that is no reason to stop.
-    io::stdout().write_all(text.as_bytes()).unwrap_or_default();
+    let mut stdout = io::stdout();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).unwrap_or_default();
 }
 
 fn url(at: &ListeningAt) -> String {
@@ -175,23 +190,44 @@ fn moved(at: &ListeningAt) -> String {
     at.moved_from.map(|port| format!("  (port {port} is taken)")).unwrap_or_default()
 }
 
-/// Waits for SIGINT or SIGTERM.
-async fn told_to_stop() {
+/// What tells the hub to stop: SIGINT and SIGTERM, or Ctrl-C where those are not.
+struct Signals {
     #[cfg(unix)]
-    {
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    #[cfg(unix)]
+    fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-        if let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Listens from now on.
+    #[cfg(not(unix))]
+    fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Waits for the next one.
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without signals it runs until it is killed.
-        std::future::pending().await
+
+    /// Waits for the next one.
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Without signals it runs until it is killed.
+            std::future::pending().await
+        }
     }
 }
 
