@@ -51,7 +51,7 @@ async fn every_shape_of_wildcard_finds_what_it_matches() {
 }
 
 #[tokio::test]
-async fn an_empty_payload_deletes_and_is_itself_delivered_live() {
+async fn mqtt_3_3_1_6_an_empty_payload_deletes_and_is_itself_delivered_live() {
     let broker = broker().await;
     let mut writer = Device::v5(&broker, "writer").await;
     let mut reader = Device::v5(&broker, "reader").await;

@@ -125,7 +125,7 @@ async fn another_user_does_not_get_the_session() {
 }
 
 #[tokio::test]
-async fn a_takeover_keeps_what_waits_and_what_is_in_flight() {
+async fn mqtt_3_1_4_3_a_takeover_ends_the_old_connection_and_keeps_what_waits_or_is_in_flight() {
     let broker = broker().await;
     let mut connect = durable("d");
     connect.properties.receive_maximum = Some(10);

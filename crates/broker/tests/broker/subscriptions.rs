@@ -8,7 +8,7 @@ use crosspoint_protocol::{
 use crate::support::*;
 
 #[tokio::test]
-async fn overlapping_filters_deliver_once_at_the_highest_qos_with_all_identifiers() {
+async fn mqtt_3_3_4_2_overlapping_filters_deliver_once_at_the_highest_qos() {
     let broker = broker().await;
     let mut writer = Device::v5(&broker, "writer").await;
     for version in VERSIONS {
@@ -32,6 +32,26 @@ async fn overlapping_filters_deliver_once_at_the_highest_qos_with_all_identifier
         device.hears_nothing().await;
         device.leave().await;
     }
+}
+
+#[tokio::test]
+async fn mqtt_3_3_4_3_the_one_copy_bears_the_identifiers_of_all_that_match_and_of_no_other() {
+    let broker = broker().await;
+    let mut writer = Device::v5(&broker, "writer").await;
+    let mut device = Device::v5(&broker, "d").await;
+    for (n, filter) in ["a/b", "a/+", "+/b", "a/#", "#"].into_iter().enumerate() {
+        device.subscribe_with(filter, at(QoS::AtLeastOnce), Some(n as u32 + 1)).await;
+    }
+    for (topic, expected) in
+        [("a/b", vec![1, 2, 3, 4, 5]), ("a", vec![4, 5]), ("a/c", vec![2, 4, 5]), ("c", vec![5])]
+    {
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            writer.publish(message(topic, "x", qos)).await;
+            let got = device.message().await;
+            assert_eq!(got.properties.subscription_ids().collect::<Vec<_>>(), expected, "{topic}");
+        }
+    }
+    device.hears_nothing().await;
 }
 
 #[tokio::test]

@@ -469,8 +469,9 @@ impl Source {
 /// Waits until what is asked for is so.
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     within(what, async {
+        let mut looks = tokio::time::interval(Duration::from_millis(2));
         while !is_so() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            looks.tick().await;
         }
     })
     .await;

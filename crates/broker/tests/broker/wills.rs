@@ -97,7 +97,7 @@ async fn a_takeover_leaves_one() {
 }
 
 #[tokio::test]
-async fn a_return_within_the_delay_takes_it_back() {
+async fn mqtt_3_1_3_9_a_return_within_the_delay_takes_it_back() {
     let broker = broker().await;
     let mut heir = heir(&broker).await;
     for _ in 0..3 {
