@@ -1,6 +1,6 @@
 //! What the store costs: CPU a message, syncs a second, memory and disk, in a directory that is given.
 //!
-//!     cargo run --release -p crosspoint-store --example measure -- DIRECTORY [MESSAGES]
+//!     cargo run --release -p crosspoint-store --example measure -- DIRECTORY [MESSAGES [WINDOW]]
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -17,7 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let folder = arguments.next().ok_or("a directory to measure in")?;
     let messages = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
-    for (window, messages) in [(1, messages / 50), (32, messages / 5), (256, messages), (1_000, messages)] {
+    let only: Option<usize> = arguments.next().map(|text| text.parse()).transpose()?;
+    let runs = [(1, messages / 50), (32, messages / 5), (256, messages), (1_000, messages)];
+    for (window, messages) in runs.into_iter().filter(|(window, _)| only.is_none_or(|only| only == *window)) {
         let path = Path::new(&folder).join(format!("window-{window}"));
         let store = Store::open(Directory::open(&path)?, Options::default())?;
         fill(&store, window, messages)?;

@@ -1,6 +1,6 @@
 //! A directory of the machine.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -9,11 +9,14 @@ use std::process;
 use super::{Disk, FileName};
 use crate::error::Error;
 
+/// Files that are kept open. Beyond, the oldest segment is closed, never the one that is written: it is the newest.
+const OPEN_MAX: usize = 64;
+
 /// A directory on a real disk, locked as long as this lives.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    open: HashMap<FileName, File>,
+    open: BTreeMap<FileName, File>,
     /// Holds the lock; the system lets go of it when the process ends, however it does.
     _lock: File,
 }
@@ -35,11 +38,14 @@ impl Directory {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         write_owner(&path).map_err(failed)?;
-        Ok(Self { path, open: HashMap::new(), _lock: lock })
+        Ok(Self { path, open: BTreeMap::new(), _lock: lock })
     }
 
     fn file(&mut self, name: FileName) -> io::Result<&File> {
-        use std::collections::hash_map::Entry;
+        use std::collections::btree_map::Entry;
+        if self.open.len() >= OPEN_MAX && !self.open.contains_key(&name) {
+            self.open.pop_first();
+        }
         match self.open.entry(name) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => {
@@ -65,6 +71,9 @@ impl Disk for Directory {
 
     fn create(&mut self, file: FileName) -> io::Result<()> {
         let created = open_file(&self.path_of(file), Content::Emptied)?;
+        if self.open.len() >= OPEN_MAX {
+            self.open.pop_first();
+        }
         self.open.insert(file, created);
         Ok(())
     }
@@ -239,6 +248,23 @@ mod tests {
         let file = open_file(&folder.path().join("a"), Content::Emptied).unwrap();
         fill(&file, 70_000).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 70_000);
+    }
+
+    #[test]
+    fn more_segments_than_may_be_open_are_read_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = Directory::open(folder.path()).unwrap();
+        for number in 0..200_u64 {
+            disk.create(FileName::Segment(number)).unwrap();
+            disk.write_at(FileName::Segment(number), 0, &number.to_le_bytes()).unwrap();
+            disk.sync(FileName::Segment(number)).unwrap();
+        }
+        for number in 0..200_u64 {
+            let mut bytes = [0; 8];
+            disk.read_at(FileName::Segment(number), 0, &mut bytes).unwrap();
+            assert_eq!(u64::from_le_bytes(bytes), number);
+            assert!(disk.open.len() <= OPEN_MAX);
+        }
     }
 
     #[cfg(unix)]
