@@ -84,7 +84,8 @@ impl Embedded {
         Ok(())
     }
 
-    /// Takes other users and rules over. Clients that are connected keep what they were let in with.
+    /// Takes other users and rules over. They hold for clients that are connected too: one whose user is gone goes.
+    /// Anonymous clients that are in stay.
     ///
     /// # Errors
     /// The users do not fit together; nothing has changed then.

@@ -106,6 +106,9 @@ async fn the_first_user_ends_anonymous_access_for_new_clients_only() {
     let alice = client(port, "named").username("alice").password("secret");
     let (alice, _deliveries) = Client::start(alice).unwrap();
     assert!(soon(alice.connected()).await);
+    // A user that is gone goes, whoever was in without being one stays.
+    running.apply(&[OPEN, &USER.replace("alice", "bob")].concat()).await;
+    soon(alice.state().wait_for(|state| !state.is_connected())).await.unwrap();
     assert!(before.state().borrow().is_connected(), "whoever was in stays");
     assert_eq!(before.counters().connected, 1);
     running.stop().await;
