@@ -2,10 +2,13 @@
 
 use std::time::Instant;
 
-use crosspoint_broker::{Broker, QueueLimits, Workers};
+use bytes::BytesMut;
+use crosspoint_broker::{Broker, ListenerOptions, QueueLimits, Workers};
+use crosspoint_net::{DialOptions, ListenOptions, Transport, dial};
 use crosspoint_protocol::{
-    QoS, ReasonCode,
-    packet::{Ack, Packet, Publish},
+    PacketId, QoS, ReasonCode, Version,
+    codec::{self, Direction, Frames},
+    packet::{Ack, Packet, Publish, Subscribe, SubscribeProperties, SubscribedFilter},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -269,4 +272,53 @@ async fn what_an_absent_reader_had_not_taken_is_counted_when_it_leaves() {
     let statistics = broker.statistics();
     assert!(statistics.dropped_receiver_gone > 0);
     assert_eq!(statistics.messages_sent + statistics.dropped_receiver_gone, 200);
+}
+
+#[tokio::test]
+async fn a_client_on_a_websocket_that_is_its_own_target_gets_everything() {
+    let listen = ListenOptions::new(Transport::Ws, loopback());
+    let broker = Broker::builder()
+        .options(options())
+        .listener(ListenerOptions::new("main", listen))
+        .start()
+        .await
+        .unwrap();
+    let port = address(&broker).port();
+    let stream = within("dial", dial(&DialOptions::new(Transport::Ws, "127.0.0.1", port))).await.unwrap();
+    let (mut source, mut sink) = tokio::io::split(stream);
+    let count = 2_000;
+    let writing = tokio::spawn(async move {
+        let mut bytes = Vec::new();
+        let filters = vec![SubscribedFilter { filter: filter("own"), options: at(QoS::AtMostOnce) }];
+        let packet_id = PacketId::MIN;
+        let subscribe = Subscribe { packet_id, filters, properties: SubscribeProperties::default() };
+        codec::encode(&Packet::Connect(Box::new(hello("d"))), Version::V5, &mut bytes).unwrap();
+        codec::encode(&Packet::Subscribe(Box::new(subscribe)), Version::V5, &mut bytes).unwrap();
+        for _ in 0..count {
+            let publish = Packet::Publish(message("own", vec![b'x'; 3_000], QoS::AtMostOnce));
+            codec::encode(&publish, Version::V5, &mut bytes).unwrap();
+        }
+        // Frames that begin and end anywhere in a packet.
+        for part in bytes.chunks(1_234) {
+            sink.write_all(part).await.unwrap();
+        }
+        sink.flush().await.unwrap();
+        sink
+    });
+    let mut frames = Frames::new(u32::MAX);
+    let mut heard = 0;
+    within("all messages", async {
+        while heard < count {
+            let mut input = BytesMut::with_capacity(64 * 1024);
+            assert_ne!(source.read_buf(&mut input).await.unwrap(), 0);
+            frames.push(input.freeze());
+            while let Some(packet) = frames.next(Some(Version::V5), Direction::FromServer).unwrap() {
+                heard +=
+                    usize::from(matches!(packet, Packet::Publish(publish) if publish.payload.len() == 3_000));
+            }
+        }
+    })
+    .await;
+    writing.await.unwrap();
+    assert_eq!(broker.statistics().dropped_queue_full, 0);
 }
