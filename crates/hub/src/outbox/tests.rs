@@ -123,6 +123,8 @@ async fn what_is_confirmed_while_the_connector_stops_is_not_sent_again() {
     let figures = outbox.figures();
     assert_eq!((figures.confirmed, figures.waiting()), (sent as u64, 3_000 - sent as u64));
     assert!(backlog.unfinished.iter().all(|waiting| !waiting.may_be_there));
+    let seen = 1 + std::iter::from_fn(|| broker.came.try_recv().ok()).count();
+    assert_eq!(seen, sent, "whatever the broker saw is confirmed, and will not be sent again");
 }
 
 #[tokio::test]

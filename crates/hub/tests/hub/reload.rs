@@ -1,6 +1,6 @@
 //! Changes of the project while it runs.
 
-use crosspoint_client::{Client, ClientOptions, DialOptions, State};
+use crosspoint_client::{Client, ClientOptions, DialOptions, Publication, State};
 use crosspoint_net::Transport;
 use crosspoint_protocol::QoS;
 
@@ -164,4 +164,34 @@ async fn the_embedded_broker_goes_and_comes_with_the_project() {
     running.apply(NO_BROKER).await;
     assert!(running.hub.listening().is_empty());
     running.stop().await;
+}
+
+#[tokio::test]
+async fn new_limits_start_the_broker_anew_and_what_the_hub_has_taken_stays() {
+    let open = "[broker.listener.main]\nbind = \"127.0.0.1:0\"\n";
+    let mut sink = Remote::start().await;
+    let project = [open, &connector("b", sink.port()), &numbers("broker", "b")].concat();
+    let mut running = Running::start(&project).await;
+    until(|| running.is_connected("b")).await;
+    sink.stop().await;
+    publish(&running, 0..100).await;
+    until(|| running.outbox("b").accepted == 100).await;
+    let changed = running.apply(&["[broker]\nconnections_max = 7\n", &project].concat()).await;
+    assert_eq!(changed, "~ change    limits of the broker\n");
+    publish(&running, 100..200).await;
+    sink.start_again().await;
+    until(|| running.outbox("b").confirmed == 200).await;
+    assert_eq!(sink.numbers(), (0..200).collect::<Vec<_>>());
+    running.stop().await;
+}
+
+/// Publishes numbers to the embedded broker, as a device would.
+async fn publish(running: &Running, numbers: std::ops::Range<usize>) {
+    let (device, _deliveries) =
+        Client::start(client(running.hub.listening()[0].address.port(), "device")).unwrap();
+    for number in numbers {
+        let publication = Publication::new("in/n", number.to_string()).unwrap().qos(QoS::AtLeastOnce);
+        soon(device.publish(publication)).await.unwrap();
+    }
+    soon(device.close(std::time::Duration::from_secs(5))).await;
 }
