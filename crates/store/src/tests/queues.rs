@@ -100,6 +100,30 @@ fn a_consumed_store_takes_no_more_disk_than_a_few_segments() {
 }
 
 #[test]
+fn a_segment_in_which_only_blocks_are_in_use_is_copied_before_it_goes() {
+    let disk = SimulatedDisk::new();
+    let mut rig = Rig::open(&disk).unwrap();
+    // The long queue and what fills its segment are one frame, so that its blocks go to the next segment.
+    let mut batch = Batch::new();
+    for number in 0..30 {
+        batch.publish(Bytes::from(vec![number]), [(1, 0)]);
+    }
+    batch.publish(Bytes::from(vec![0; 5_000]), [(2, 0)]);
+    rig.commit(batch).unwrap();
+    for _ in 0..200 {
+        let position = publish(&mut rig, &[2], &[1; 100]);
+        consume(&mut rig, 2, position + 1);
+    }
+    let mut again = Rig::open(&disk.after_total_loss()).unwrap();
+    for rig in [&mut rig, &mut again] {
+        assert!(entries_in_memory(rig, 1) <= 16);
+        let read: Vec<u8> = rig.read(1, 0, 100).unwrap().iter().map(|entry| entry.message[0]).collect();
+        assert_eq!(read, (0..30).collect::<Vec<_>>());
+    }
+    assert!(disk.contents(FileName::Segment(2)).is_none(), "it held the blocks");
+}
+
+#[test]
 fn one_forgotten_queue_pins_no_disk() {
     let disk = SimulatedDisk::new();
     let mut rig = Rig::open(&disk).unwrap();
