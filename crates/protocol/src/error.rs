@@ -45,7 +45,10 @@ pub enum Offence {
     /// The Topic Filter is not a valid one.
     TopicFilterInvalid(&'static str),
     /// The protocol version is one that we do not speak.
-    UnsupportedVersion,
+    UnsupportedVersion {
+        /// The level that was asked for.
+        level: u8,
+    },
     /// The client identifier is not acceptable.
     ClientIdInvalid(&'static str),
     /// The peer was silent for longer than the keep alive allows.
@@ -76,7 +79,7 @@ impl Violation {
             Offence::TopicAliasInvalid => ReasonCode::TopicAliasInvalid,
             Offence::TopicNameInvalid(_) => ReasonCode::TopicNameInvalid,
             Offence::TopicFilterInvalid(_) => ReasonCode::TopicFilterInvalid,
-            Offence::UnsupportedVersion => ReasonCode::UnsupportedProtocolVersion,
+            Offence::UnsupportedVersion { .. } => ReasonCode::UnsupportedProtocolVersion,
             Offence::ClientIdInvalid(_) => ReasonCode::ClientIdentifierNotValid,
             Offence::KeepAliveTimeout => ReasonCode::KeepAliveTimeout,
             Offence::DeadlineExceeded(_) => ReasonCode::MaximumConnectTime,
@@ -107,7 +110,7 @@ impl fmt::Display for Offence {
                 f.write_str("more unacknowledged messages than the receive maximum allows")
             }
             Self::TopicAliasInvalid => f.write_str("the topic alias is 0, above the maximum or not known"),
-            Self::UnsupportedVersion => f.write_str("the protocol version is not supported"),
+            Self::UnsupportedVersion { .. } => f.write_str("the protocol version is not supported"),
             Self::KeepAliveTimeout => {
                 f.write_str("nothing was received for longer than the keep alive allows")
             }

@@ -34,10 +34,10 @@ pub(super) fn decode(body: &mut Reader<'_>) -> Result<Connect, Violation> {
 }
 
 fn version(body: &mut Reader<'_>) -> Result<(Version, bool), Violation> {
-    let unsupported = |field, rule| body.violation(field, Offence::UnsupportedVersion, Some(rule));
     let mut name_body = *body;
     let name = name_body.str("protocol name")?;
     let level = name_body.u8("protocol version")?;
+    let unsupported = |field, rule| body.violation(field, Offence::UnsupportedVersion { level }, Some(rule));
     let is_bridge = level & BRIDGE != 0;
     let version = match (name, level & !BRIDGE) {
         ("MQIsdp", 3) => Version::V3_1,

@@ -658,10 +658,13 @@ impl ServerConnection {
             State::Open if self.exchange.version.is_v5() => {
                 self.exchange.send_disconnect(Disconnect::new(reason))
             }
-            State::AwaitingConnect { .. } if violation.offence == Offence::UnsupportedVersion => {
-                // [MQTT-3.1.2-2]: in the form that every version can read.
-                self.exchange.version = Version::V3_1_1;
-                self.send_refusal(reason, ConnAckProperties::default());
+            State::AwaitingConnect { .. } => {
+                if let Offence::UnsupportedVersion { level } = violation.offence {
+                    // [MQTT-3.1.2-2]: in the form of the nearest version, which the client may know as well.
+                    let is_later = level > Version::V5.level();
+                    self.exchange.version = if is_later { Version::V5 } else { Version::V3_1_1 };
+                    self.send_refusal(reason, ConnAckProperties::default());
+                }
             }
             State::Deciding { .. } | State::Challenged { .. } => {
                 self.send_refusal(reason, ConnAckProperties::default());

@@ -196,11 +196,13 @@ fn a_reason_that_connack_cannot_bear_becomes_one_that_it_can() {
 }
 
 #[test]
-fn a_version_that_we_do_not_speak_is_refused_in_the_form_that_all_can_read() {
-    let mut server = fresh_server(Version::V3_1_1);
-    server.end.receive(&[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 6, 2, 0, 0, 0, 1, b'c'], server.now);
-    assert_eq!(server.end.sent_bytes(server.now), [0x20, 2, 0, 1]);
-    assert!(server.end.is_closed);
+fn a_version_that_we_do_not_speak_is_refused_in_the_form_of_the_nearest() {
+    for (level, connack) in [(2, &[0x20, 2, 0, 1][..]), (6, &[0x20, 3, 0, 0x84, 0])] {
+        let mut server = fresh_server(Version::V3_1_1);
+        server.end.receive(&[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', level, 2, 0, 0, 0, 1, b'c'], server.now);
+        assert_eq!(server.end.sent_bytes(server.now), connack);
+        assert!(server.end.is_closed);
+    }
 }
 
 #[test]
