@@ -68,7 +68,8 @@ impl OurClient {
     pub async fn subscribe(&self, filter: &str, qos: QoS) -> ReasonCode {
         let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
         let filter = SubscribedFilter { filter: TopicFilter::parse(filter).unwrap(), options };
-        soon("SUBACK", self.client.subscribe(vec![filter])).await.unwrap()[0]
+        let granted = soon("SUBACK", self.client.subscribe(vec![filter])).await.unwrap();
+        *granted.first().unwrap()
     }
 
     /// Publishes, and waits until the server has confirmed.

@@ -1,4 +1,5 @@
 //! rumqttc, with MQTT 3.1.1 and 5, against our broker.
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a helper fails its test")]
 
 use crosspoint_net::Transport;
 use interop::{OurBroker, soon};
