@@ -163,7 +163,7 @@ async fn exchange(protocol: Protocol, cut_in: usize, cut_out: usize) -> usize {
         assert!(!receipt.may_be_duplicate, "cut after {cut_in} in, {cut_out} out");
     }
     // A copy that should not be would come by now.
-    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await; // pace: the clock is the test's own
     assert!(world.deliveries.try_next().is_none(), "delivered twice: cut after {cut_in} in, {cut_out} out");
     assert_eq!(delivered, texts, "cut after {cut_in} in, {cut_out} out");
     drop(finished);

@@ -145,7 +145,7 @@ async fn a_full_queue_pauses_reading_and_nothing_is_lost() {
         }
         peer
     });
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await; // pace: the clock is the test's own
     assert!(!server.is_finished(), "the server is held back");
     for i in 0..500 {
         assert_eq!(payload(&next(&mut world.deliveries).await), i.to_string());
@@ -183,7 +183,7 @@ async fn a_server_that_ignores_our_receive_maximum_is_held_back_and_not_hung_up_
         }
         peer
     });
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await; // pace: the clock is the test's own
     assert!(!server.is_finished(), "the server is held back");
     for i in 1..=300 {
         let delivery = next(&mut world.deliveries).await;

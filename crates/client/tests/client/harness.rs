@@ -310,5 +310,5 @@ pub(crate) async fn reach(client: &Client, is_reached: impl FnMut(&State) -> boo
 
 /// Lets everything happen that can happen without time going on.
 pub(crate) async fn settle() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    tokio::time::sleep(Duration::from_millis(1)).await; // pace: the clock is the test's own
 }

@@ -88,7 +88,7 @@ async fn no_step_up_while_an_exchange_at_qos_2_is_open() {
     let mut peer = world.network.let_in(false).await;
     let sent = world.client.try_publish(publication("a", "1", QoS::ExactlyOnce)).unwrap();
     let id = peer.recv_publish().await.packet_id.unwrap();
-    tokio::time::sleep(DAY + Duration::from_secs(60)).await;
+    tokio::time::sleep(DAY + Duration::from_secs(60)).await; // pace: the clock is the test's own
     assert!(world.network.nobody_dials(), "the exchange is open");
     peer.send(Packet::PubRec(Ack::new(id, ReasonCode::Success))).await;
     assert_eq!(peer.recv().await, Packet::PubRel(Ack::new(id, ReasonCode::Success)));
