@@ -14,7 +14,7 @@ const TOTAL_MINUTES_MAX: u64 = 40;
 const FUZZ_SECONDS: u64 = 40;
 
 /// How many seeds the short simulation runs.
-const SIM_SEEDS: u64 = 40;
+const SIM_SEEDS: u64 = 2_000;
 
 /// Time that some parts share. What all of them may take is [`TOTAL_MINUTES_MAX`]; three minutes of it are kept for
 /// the crash tests of the store.
