@@ -16,7 +16,9 @@ use crate::shared::{Pending, Read, Shared};
 use crate::ticket::{self, Ticket};
 use crate::writer::Writer;
 
-/// A durable store. Clones are handles of the same one; the last that is dropped closes it and waits for its writer.
+/// A durable store. What it says about tables and queues at once, without a ticket, waits while a checkpoint is written.
+///
+/// Clones are handles of the same one; the last that is dropped closes it and waits for its writer.
 #[derive(Clone, Debug)]
 pub struct Store {
     inner: Arc<Inner>,

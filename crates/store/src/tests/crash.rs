@@ -1,9 +1,10 @@
 //! Faults at every operation, and power cuts at every sync.
 
+use bytes::Bytes;
 use fastrand::Rng;
 
 use super::support::{Model, Rig};
-use crate::{SimulatedDisk, Stats, verify};
+use crate::{Batch, Error, Options, SimulatedDisk, Stats, verify};
 
 const BATCHES: usize = 150;
 
@@ -52,7 +53,9 @@ fn check(disk: &SimulatedDisk, run: &Run, what: &str) {
     }
     let report = verify(&mut disk.clone()).unwrap();
     assert_eq!((report.damages, report.torn_bytes), (Vec::new(), 0), "{what}");
-    let mut again = Rig::open(&disk.after_total_loss()).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let lost = disk.after_total_loss();
+    assert_eq!(verify(&mut lost.clone()).unwrap().damages, [], "{what}");
+    let mut again = Rig::open(&lost).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert_eq!(again.contents().unwrap(), model, "{what}");
 }
 
@@ -143,8 +146,26 @@ fn a_poisoned_store_refuses_until_it_is_opened_again() {
     let lost = rig.commit(model.clone().change(&mut rng)).unwrap_err();
     assert!(lost.to_string().starts_with("syncing log-0000000000000001 failed"), "{lost}");
     let refused = rig.commit(model.clone().change(&mut rng)).unwrap_err();
-    assert!(matches!(refused, crate::Error::Poisoned(_)), "{refused}");
+    assert!(matches!(refused, Error::Poisoned(_)), "{refused}");
     assert!(matches!(rig.store.state(), crate::State::Poisoned(_)));
-    assert!(matches!(rig.read(0, 0, 1), Err(crate::Error::Poisoned(_))));
+    assert!(matches!(rig.read(0, 0, 1), Err(Error::Poisoned(_))));
     assert_eq!(Rig::open(&disk).unwrap().contents().unwrap(), model, "the refused batch is gone");
+}
+
+#[test]
+fn nothing_follows_a_frame_that_failed() {
+    let disk = SimulatedDisk::new();
+    let options = Options::new().frame_bytes(4 << 10).reserve_bytes(0);
+    let mut rig = Rig::open_with(&disk, options).unwrap();
+    let batch = |flags| {
+        let mut batch = Batch::new();
+        batch.publish(Bytes::from(vec![0; 5_000]), [(1, flags)]);
+        batch
+    };
+    disk.fail_once(1);
+    let (first, second) = (rig.store.commit(batch(1)), rig.store.commit(batch(2)));
+    rig.writer.turn();
+    assert!(matches!(first.wait(), Err(Error::Io { .. })));
+    assert!(matches!(second.wait(), Err(Error::Poisoned(_))));
+    assert_eq!(Rig::open(&disk).unwrap().store.queues(), [0; 0]);
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::support::Rig;
-use crate::{Batch, Error, Options, SimulatedDisk, State};
+use crate::{Batch, Error, Options, SimulatedDisk, State, verify};
 
 const DISK_BYTES: u64 = 64 << 10;
 
@@ -39,6 +39,7 @@ fn a_full_disk_refuses_messages_takes_consumption_and_recovers_by_itself() {
         assert!(matches!(rig.store.state(), State::Full), "round {round}");
         assert!(taken > 50, "round {round}: {taken}");
         assert!(matches!(rig.commit(publish(500)), Err(Error::Full)), "still full");
+        assert_eq!(verify(&mut disk.clone()).unwrap().torn_bytes, 0, "a part of a frame was left");
         let status = rig.store.queue_status(1).unwrap();
         let mut essential = Batch::new();
         essential.put(1, "confirmed".into(), "yes".into()).consume(1, status.next).essential();
