@@ -35,7 +35,8 @@ impl Batch {
         Self::default()
     }
 
-    /// Appends a message to queues, each with a byte of flags; the message is stored once. The first append makes a queue.
+    /// Appends a message to queues, each with a byte of flags; the message is stored once. The first append
+    /// makes a queue.
     ///
     /// Without a target nothing is stored.
     pub fn publish(&mut self, message: Bytes, targets: impl IntoIterator<Item = (u64, u8)>) -> &mut Self {
@@ -62,7 +63,8 @@ impl Batch {
         self
     }
 
-    /// Consumes everything in a queue before a position. A position that is behind what is consumed changes nothing.
+    /// Consumes everything in a queue before a position. A position that is behind what is consumed changes
+    /// nothing.
     pub fn consume(&mut self, queue: u64, position: u64) -> &mut Self {
         self.bytes += 25;
         self.changes.push(Change::Consume { queue, position });
@@ -76,7 +78,8 @@ impl Batch {
         self
     }
 
-    /// Lets the batch use the reserve when the disk is full: for what records that something was consumed or confirmed.
+    /// Lets the batch use the reserve when the disk is full: for what records that something was consumed or
+    /// confirmed.
     ///
     /// Default: it may not.
     pub fn essential(&mut self) -> &mut Self {

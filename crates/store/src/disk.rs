@@ -1,7 +1,7 @@
 //! What the log needs of a file system: the seam between the store and the machine.
 //!
-//! [`Directory`] is a real one; [`SimulatedDisk`] keeps what is live and what is durable apart, and fails on demand.
-//! Nothing here knows what the files hold.
+//! [`Directory`] is a real one; [`SimulatedDisk`] keeps what is live and what is durable apart, and fails on
+//! demand. Nothing here knows what the files hold.
 
 mod directory;
 mod simulated;
@@ -59,13 +59,15 @@ impl fmt::Display for FileName {
 
 /// A flat directory of files, held by one owner.
 ///
-/// Operations block; the store calls them on its writer only. What is written, created, renamed or removed is visible at once and
-/// durable after the matching sync. Whoever makes a `Disk` has locked it: there is never a second one on the same files.
+/// Operations block; the store calls them on its writer only. What is written, created, renamed or removed is
+/// visible at once and durable after the matching sync. Whoever makes a `Disk` has locked it: there is never
+/// a second one on the same files.
 ///
 /// # Errors
 ///
-/// Every operation passes on what the system says. "No space left" must come as [`io::ErrorKind::StorageFull`] or
-/// [`io::ErrorKind::QuotaExceeded`]; the store takes it for a state that ends, and everything else for a failure.
+/// Every operation passes on what the system says. "No space left" must come as
+/// [`io::ErrorKind::StorageFull`] or [`io::ErrorKind::QuotaExceeded`]; the store takes it for a state that
+/// ends, and everything else for a failure.
 pub trait Disk: Send + 'static {
     /// Returns the files of the store that there are, in no order.
     fn list(&mut self) -> io::Result<Vec<FileName>>;
@@ -79,7 +81,7 @@ pub trait Disk: Send + 'static {
     /// Fills a buffer from an offset; a file that ends before is an error of kind `UnexpectedEof`.
     fn read_at(&mut self, file: FileName, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
-    /// Writes all bytes at an offset, at most one past the end. After an error any part of them may stand there.
+    /// Writes all bytes at an offset that is not behind the end. After an error any part of them may stand there.
     fn write_at(&mut self, file: FileName, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Cuts a file to a length that is not above its own.

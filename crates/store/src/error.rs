@@ -40,7 +40,8 @@ pub enum Error {
         /// What the system said.
         source: Arc<io::Error>,
     },
-    /// An earlier operation failed, so that what memory says may differ from what the disk has. Open the store again.
+    /// An earlier operation failed, so that what memory says may differ from what the disk has. Open the
+    /// store again.
     #[error("the store is out of order since an earlier failure: {0}")]
     Poisoned(Box<Error>),
     /// The store was closed.
@@ -53,7 +54,8 @@ impl Error {
         if is_full(&source) { Self::Full } else { Self::failed(operation, file, source) }
     }
 
-    /// Returns an error that is a failure also when the disk is full: after it, nobody knows what the disk has.
+    /// Returns an error that is a failure also when the disk is full: after it, nobody knows what the disk
+    /// has.
     pub(crate) fn failed(operation: &'static str, file: FileName, source: io::Error) -> Self {
         Self::Io { operation, file, source: Arc::new(source) }
     }

@@ -34,7 +34,8 @@ fn scan(input: &[u8]) {
     assert_eq!(due, input.len() as u64);
 }
 
-/// Records in a frame come back as they are, encoding them anew changes nothing, and any of them may be applied.
+/// Records in a frame come back as they are, encoding them anew changes nothing, and any of them may be
+/// applied.
 fn records(input: &[u8]) {
     let mut bytes = BytesIn::new(input);
     let mut index = Index::default();

@@ -1,7 +1,8 @@
-//! What the log says, in memory: tables, where the entries of each queue stand, and what is live in each segment.
+//! What the log says, in memory: tables, where the entries of each queue stand, and what is live in each
+//! segment.
 //!
-//! It changes in one way only, by [`Index::apply`], on the live path and in recovery alike. So memory is never anything
-//! else than what the log says.
+//! It changes in one way only, by [`Index::apply`], on the live path and in recovery alike. So memory is
+//! never anything else than what the log says.
 
 mod queue;
 mod segments;

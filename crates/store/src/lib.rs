@@ -1,7 +1,8 @@
-//! The durable store: one segmented log; atomic batches over small tables and queues; one sync for all who wait.
+//! The durable store: one segmented log; atomic batches over small tables and queues; one sync for all who
+//! wait.
 //!
-//! A message is bytes. It is stored once, with its targets: queues that read it in order and consume it. What the bytes mean
-//! is for the rooms above. The format stands in `docs/formats/log.md`.
+//! A message is bytes. It is stored once, with its targets: queues that read it in order and consume it. What
+//! the bytes mean is for the rooms above. The format stands in `docs/formats/log.md`.
 //!
 //! ```text
 //!  Store::commit ─► inbox ─► Writer (one thread) ─► frame ─► Disk::write_at, sync ─► Index::apply ─► Ticket
@@ -11,8 +12,8 @@
 //!
 //! What it does *not* do: it expires nothing, limits no queue, and repairs no damage; it reports and refuses.
 //!
-//! Invariants: a ticket answers only after the sync of what it stands for, and memory is never anything else than what the log says,
-//! because the index changes only by applying frames.
+//! Invariants: a ticket answers only after the sync of what it stands for, and memory is never anything else
+//! than what the log says, because the index changes only by applying frames.
 
 mod batch;
 mod bytes_in;

@@ -1,4 +1,5 @@
-//! Opening: the newest checkpoint, then the tail of the log; what was cut short is finished or cut off, what is damaged is refused.
+//! Opening: the newest checkpoint, then the tail of the log; what was cut short is finished or cut off, what
+//! is damaged is refused.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -160,7 +161,8 @@ impl<'a> Tail<'a> {
         true
     }
 
-    /// Applies the frames of the current segment; returns where they end if that is not the end of the segment.
+    /// Applies the frames of the current segment; returns where they end if that is not the end of the
+    /// segment.
     fn read_frames(&mut self, bytes: &[u8]) -> Result<Option<u64>, Error> {
         let (salt, segment) = (self.found.checkpoint.salt, self.found.segment);
         for step in Scan::new(bytes, salt, segment, self.found.offset) {

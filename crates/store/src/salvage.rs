@@ -53,12 +53,13 @@ pub fn verify(disk: &mut dyn Disk) -> Result<Report, Error> {
 
 /// Reads what is whole from a damaged store and writes it into a new one, in the order of the old.
 ///
-/// Positions are new, and a message with several targets is stored once for each. If the checkpoint or a frame that recorded a consumption is damaged, what
-/// was consumed may come back.
+/// Positions are new, and a message with several targets is stored once for each. If the checkpoint or a
+/// frame that recorded a consumption is damaged, what was consumed may come back.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when a disk fails, or when the new one is not empty; [`Error::Full`] when there is no space for what is saved.
+/// [`Error::Io`] when a disk fails, or when the new one is not empty; [`Error::Full`] when there is no space
+/// for what is saved.
 pub fn salvage(disk: &mut dyn Disk, into: impl Disk, options: Options) -> Result<Salvaged, Error> {
     let Inspection { report, index, .. } = Inspection::of(disk)?;
     let (store, writer) = Store::open_driven(into, options)?;

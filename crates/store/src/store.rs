@@ -16,7 +16,8 @@ use crate::shared::{Pending, Read, Shared};
 use crate::ticket::{self, Ticket};
 use crate::writer::Writer;
 
-/// A durable store. What it says about tables and queues at once, without a ticket, waits while a checkpoint is written.
+/// A durable store. What it says about tables and queues at once, without a ticket, waits while a checkpoint
+/// is written.
 ///
 /// Clones are handles of the same one; the last that is dropped closes it and waits for its writer.
 #[derive(Clone, Debug)]
@@ -69,7 +70,8 @@ pub enum State {
     /// It does.
     #[default]
     Open,
-    /// The disk is full: only essential ones. It ends by itself when a commit finds room for the reserve again.
+    /// The disk is full: only essential ones. It ends by itself when a commit finds room for the reserve
+    /// again.
     Full,
     /// Something failed that makes memory and disk differ. Open the store again.
     Poisoned(Error),
@@ -99,7 +101,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] when what was synced has changed; [`Error::Io`] when the disk fails or the thread cannot be started.
+    /// [`Error::Corrupt`] when what was synced has changed; [`Error::Io`] when the disk fails or the thread
+    /// cannot be started.
     pub fn open(disk: impl Disk, options: Options) -> Result<Self, Error> {
         let (store, writer) = Self::open_driven(disk, options)?;
         let thread = thread::Builder::new()
@@ -136,8 +139,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The ticket answers [`Error::TooLarge`], [`Error::Full`], [`Error::Poisoned`] or [`Error::Closed`] when nothing of the batch
-    /// was kept, and [`Error::Io`] when the commit itself failed: then only the next opening knows.
+    /// The ticket answers [`Error::TooLarge`], [`Error::Full`], [`Error::Poisoned`] or [`Error::Closed`] when
+    /// nothing of the batch was kept, and [`Error::Io`] when the commit itself failed: then only the next
+    /// opening knows.
     pub fn commit(&self, batch: Batch) -> Ticket<Committed> {
         let (promise, ticket) = ticket::pair();
         if let Err(error) = batch.check() {
@@ -148,18 +152,22 @@ impl Store {
         ticket
     }
 
-    /// Consumes everything in a queue before a position, some time soon: nobody waits, and a crash may forget it.
+    /// Consumes everything in a queue before a position, some time soon: nobody waits, and a crash may forget
+    /// it.
     pub fn consume(&self, queue: u64, position: u64) {
         self.inner.shared.consume(queue, position);
     }
 
-    /// Reads entries of a queue that are durable, in order, from a position on or the first after it that waits.
+    /// Reads entries of a queue that are durable, in order, from a position on or the first after it that
+    /// waits.
     ///
-    /// At most `count_max` of them, and no further one once they hold `bytes_max` bytes; none when none waits.
+    /// At most `count_max` of them, and no further one once they hold `bytes_max` bytes; none when none
+    /// waits.
     ///
     /// # Errors
     ///
-    /// The ticket answers [`Error::Corrupt`] when the first of them is damaged (consume it to get on), or why the disk or the store refuses.
+    /// The ticket answers [`Error::Corrupt`] when the first of them is damaged (consume it to get on), or why
+    /// the disk or the store refuses.
     pub fn read(&self, queue: u64, from: u64, count_max: usize, bytes_max: usize) -> Ticket<Vec<Waiting>> {
         let (promise, ticket) = ticket::pair();
         self.inner.shared.read(Read { queue, from, count_max, bytes_max, promise });
@@ -195,7 +203,8 @@ impl Store {
         self.inner.shared.index.lock().tables.get(&table)?.get(key).cloned()
     }
 
-    /// Returns entries of a table in the order of their keys, at most so many, behind a key or from the first.
+    /// Returns entries of a table in the order of their keys, at most so many, behind a key or from the
+    /// first.
     #[must_use]
     pub fn scan(&self, table: u32, after: Option<&[u8]>, count_max: usize) -> Vec<(Bytes, Bytes)> {
         let index = self.inner.shared.index.lock();
@@ -223,7 +232,8 @@ impl Store {
         self.inner.shared.stats()
     }
 
-    /// Closes the store: what was handed in before is committed, later calls are refused. Blocks until the writer has ended.
+    /// Closes the store: what was handed in before is committed, later calls are refused. Blocks until the
+    /// writer has ended.
     pub fn close(&self) {
         self.inner.close();
     }

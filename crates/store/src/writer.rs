@@ -1,4 +1,5 @@
-//! The writer: the one owner of the disk. It turns what has arrived into frames, and answers when they are synced.
+//! The writer: the one owner of the disk. It turns what has arrived into frames, and answers when they are
+//! synced.
 
 mod maintenance;
 mod serving;
@@ -25,7 +26,8 @@ use crate::store::{Committed, State, Stats};
 /// Blocks that go to the log with one frame.
 const SPILLED_MAX: usize = 256;
 
-/// The writer of a store. [`Store::open`](crate::Store::open) gives it a thread; a simulation calls [`turn`](Self::turn).
+/// The writer of a store. [`Store::open`](crate::Store::open) gives it a thread; a simulation calls
+/// [`turn`](Self::turn).
 ///
 /// Dropped without [`close`](Self::close) it leaves the disk as a crash would.
 #[derive(Debug)]
@@ -111,7 +113,8 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Does what has arrived: answers reads, commits batches and consumption. Returns whether there was anything to do.
+    /// Does what has arrived: answers reads, commits batches and consumption. Returns whether there was
+    /// anything to do.
     pub fn turn(&mut self) -> bool {
         let work = self.shared.take();
         let is_work = !work.is_empty();
@@ -181,7 +184,8 @@ impl Writer {
         }
     }
 
-    /// Frees what is consumed, with the reserve's help, and tries again: with all if that made room, else with what is essential.
+    /// Frees what is consumed, with the reserve's help, and tries again: with all if that made room, else
+    /// with what is essential.
     fn commit_on_full_disk(&mut self, group: Vec<Pending>) {
         if let Err(error) = self.make_space() {
             return self.fail(group, error);
@@ -341,7 +345,8 @@ impl Writer {
     /// Poisons the store: cuts off what is not known to be synced, and answers everybody.
     fn fail(&mut self, group: Vec<Pending>, error: Error) {
         let file = FileName::Segment(self.segment);
-        // As far as the disk still obeys. If it does not, opening finds a frame that is whole, and keeps it, or a torn one.
+        // As far as the disk still obeys. If it does not, opening finds a frame that is whole, and keeps it,
+        // or a torn one.
         if self.disk.0.truncate(file, self.offset).is_ok() {
             let _ = self.disk.0.sync(file);
         }

@@ -9,7 +9,8 @@ use std::process;
 use super::{Disk, FileName};
 use crate::error::Error;
 
-/// Files that are kept open. Beyond, the oldest segment is closed, never the one that is written: it is the newest.
+/// Files that are kept open. Beyond, the oldest segment is closed, never the one that is written: it is the
+/// newest.
 const OPEN_MAX: usize = 64;
 
 /// A directory on a real disk, locked as long as this lives.
@@ -26,7 +27,8 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Error::InUse`] when another process, or another part of this one, has it open; [`Error::Io`] when the system refuses.
+    /// [`Error::InUse`] when another process, or another part of this one, has it open; [`Error::Io`] when
+    /// the system refuses.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         let failed = |source| Error::io("opening the directory of", FileName::Segment(1), source);
@@ -144,7 +146,8 @@ fn make_directory(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Returns who has the lock. The file is not the lock itself, because some systems let nobody read a locked file.
+/// Returns who has the lock. The file is not the lock itself, because some systems let nobody read a locked
+/// file.
 fn owner(path: &Path) -> String {
     let text = fs::read_to_string(path.join("owner")).unwrap_or_default();
     let text = text.trim();
@@ -212,7 +215,8 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Elsewhere a directory cannot be opened as a file, and the file system's own journal keeps the order of its changes.
+/// Elsewhere a directory cannot be opened as a file, and the file system's own journal keeps the order of its
+/// changes.
 #[cfg(not(unix))]
 fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())

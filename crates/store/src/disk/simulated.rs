@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 
 use super::{Disk, FileName};
 
-/// A disk in memory, with a live and a durable image; for tests, for simulation, and for a store that shall not outlive its process.
+/// A disk in memory, with a live and a durable image; for tests, for simulation, and for a store that shall
+/// not outlive its process.
 ///
 /// Clones are handles of the same disk. It can fail at a chosen operation, run full, and have its power cut.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +87,8 @@ impl SimulatedDisk {
         image.fault = Some(Fault::From(image.operations + operation));
     }
 
-    /// Cuts the power when the n-th sync from now begins: it and everything after it fails, and nothing more gets durable.
+    /// Cuts the power when the n-th sync from now begins: it and everything after it fails, and nothing more
+    /// gets durable.
     pub fn cut_power_at_sync(&self, sync: u64) {
         let mut image = self.image.lock();
         image.fault = Some(Fault::PowerAtSync(image.syncs + sync));
@@ -108,8 +110,8 @@ impl SimulatedDisk {
 
     /// Returns a disk as it may be found after the power failed now.
     ///
-    /// What was synced is there. Of the rest each write is kept, lost, or torn, and of the changes of names a first part is kept.
-    /// The same seed gives the same disk.
+    /// What was synced is there. Of the rest each write is kept, lost, or torn, and of the changes of names a
+    /// first part is kept. The same seed gives the same disk.
     #[must_use]
     pub fn after_power_cut(&self, seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
@@ -129,7 +131,8 @@ impl SimulatedDisk {
         Self::of(image.durable.clone(), contents.collect(), image.contents_made)
     }
 
-    /// Returns a disk with what is live now, all of it durable: what another process finds after this one was killed.
+    /// Returns a disk with what is live now, all of it durable: what another process finds after this one was
+    /// killed.
     #[must_use]
     pub fn after_kill(&self) -> Self {
         let image = self.image.lock();

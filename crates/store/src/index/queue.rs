@@ -47,7 +47,8 @@ pub(crate) enum Kept {
 }
 
 impl Queue {
-    /// Appends an entry; returns the first position of its block if that is full now and not the first of the queue.
+    /// Appends an entry; returns the first position of its block if that is full now and not the first of the
+    /// queue.
     pub(crate) fn push(&mut self, entry: Entry) -> Option<u64> {
         let position = self.next;
         self.next = self.next.saturating_add(1);

@@ -9,7 +9,8 @@ use super::queue::{Block, Kept};
 pub(crate) struct SegmentUse {
     /// Entries that ever pointed into it.
     pub(crate) entries: u64,
-    /// Entries that point into it and are not consumed. A block in the log counts whole until all of it is consumed.
+    /// Entries that point into it and are not consumed. A block in the log counts whole until all of it is
+    /// consumed.
     pub(crate) live: u64,
     /// Block records in it that are in use.
     pub(crate) blocks: u64,

@@ -40,8 +40,8 @@ fn run(disk: &SimulatedDisk, seed: u64) -> Run {
     run
 }
 
-/// Opens the disk and checks that what is there is what some batches made, in order, all the acknowledged ones among them;
-/// then that the store goes on.
+/// Opens the disk and checks that what is there is what some batches made, in order, all the acknowledged
+/// ones among them; then that the store goes on.
 fn check(disk: &SimulatedDisk, run: &Run, what: &str) {
     let mut rig = Rig::open(disk).unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut model = rig.contents().unwrap_or_else(|error| panic!("{what}: {error}"));

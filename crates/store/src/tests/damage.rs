@@ -126,7 +126,8 @@ fn a_missing_or_shortened_file_is_refused_unless_nothing_needs_it() {
             shortened.set_contents(file, whole.iter().copied().take(length).collect());
             let report = verify(&mut shortened.clone()).unwrap();
             salvaged(&shortened);
-            // An end that is missing looks like a crash, and only what no later frame vouches for may be missing.
+            // An end that is missing looks like a crash, and only what no later frame vouches for may be
+            // missing.
             let is_end = report.damages.is_empty();
             if !is_end {
                 check_refused_or_whole(&shortened, &model, &format!("{file} of {length} bytes"));

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -191,6 +192,22 @@ fn a_store_with_a_thread_commits_reads_and_closes() {
     let store = open();
     assert_eq!(store.queue_status(1).unwrap().waiting, 60);
     assert_eq!(store.read(1, 0, 1, 1).wait().unwrap()[0].message[..], [40]);
+}
+
+#[test]
+fn consumption_that_no_frame_takes_along_gets_one_of_its_own() {
+    let options = Options::new().consume_delay(Duration::from_millis(1));
+    let store = Store::in_memory(options).unwrap();
+    let mut batch = Batch::new();
+    batch.publish(Bytes::from("m"), [(1, 0)]);
+    store.commit(batch).wait().unwrap();
+    store.consume(1, 1);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while store.queue_status(1).unwrap().waiting > 0 {
+        assert!(Instant::now() < deadline, "nothing was consumed");
+        std::thread::yield_now();
+    }
+    assert_eq!(store.watermark(), 2);
 }
 
 #[test]

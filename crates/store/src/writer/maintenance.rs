@@ -131,7 +131,8 @@ impl Writer {
         }
     }
 
-    /// Encodes the live messages of a segment and the blocks that lean on it; returns how many messages there are, too.
+    /// Encodes the live messages of a segment and the blocks that lean on it; returns how many messages there
+    /// are, too.
     fn draft_copy(&mut self, segment: u64) -> Result<(Draft, u64), Error> {
         self.make_room()?;
         let mut messages: BTreeMap<u32, (Location, Vec<Target>)> = BTreeMap::new();

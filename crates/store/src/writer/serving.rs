@@ -17,7 +17,8 @@ enum Next {
     Nothing,
     /// In memory, with the position of the first.
     Memory(u64, Vec<Entry>),
-    /// In a block record: the position of the first that is wanted, that of the block's first, and where it stands.
+    /// In a block record: the position of the first that is wanted, that of the block's first, and where it
+    /// stands.
     Log(u64, u64, Location),
 }
 
