@@ -1,0 +1,67 @@
+//! Enhanced authentication: the steps of AUTH, before CONNACK and afterwards.
+//!
+//! Whether a step is good is for the driver to judge. Here is only who may take the next one.
+
+use super::{ClientConnection, ClientEvent, State};
+use crate::{
+    Offence, ReasonCode, Violation,
+    packet::{Auth, AuthProperties, Packet, PacketType},
+};
+
+impl ClientConnection {
+    /// Answers a challenge of the server.
+    pub fn continue_auth(&mut self, properties: AuthProperties) {
+        self.send_auth(ReasonCode::ContinueAuthentication, properties);
+    }
+
+    /// Begins to authenticate again on an open connection whose CONNECT named a method [MQTT-4.12.1-1]; does nothing
+    /// on any other, and while the last time is not over.
+    pub fn reauthenticate(&mut self, properties: AuthProperties) {
+        let has_method = self.options.connect.properties.authentication_method.is_some();
+        if self.is_open() && has_method && !self.is_reauthenticating {
+            self.is_reauthenticating = true;
+            self.send_auth(ReasonCode::ReAuthenticate, properties);
+        }
+    }
+
+    pub(super) fn on_auth(&mut self, auth: Box<Auth>) -> Result<ClientEvent, Violation> {
+        let own = &self.options.connect.properties.authentication_method;
+        let method = &auth.properties.method;
+        // The last AUTH of an exchange may leave everything out.
+        if own.is_none() {
+            return Err(wrong_auth("CONNECT named no method", "MQTT-4.12.0-6"));
+        }
+        if method.is_some() && method != own {
+            return Err(wrong_auth("another method than CONNECT named", "MQTT-4.12.0-5"));
+        }
+        let is_expected = match self.state {
+            State::AwaitingConnAck { .. } => auth.reason == ReasonCode::ContinueAuthentication,
+            _ => self.is_reauthenticating,
+        };
+        if !is_expected {
+            return Err(wrong_auth("it was not the server's turn", "MQTT-4.12.0-2"));
+        }
+        if auth.reason == ReasonCode::Success {
+            self.is_reauthenticating = false;
+        }
+        Ok(ClientEvent::Auth(auth))
+    }
+
+    fn send_auth(&mut self, reason: ReasonCode, mut properties: AuthProperties) {
+        if properties.method.is_none() {
+            properties.method.clone_from(&self.options.connect.properties.authentication_method);
+        }
+        if matches!(self.state, State::AwaitingConnAck { .. } | State::Open) {
+            self.exchange.send(&Packet::Auth(Box::new(Auth { reason, properties })));
+        }
+    }
+}
+
+pub(super) const fn wrong_auth(what: &'static str, rule: &'static str) -> Violation {
+    Violation {
+        packet: PacketType::Auth,
+        field: "authentication method",
+        offence: Offence::Protocol(what),
+        rule: Some(rule),
+    }
+}
