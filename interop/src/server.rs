@@ -92,8 +92,9 @@ fn free_ports<const PORTS: usize>() -> [u16; PORTS] {
 /// Version 2.0.11, Debian's, forgets at a restart how far exchanges at QoS 2 have come when there are as many as
 /// `max_inflight_messages` (and 0, "no limit", is such a number, as is 65,535): those beyond are queued anew, their
 /// PUBLISH comes again after PUBREC, which [MQTT-4.3.3-6] forbids, and messages are there twice or in another order. So
-/// it is 1,000 here, and tests that restart it keep fewer on their way. A 3.1.1 client that sends more than this many
-/// at once is cut off with 0x97; with MQTT 5 the number is announced as Receive Maximum.
+/// it is 1,000 here, and tests that restart it keep fewer on their way. With MQTT 5 the number is announced as Receive
+/// Maximum. A 3.1.1 client that has more unfinished at QoS 2 gets its PUBREC all the same, and the messages are gone;
+/// at 20, the default, that is soon ([`Mosquitto::start_plain`]).
 #[derive(Debug)]
 pub struct Mosquitto {
     server: Server<3>,
@@ -123,6 +124,19 @@ impl Mosquitto {
         });
         let server = server.await?;
         Some(Self { server, authority })
+    }
+
+    /// Starts it as it is without a configuration, but for its ports: it takes 20 messages at once.
+    pub async fn start_plain() -> Option<Self> {
+        let server = Server::start(Peer::Mosquitto, |_, [tcp, ws, other]| {
+            format!(
+                "user root\nallow_anonymous true\nmax_queued_messages 0\n\
+                 listener {tcp} 127.0.0.1\nlistener {ws} 127.0.0.1\nprotocol websockets\n\
+                 listener {other} 127.0.0.1\n"
+            )
+        });
+        let server = server.await?;
+        Some(Self { server, authority: Authority::new() })
     }
 
     /// Returns the port of its TCP listener.

@@ -1,10 +1,10 @@
 //! Our client against Mosquitto, over each transport that it has.
 
 use crosspoint_client::{
-    ClientOptions, DialOptions, Pem, Protocol, QoS, ReasonCode, SessionKeeping, TlsClientOptions, Transport,
-    Version,
+    ClientOptions, DialOptions, Pem, Protocol, Publication, QoS, ReasonCode, SessionKeeping,
+    TlsClientOptions, Transport, Version,
 };
-use interop::{Authority, Identity, Mosquitto, OurClient, client_options};
+use interop::{Authority, Identity, Mosquitto, OurClient, client_options, soon};
 
 const LEVELS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -95,4 +95,28 @@ async fn a_durable_session_outlives_both_ends() {
     // The publisher comes back by itself.
     publisher.publish("kept", "last", QoS::ExactlyOnce).await;
     assert_eq!(client.next().await.1, b"last");
+}
+
+#[tokio::test]
+async fn no_message_is_lost_that_mosquitto_could_not_take_at_once() {
+    const MESSAGES: u64 = 500;
+    let Some(mosquitto) = Mosquitto::start_plain().await else { return };
+    let mut reader = OurClient::connect(client_options(mosquitto.port())).await;
+    reader.subscribe("many", QoS::ExactlyOnce).await;
+    for protocol in [Protocol::V3_1, Protocol::V3_1_1, Protocol::V5] {
+        let writer = OurClient::connect(client_options(mosquitto.port()).protocol(protocol)).await;
+        let (publisher, mut confirmations) = writer.client.publisher();
+        let sending = async move {
+            for number in 0..MESSAGES {
+                let publication = Publication::new("many", number.to_string()).unwrap().qos(QoS::ExactlyOnce);
+                publisher.send(publication, number).await.unwrap();
+            }
+        };
+        let confirming = async { while confirmations.next().await.is_some() {} };
+        soon("all confirmations", async { tokio::join!(sending, confirming) }).await;
+        for number in 0..MESSAGES {
+            assert_eq!(reader.next().await.1, number.to_string().into_bytes(), "{protocol:?}");
+        }
+        writer.close().await;
+    }
 }

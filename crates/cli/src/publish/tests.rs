@@ -33,7 +33,7 @@ fn each_flag_says_what_is_published() {
             &["-t", "a", "-m", "x", "--repeat", "3", "--repeat-delay", "0.5"],
             "repeat: 3, repeat_delay: Some(500ms)",
         ),
-        (&["-t", "a", "-m", "x", "-M", "7"], "in_flight_max: 7"),
+        (&["-t", "a", "-m", "x", "-M", "7"], "in_flight_max: Some(7)"),
         (
             &["-t", "a", "-m", "x", "-D", "publish", "content-type", "text/plain"],
             r#"content_type: Some("text/plain")"#,

@@ -1,0 +1,114 @@
+//! What must hold of the options, as far as it can be told without a server.
+
+use crosspoint_protocol::Version;
+use crosspoint_protocol::limits::{CLIENT_ID_BYTES_MAX_V3_1, PACKET_BYTES_MAX, STRING_BYTES_MAX};
+
+use super::{ClientOptions, Protocol, SessionKeeping};
+use crate::OptionsError;
+
+impl ClientOptions {
+    /// Checks everything that can be checked without a server.
+    ///
+    /// # Errors
+    /// The first setting that is out of bounds.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        if self.servers.is_empty() {
+            return Err(OptionsError::NoServer);
+        }
+        self.check_numbers()?;
+        if self.reconnect_min_ms > self.reconnect_max_ms {
+            return Err(OptionsError::ReconnectRange {
+                min: self.reconnect_min_ms,
+                max: self.reconnect_max_ms,
+            });
+        }
+        if self.session == SessionKeeping::Durable && self.client_id.is_empty() {
+            return Err(OptionsError::DurableWithoutClientId);
+        }
+        if self.protocol == Protocol::V3_1 && self.client_id.len() > CLIENT_ID_BYTES_MAX_V3_1 {
+            return Err(OptionsError::ClientId { what: "has more than the 23 bytes that MQTT 3.1 allows" });
+        }
+        if self.password.is_some() && self.username.is_none() && self.protocol != Protocol::V5 {
+            return Err(OptionsError::PasswordWithoutUsername);
+        }
+        self.check_lengths()
+    }
+
+    fn check_numbers(&self) -> Result<(), OptionsError> {
+        let bounds = [
+            ("ping_timeout_ms", self.ping_timeout_ms, 100, 300_000),
+            ("connect_timeout_ms", self.connect_timeout_ms, 100, 300_000),
+            ("reconnect_min_ms", self.reconnect_min_ms, 10, 3_600_000),
+            ("reconnect_max_ms", self.reconnect_max_ms, 10, 3_600_000),
+            ("receive_maximum", u64::from(self.receive_maximum), 1, 65_535),
+            ("packet_bytes_max", u64::from(self.packet_bytes_max), 1_024, PACKET_BYTES_MAX as u64),
+            ("in_flight_max", u64::from(self.in_flight_max_with(Version::V5)), 1, 16_000),
+            ("publish_queue_max", self.publish_queue_max as u64, 1, 1_000_000),
+            ("delivery_queue_max", self.delivery_queue_max as u64, 1, 1_000_000),
+            ("delivery_queue_max bytes", self.delivery_queue_bytes_max as u64, 1 << 10, 16 << 30),
+            ("redelivery_ms min", self.redelivery_min_ms, 1, 3_600_000),
+            ("redelivery_ms max", self.redelivery_max_ms, self.redelivery_min_ms, 3_600_000),
+        ];
+        for (setting, value, min, max) in bounds {
+            if !(min..=max).contains(&value) {
+                return Err(OptionsError::OutOfBounds { setting, value, min, max });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_lengths(&self) -> Result<(), OptionsError> {
+        let lengths = [
+            ("client_id", self.client_id.len()),
+            ("username", self.username.as_ref().map_or(0, String::len)),
+            ("password", self.password.as_ref().map_or(0, |password| password.bytes().len())),
+        ];
+        for (setting, bytes) in lengths {
+            if bytes > STRING_BYTES_MAX {
+                return Err(OptionsError::TooLong { setting, bytes });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crosspoint_net::{DialOptions, Transport};
+
+    use super::*;
+
+    fn options() -> ClientOptions {
+        ClientOptions::default().server(DialOptions::new(Transport::Tcp, "localhost", 1883))
+    }
+
+    #[test]
+    fn defaults_with_a_server_are_valid() {
+        assert_eq!(options().check(), Ok(()));
+        assert_eq!(ClientOptions::default().check(), Err(OptionsError::NoServer));
+    }
+
+    #[test]
+    fn out_of_bounds_names_setting_and_bound() {
+        let error = options().connect_timeout_ms(99).check().unwrap_err();
+        assert_eq!(error.to_string(), "connect_timeout_ms is 99; it must be 100 to 300000");
+        assert!(matches!(
+            options().reconnect_ms(20, 10).check(),
+            Err(OptionsError::ReconnectRange { min: 20, max: 10 })
+        ));
+    }
+
+    #[test]
+    fn a_durable_session_needs_a_client_id() {
+        let durable = options().session(SessionKeeping::Durable);
+        assert_eq!(durable.clone().check(), Err(OptionsError::DurableWithoutClientId));
+        assert_eq!(durable.client_id("x").check(), Ok(()));
+    }
+
+    #[test]
+    fn a_long_client_id_is_refused_for_3_1_only() {
+        let long = options().client_id("x".repeat(24));
+        assert_eq!(long.clone().check(), Ok(()));
+        assert!(matches!(long.protocol(Protocol::V3_1).check(), Err(OptionsError::ClientId { .. })));
+    }
+}
