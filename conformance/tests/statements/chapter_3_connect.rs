@@ -39,7 +39,7 @@ fn mqtt_3_1_0_2_a_second_connect_breaks_the_protocol() {
 fn mqtt_3_1_2_2_a_version_that_is_not_supported_is_refused_and_closed() {
     let mut server = fresh(Version::V3_1_1);
     server.end.receive(&[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 9, 2, 0, 0, 0, 1, b'c'], server.now);
-    assert_eq!(server.end.sent_bytes(server.now), [0x20, 2, 0, 1]);
+    assert_eq!(server.end.sent_bytes(server.now), [0x20, 3, 0, 0x84, 0]);
     assert!(server.end.is_closed);
 }
 
