@@ -1,5 +1,8 @@
 //! One connection, from CONNECT to its end.
 
+mod ending;
+mod events;
+
 use std::{
     io,
     sync::Arc,
@@ -7,10 +10,9 @@ use std::{
 };
 
 use crosspoint_protocol::{
-    Message, Now, Offence, PacketId, QoS, ReasonCode, Version,
-    connection::{ClientConnection, ClientEvent, Delta, End, EndCause, IncomingPublish, Output},
-    packet::{ConnAck, Disconnect, PacketType, PublishProperty, SubscribeProperties},
-    session::Outgoing,
+    Now, PacketId, ReasonCode, Version,
+    connection::{ClientConnection, Delta, End, Output},
+    packet::{ConnAck, Disconnect, SubscribeProperties},
 };
 
 use super::{
@@ -20,16 +22,8 @@ use super::{
     wire::{Moved, Wire},
 };
 use crate::{
-    ByteStream, Cause, Connected, SaveReceipt, ServerLimits, SessionChange, SessionKeeping, State,
-    attempts::Next,
-    counters::count,
-    offers::{Decision, Offer, SubscriptionIds},
-    shared::Inbox,
-    subscriptions::{Kept, Request},
+    ByteStream, Cause, SaveReceipt, SessionChange, offers::Decision, shared::Inbox, subscriptions::Request,
 };
-
-/// How long the last bytes may take to leave, in milliseconds.
-const LAST_BYTES_MS: u64 = 1_000;
 
 /// Bytes waiting for a server that does not read, at which the connection ends.
 const TRANSMIT_BYTES_MAX: usize = 16 << 20;
@@ -150,69 +144,6 @@ impl Online {
     fn end_for(&mut self, cause: Cause, reason: ReasonCode) {
         self.cause.get_or_insert(cause);
         self.core.disconnect(Disconnect::new(reason));
-    }
-
-    /// Returns why it ended.
-    fn cause(&mut self, connect_timeout_ms: u64) -> Cause {
-        if let Some(cause) = self.cause.take() {
-            return cause;
-        }
-        if let Some(refusal) = self.refusal.take() {
-            return refused(&refusal, self.version);
-        }
-        match self.end.take().map(|end| end.cause) {
-            Some(EndCause::Peer(said)) => Cause::Disconnected {
-                reason: said.reason,
-                text: said.reason_string.map(|text| text.to_string()),
-                other_server: said.server_reference.map(|server| server.to_string()),
-            },
-            Some(EndCause::Violation(violation)) => match violation.offence {
-                Offence::KeepAliveTimeout => Cause::KeepAliveTimeout,
-                Offence::DeadlineExceeded(_) => Cause::ConnectTimeout { after_ms: connect_timeout_ms },
-                // A server of old refuses 5.0 in a form that 5.0 cannot read: [MQTT-3.1.2-2] of 3.1.1.
-                _ if self.connected_ms.is_none()
-                    && violation.packet == PacketType::ConnAck
-                    && violation.field == "reason code"
-                    && self.version.is_v5() =>
-                {
-                    Cause::UnsupportedVersion { version: self.version }
-                }
-                _ => Cause::Violation(violation),
-            },
-            _ => self.transport_cause(),
-        }
-    }
-
-    fn transport_cause(&mut self) -> Cause {
-        use io::ErrorKind as K;
-        match self.stream_error.take() {
-            Some(error)
-                if !matches!(
-                    error.kind(),
-                    K::ConnectionReset
-                        | K::BrokenPipe
-                        | K::UnexpectedEof
-                        | K::ConnectionAborted
-                        | K::NotConnected
-                ) =>
-            {
-                Cause::Stream { what: error.to_string() }
-            }
-            _ if self.connected_ms.is_none() => Cause::ClosedWithoutConnAck,
-            _ => Cause::ConnectionLost,
-        }
-    }
-}
-
-fn refused(connack: &ConnAck, version: Version) -> Cause {
-    if connack.reason == ReasonCode::UnsupportedProtocolVersion {
-        return Cause::UnsupportedVersion { version };
-    }
-    let said = &connack.properties;
-    Cause::Refused {
-        reason: connack.reason,
-        text: said.reason_string.as_ref().map(ToString::to_string),
-        other_server: said.server_reference.as_ref().map(ToString::to_string),
     }
 }
 
@@ -391,139 +322,6 @@ impl Engine {
             has_asked = true;
         }
         has_asked
-    }
-
-    // --- events ---
-
-    fn on_event(&mut self, online: &mut Online, event: ClientEvent, now: Now) {
-        match event {
-            ClientEvent::Connected { connack, lost } => self.on_connected(online, &connack, lost, now),
-            ClientEvent::Refused(connack) => online.refusal = Some(connack),
-            // We never begin an enhanced authentication, so the server must not go on with one [MQTT-4.12.0-6].
-            ClientEvent::Auth(_) => online.core.disconnect(Disconnect::new(ReasonCode::ProtocolError)),
-            ClientEvent::Publish(incoming) => self.on_publish(online, incoming, now),
-            ClientEvent::Acknowledged { cookie, reason } => self.sending.note_acknowledged(cookie, reason),
-            ClientEvent::Subscribed(ack) | ClientEvent::Unsubscribed(ack) => {
-                self.subscriptions.on_suback(ack.packet_id, &ack.reasons);
-            }
-            ClientEvent::Ended(end) => {
-                let is_ours = matches!(end.cause, EndCause::Local(_) | EndCause::Violation(_));
-                online.last_bytes_by_ms =
-                    (is_ours && online.refusal.is_none()).then(|| now.monotonic_ms + LAST_BYTES_MS);
-                online.end = Some(end);
-            }
-        }
-    }
-
-    fn on_connected(&mut self, online: &mut Online, connack: &ConnAck, lost: Vec<Outgoing>, now: Now) {
-        online.connected_ms = Some(now.monotonic_ms);
-        count(&self.shared.counters.connected);
-        self.attempts.on_connected(now.monotonic_ms);
-        let kept = self.kept(online.version, connack);
-        match kept {
-            Kept::All => self.arrivals.on_resumed(self.epoch, &self.shared.offers),
-            Kept::None => self.changes.push(SessionChange::Discarded),
-            Kept::Unknown => {}
-        }
-        if !lost.is_empty() {
-            tracing::warn!(server = %online.server, count = lost.len(), "The server lost the session; what was in flight is published anew.");
-        }
-        self.sending.on_session_lost(lost, &self.shared.counters);
-        let limits = self.limits(online.version, connack);
-        self.subscriptions.on_connected(limits.clone(), kept);
-        let assigned = connack.properties.assigned_client_id.as_ref();
-        let connected = Connected {
-            server: online.server.clone(),
-            version: online.version,
-            session_present: connack.session_present,
-            client_id: assigned.map_or_else(|| self.options.client_id.clone(), ToString::to_string),
-            limits,
-        };
-        tracing::debug!(
-            server = %connected.server, client_id = %connected.client_id, version = %connected.version,
-            session_present = connected.session_present, "Connected."
-        );
-        self.state.send_replace(State::Connected(Arc::new(connected)));
-    }
-
-    fn kept(&self, version: Version, connack: &ConnAck) -> Kept {
-        let is_durable = self.options.session == SessionKeeping::Durable;
-        match (connack.session_present, version) {
-            (true, _) => Kept::All,
-            (false, Version::V3_1) if is_durable => Kept::Unknown,
-            _ => Kept::None,
-        }
-    }
-
-    fn limits(&self, version: Version, connack: &ConnAck) -> ServerLimits {
-        let is_durable = self.options.session == SessionKeeping::Durable;
-        let expiry_s = is_durable.then_some(self.options.session_expiry_s);
-        ServerLimits::of(connack, version, self.options.keep_alive_s, expiry_s)
-    }
-
-    fn on_publish(&mut self, online: &mut Online, incoming: IncomingPublish, now: Now) {
-        count(&self.shared.counters.received);
-        let delta = incoming.delta();
-        let IncomingPublish { publish, token } = incoming;
-        let Some(topic) = &publish.topic else { return };
-        let subscription_ids: SubscriptionIds = publish
-            .properties
-            .iter()
-            .filter_map(|property| match property {
-                PublishProperty::SubscriptionIdentifier(id) => Some(id),
-                _ => None,
-            })
-            .collect();
-        if !self.subscriptions.counts(topic.as_str(), &subscription_ids, publish.retain) {
-            count(&self.shared.counters.duplicates);
-            if let Some(token) = token {
-                online.core.accept(token);
-            }
-            return;
-        }
-        match self.arrivals.room(&self.shared.offers) {
-            // What came with the read that filled the queue is kept: it is bounded by the read.
-            Room::Full | Room::Overfull if publish.qos == QoS::AtMostOnce && online.is_crowded => {
-                count(&self.shared.counters.dropped_full);
-                return;
-            }
-            Room::Overfull => online.end_for(Cause::DeliveriesNotTaken, ReasonCode::QuotaExceeded),
-            Room::Full | Room::Free => {}
-        }
-        let message = Message::from_publish(topic, &publish, now);
-        let packet_id = publish.packet_id;
-        let offer =
-            Offer { message, subscription_ids, delta, packet_id, token, epoch: self.epoch, attempt: 1 };
-        self.arrivals.offer(offer, &self.shared.offers);
-    }
-
-    // --- the end ---
-
-    /// Leaves a connection that has ended, for the next one or for good.
-    pub(super) fn leave(&mut self, mut online: Online, now: Now) -> Link {
-        let cause = online.cause(self.options.connect_timeout_ms);
-        self.sending.on_disconnected();
-        self.subscriptions.on_disconnected();
-        self.changes.clear();
-        self.session = online.core.into_session();
-        if self.is_done_closing(now) {
-            return self.stop();
-        }
-        let random = &mut self.environment.random;
-        let (cause, next) = match online.connected_ms {
-            Some(connected_ms) => {
-                let lived_ms = now.monotonic_ms.saturating_sub(connected_ms);
-                if cause == Cause::VersionUpward {
-                    self.attempts.step_up();
-                }
-                self.attempts.on_lost(cause, lived_ms, random)
-            }
-            None => {
-                let next: Next = self.attempts.on_failed(&cause, random);
-                (cause, next)
-            }
-        };
-        self.wait(cause, next, now)
     }
 }
 

@@ -1,0 +1,110 @@
+//! Why a connection ended, and what comes next.
+
+use std::io;
+
+use crosspoint_protocol::{
+    Now, Offence, ReasonCode, Version,
+    connection::EndCause,
+    packet::{ConnAck, PacketType},
+};
+
+use super::Online;
+use crate::{
+    Cause,
+    attempts::Next,
+    engine::{Engine, Link},
+};
+
+impl Engine {
+    /// Leaves a connection that has ended, for the next one or for good.
+    pub(in crate::engine) fn leave(&mut self, mut online: Online, now: Now) -> Link {
+        let cause = online.cause(self.options.connect_timeout_ms);
+        self.sending.on_disconnected();
+        self.subscriptions.on_disconnected();
+        self.changes.clear();
+        self.session = online.core.into_session();
+        if self.is_done_closing(now) {
+            return self.stop();
+        }
+        let random = &mut self.environment.random;
+        let (cause, next) = match online.connected_ms {
+            Some(connected_ms) => {
+                let lived_ms = now.monotonic_ms.saturating_sub(connected_ms);
+                if cause == Cause::VersionUpward {
+                    self.attempts.step_up();
+                }
+                self.attempts.on_lost(cause, lived_ms, random)
+            }
+            None => {
+                let next: Next = self.attempts.on_failed(&cause, random);
+                (cause, next)
+            }
+        };
+        self.wait(cause, next, now)
+    }
+}
+
+impl Online {
+    /// Returns why it ended.
+    fn cause(&mut self, connect_timeout_ms: u64) -> Cause {
+        if let Some(cause) = self.cause.take() {
+            return cause;
+        }
+        if let Some(refusal) = self.refusal.take() {
+            return refused(&refusal, self.version);
+        }
+        match self.end.take().map(|end| end.cause) {
+            Some(EndCause::Peer(said)) => Cause::Disconnected {
+                reason: said.reason,
+                text: said.reason_string.map(|text| text.to_string()),
+                other_server: said.server_reference.map(|server| server.to_string()),
+            },
+            Some(EndCause::Violation(violation)) => match violation.offence {
+                Offence::KeepAliveTimeout => Cause::KeepAliveTimeout,
+                Offence::DeadlineExceeded(_) => Cause::ConnectTimeout { after_ms: connect_timeout_ms },
+                // A server of old refuses 5.0 in a form that 5.0 cannot read: [MQTT-3.1.2-2] of 3.1.1.
+                _ if self.connected_ms.is_none()
+                    && violation.packet == PacketType::ConnAck
+                    && violation.field == "reason code"
+                    && self.version.is_v5() =>
+                {
+                    Cause::UnsupportedVersion { version: self.version }
+                }
+                _ => Cause::Violation(violation),
+            },
+            _ => self.transport_cause(),
+        }
+    }
+
+    fn transport_cause(&mut self) -> Cause {
+        use io::ErrorKind as K;
+        match self.stream_error.take() {
+            Some(error)
+                if !matches!(
+                    error.kind(),
+                    K::ConnectionReset
+                        | K::BrokenPipe
+                        | K::UnexpectedEof
+                        | K::ConnectionAborted
+                        | K::NotConnected
+                ) =>
+            {
+                Cause::Stream { what: error.to_string() }
+            }
+            _ if self.connected_ms.is_none() => Cause::ClosedWithoutConnAck,
+            _ => Cause::ConnectionLost,
+        }
+    }
+}
+
+fn refused(connack: &ConnAck, version: Version) -> Cause {
+    if connack.reason == ReasonCode::UnsupportedProtocolVersion {
+        return Cause::UnsupportedVersion { version };
+    }
+    let said = &connack.properties;
+    Cause::Refused {
+        reason: connack.reason,
+        text: said.reason_string.as_ref().map(ToString::to_string),
+        other_server: said.server_reference.as_ref().map(ToString::to_string),
+    }
+}
