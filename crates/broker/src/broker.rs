@@ -13,8 +13,9 @@ use crate::{
     local::{LocalClient, LocalOptions, LocalRefused},
     options::BrokerOptions,
     shared::{BROKER_ITSELF, Shared},
-    turn::{Turn, Workspace},
+    turn::Turn,
     workers::WorkerPool,
+    workspace::Workspace,
 };
 
 /// How long stopping waits before it tells those again who are still there.

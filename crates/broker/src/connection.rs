@@ -34,7 +34,8 @@ use crate::{
     is_reserved,
     session::Session,
     shared::Shared,
-    turn::{Published, READ_BYTES, Turn, Workspace},
+    turn::{Published, READ_BYTES, Turn},
+    workspace::Workspace,
 };
 use ending::Farewell;
 use mail::Backlog;

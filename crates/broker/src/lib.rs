@@ -49,6 +49,7 @@ mod sessions;
 mod shared;
 mod turn;
 mod workers;
+mod workspace;
 
 pub use broker::{Broker, BrokerBuilder, BrokerHandle, StartError};
 pub use counters::Statistics;

@@ -23,7 +23,8 @@ use crate::{
     session::{LOCAL_PREFIX, Session, SessionKey},
     sessions::{CloseSession, OpenSession},
     shared::Shared,
-    turn::{Published, Turn, Workspace},
+    turn::{Published, Turn},
+    workspace::Workspace,
 };
 
 /// Who a local client is.

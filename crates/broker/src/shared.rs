@@ -12,7 +12,8 @@ use crate::{
     router::Router,
     schedule::Schedule,
     sessions::Sessions,
-    turn::{Turn, Workspace},
+    turn::Turn,
+    workspace::Workspace,
 };
 
 /// The key under which the broker itself publishes: no session has it.

@@ -1,15 +1,11 @@
 //! One publisher's turn: messages go to mailboxes, and each owner is woken once at its end.
 
-use std::{cell::RefCell, task::Waker};
+mod direct;
 
-use bytes::BytesMut;
+use std::task::Waker;
+
 use crosspoint_protocol::{
-    Message, Now, QoS, TopicName, Transmit, Version,
-    codec::forwardable,
-    limits::PAYLOAD_COPY_BYTES_MAX,
-    message::{MessageParts, PublishHead},
-    packet::Publish,
-    topic::Entries,
+    Message, Now, QoS, TopicName, codec::forwardable, message::MessageParts, packet::Publish, topic::Entries,
 };
 use parking_lot::RwLockReadGuard;
 use smallvec::SmallVec;
@@ -17,96 +13,20 @@ use tracing::warn;
 
 use crate::{
     counters::{Counters, count},
-    mailbox::{Entry, Left, Mailbox},
+    mailbox::{Entry, Left},
     router::{Group, Router, Subscription},
     session::SessionKey,
     shared::Shared,
+    workspace::Workspace,
 };
+
+use direct::{head_of_direct, leave_direct};
 
 /// How much is read in one turn, in bytes.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
 /// After so many deliveries a turn ends, so that others get theirs.
 pub(crate) const DELIVERIES_MAX: usize = 4_096;
-
-/// Buffers larger than this are not kept for reuse, in bytes.
-const BUFFER_KEPT_BYTES_MAX: usize = 256 * 1024;
-
-/// The size at which a new output buffer starts, in bytes.
-const BUFFER_BYTES: usize = 4 * 1024;
-
-/// How many buffers a thread keeps for reuse.
-const BUFFERS_KEPT_MAX: usize = 256;
-
-/// What a thread lends to whichever connection has its turn, so that an idle one holds none of it.
-#[derive(Debug, Default)]
-pub(crate) struct Workspace {
-    pub(crate) read_buffer: BytesMut,
-    buffers: Vec<Vec<u8>>,
-    pub(crate) entries: Vec<Entry>,
-    wakers: Vec<Waker>,
-    layouts: Layouts,
-    properties: Vec<u8>,
-}
-
-thread_local! {
-    static WORKSPACE: RefCell<Workspace> = RefCell::default();
-}
-
-impl Workspace {
-    /// Calls `f` with this thread's workspace. A call within a call gets an empty one of its own.
-    pub(crate) fn with<R>(f: impl FnOnce(&mut Self) -> R) -> R {
-        let mut workspace = WORKSPACE.with(|cell| cell.try_borrow_mut().map(|mut w| std::mem::take(&mut *w)));
-        let result = match &mut workspace {
-            Ok(workspace) => f(workspace),
-            Err(_) => f(&mut Self::default()),
-        };
-        if let Ok(workspace) = workspace {
-            WORKSPACE.with(|cell| {
-                if let Ok(mut place) = cell.try_borrow_mut() {
-                    *place = workspace;
-                }
-            });
-        }
-        result
-    }
-
-    /// Lends a buffer to write into.
-    pub(crate) fn lend(&mut self, transmit: &mut Transmit) {
-        if !transmit.has_buffer() {
-            transmit.lend(self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES)));
-        }
-    }
-
-    /// Takes a buffer back that is empty.
-    pub(crate) fn reclaim(&mut self, transmit: &mut Transmit) {
-        if let Some(buffer) = transmit.reclaim()
-            && buffer.capacity() <= BUFFER_KEPT_BYTES_MAX
-            && self.buffers.len() < BUFFERS_KEPT_MAX
-        {
-            self.buffers.push(buffer);
-        }
-    }
-}
-
-/// A PUBLISH at QoS 0 in each of its layouts, encoded when first needed.
-#[derive(Debug, Default)]
-struct Layouts([Vec<u8>; 4]);
-
-impl Layouts {
-    fn reset(&mut self) {
-        self.0.iter_mut().for_each(Vec::clear);
-    }
-
-    fn encoded(&mut self, head: &PublishHead<'_>, parts: &MessageParts<'_>, now: Now) -> &[u8] {
-        let place = usize::from(head.version.is_v5()) * 2 + usize::from(head.retain);
-        let Some(layout) = self.0.get_mut(place) else { return &[] };
-        if layout.is_empty() {
-            parts.encode(head, now, layout);
-        }
-        layout
-    }
-}
 
 /// One publisher's turn. Holds the routing table from its first message to its end.
 pub(crate) struct Turn<'a> {
@@ -381,52 +301,5 @@ impl<'a> Turn<'a> {
         if to.session.mailbox.lock().note_overflow() {
             warn!(client_id = to.session.name(), "A queue is full: messages for this client are dropped.");
         }
-    }
-}
-
-/// Leaves a message at QoS 0, encoded for its receiver.
-fn leave_direct(
-    mailbox: &mut Mailbox,
-    head: &PublishHead<'_>,
-    routed: &mut Routed<'_>,
-    is_shared: bool,
-    workspace: &mut Workspace,
-    now: Now,
-) -> Left {
-    let bytes = routed.parts.encoded_len(head);
-    if !mailbox.is_online {
-        return Left::Absent;
-    }
-    if bytes > mailbox.receiver.packet_bytes_max {
-        return Left::TooLarge;
-    }
-    if !mailbox.has_direct_room(bytes) {
-        return Left::Dropped;
-    }
-    mailbox.note_direct();
-    workspace.lend(&mut mailbox.direct);
-    if !is_shared {
-        routed.parts.encode(head, now, mailbox.direct.bytes());
-    } else if routed.parts.payload.len() > PAYLOAD_COPY_BYTES_MAX {
-        routed.message().encode(head, now, &mut mailbox.direct);
-    } else if head.subscription_ids.is_empty() {
-        let encoded = workspace.layouts.encoded(head, &routed.parts, now);
-        mailbox.direct.bytes().extend_from_slice(encoded);
-    } else {
-        routed.parts.encode(head, now, mailbox.direct.bytes());
-    }
-    Left::Waiting
-}
-
-fn head_of_direct(version: Version, retain: bool, subscription_ids: &[u32]) -> PublishHead<'_> {
-    PublishHead {
-        version,
-        qos: QoS::AtMostOnce,
-        retain,
-        dup: false,
-        packet_id: 0,
-        topic_alias: 0,
-        omit_topic: false,
-        subscription_ids,
     }
 }

@@ -15,7 +15,7 @@ use tokio::io::AsyncWrite;
 use tracing::{debug, info};
 
 use super::{Connection, Member, Progress, Stage};
-use crate::{counters::count, sessions::CloseSession, turn::Workspace};
+use crate::{counters::count, sessions::CloseSession, workspace::Workspace};
 
 /// How long an ended connection may take to hand over its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -9,7 +9,7 @@ use crate::{
     counters::count,
     mailbox::{Command, Entry},
     session::Session,
-    turn::Workspace,
+    workspace::Workspace,
 };
 
 /// No more is taken from the mailbox while so much waits for the socket, in bytes.

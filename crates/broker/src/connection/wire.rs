@@ -10,10 +10,7 @@ use crosspoint_protocol::Now;
 use tokio::io::AsyncWrite;
 
 use super::{Connection, Farewell, Stage};
-use crate::{
-    counters::count,
-    turn::{READ_BYTES, Workspace},
-};
+use crate::{counters::count, turn::READ_BYTES, workspace::Workspace};
 
 /// The most slices that one write takes.
 const SLICES_MAX: usize = 64;
