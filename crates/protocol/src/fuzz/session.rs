@@ -8,6 +8,7 @@
 
 mod disk;
 mod ledger;
+mod side;
 mod world;
 
 pub use ledger::Report;
