@@ -38,7 +38,7 @@ async fn an_unknown_version_is_told_so() {
     let mut answer = device.into_stream();
     let mut bytes = Vec::new();
     within("CONNACK", tokio::io::AsyncReadExt::read_to_end(&mut answer, &mut bytes)).await.unwrap();
-    assert_eq!(bytes, [0x20, 2, 0, 1], "in the form that every version can read");
+    assert_eq!(bytes, [0x20, 3, 0, 0x84, 0], "in the form of MQTT 5");
 }
 
 #[tokio::test]
