@@ -1,6 +1,6 @@
 //! What happens to the connection while a command runs: what is said about it, and when it is given up.
 
-use crosspoint_client::{Cause, Client, Pace, Protocol, State};
+use crosspoint_client::{Cause, Client, Pace, Protocol, Spoken, State};
 use tokio::sync::watch;
 
 use crate::failure::{Failure, Voice};
@@ -120,9 +120,17 @@ impl Connection {
     }
 }
 
-/// A server that has never let us in and breaks the protocol speaks another one.
+/// A server that has never let us in and breaks the protocol speaks another one. What to do is said in flags, not in
+/// URLs.
 fn first_failure(cause: &Cause) -> Failure {
     match cause {
+        Cause::OtherProtocol { spoken: Spoken::Tls } => Failure::new(
+            cause,
+            "add --cafile or --tls-use-os-certs to turn TLS on, or give another port with -p",
+        ),
+        Cause::OtherProtocol { spoken: Spoken::Http } => {
+            Failure::new(cause, "give another port with -p, or add --ws if MQTT is behind it")
+        }
         Cause::Violation(violation) => Failure::new(
             format_args!("what answers on this port does not speak MQTT ({violation})"),
             "check the port; if it wants TLS add --cafile or --tls-use-os-certs, if WebSocket --ws",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crosspoint_net::Spoken;
 use crosspoint_protocol::{ReasonCode, Version, Violation};
 
 /// Why a client is not connected.
@@ -24,6 +25,11 @@ pub enum Cause {
     },
     /// The server closed the stream instead of answering CONNECT.
     ClosedWithoutConnAck,
+    /// What answers on the port speaks TLS or HTTP, where plain MQTT was expected.
+    OtherProtocol {
+        /// What it speaks, judged by its first bytes.
+        spoken: Spoken,
+    },
     /// The server does not speak the version.
     UnsupportedVersion {
         /// The version that was tried last.
@@ -122,6 +128,12 @@ impl Cause {
                 "check that an MQTT server answers at this address, and that TLS is on exactly if it wants TLS"
             }
             Self::ClosedWithoutConnAck => "see the server's log; it may not speak this version or want TLS",
+            Self::OtherProtocol { spoken: Spoken::Tls } => {
+                "turn TLS on (mqtts:// in a URL), or use the port for plain MQTT, usually 1883"
+            }
+            Self::OtherProtocol { spoken: Spoken::Http } => {
+                "use the port for MQTT, usually 1883 or with TLS 8883, or WebSocket (ws:// or wss:// in a URL)"
+            }
             Self::UnsupportedVersion { .. } => "set the version that the server speaks",
             Self::ClientIdFight { .. } => "give each client of this server a client id of its own",
             Self::ConnectionLost | Self::Stream { .. } => "nothing if it comes back; else check the network",
@@ -185,6 +197,9 @@ impl fmt::Display for Cause {
             Self::Dial { what, .. } | Self::Stream { what } => f.write_str(what),
             Self::ConnectTimeout { after_ms } => write!(f, "the server did not answer within {after_ms} ms"),
             Self::ClosedWithoutConnAck => f.write_str("the server closed the connection without an answer"),
+            Self::OtherProtocol { spoken } => {
+                write!(f, "what answers on this port speaks {spoken} instead of MQTT")
+            }
             Self::UnsupportedVersion { version } => write!(f, "the server does not speak MQTT {version}"),
             Self::Refused { reason, text, .. } => said(f, "the server refused the connection", *reason, text),
             Self::Disconnected { reason, text, .. } => {
@@ -234,6 +249,16 @@ mod tests {
     fn a_busy_server_is_tried_again_soon() {
         let cause = Cause::Refused { reason: ReasonCode::ServerBusy, text: None, other_server: None };
         assert_eq!(cause.pace(), Pace::Normal);
+    }
+
+    #[test]
+    fn a_mix_up_of_ports_names_the_setting_to_change() {
+        let tls = Cause::OtherProtocol { spoken: Spoken::Tls };
+        assert_eq!(tls.to_string(), "what answers on this port speaks TLS instead of MQTT");
+        assert!(tls.next_step().contains("mqtts://"), "{}", tls.next_step());
+        let http = Cause::OtherProtocol { spoken: Spoken::Http };
+        assert_eq!(http.to_string(), "what answers on this port speaks HTTP instead of MQTT");
+        assert!(http.next_step().contains("ws://"), "{}", http.next_step());
     }
 
     #[test]

@@ -57,12 +57,17 @@ fn a_wrong_password() {
 #[test]
 fn a_port_that_speaks_something_else() {
     let http = answering(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
-    publish(http, &[]).failed(1, "what answers on this port does not speak MQTT", "check the port");
-    run("sub", http, &["-t", "a"]).failed(
-        1,
-        "what answers on this port does not speak MQTT",
-        "check the port",
-    );
+    let cause = "what answers on this port speaks HTTP instead of MQTT";
+    publish(http, &[]).failed(1, cause, "--ws");
+    run("sub", http, &["-t", "a"]).failed(1, cause, "--ws");
+
+    let tls = answering(&[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46]);
+    let cause = "what answers on this port speaks TLS instead of MQTT";
+    publish(tls, &[]).failed(1, cause, "--cafile");
+    run("sub", tls, &["-t", "a"]).failed(1, cause, "--cafile");
+
+    let ssh = answering(b"SSH-2.0-OpenSSH_9.6\r\n");
+    publish(ssh, &[]).failed(1, "what answers on this port does not speak MQTT", "check the port");
 }
 
 #[test]

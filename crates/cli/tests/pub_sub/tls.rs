@@ -55,7 +55,7 @@ fn a_certificate_of_nobody_is_not_believed_even_with_insecure() {
 #[test]
 fn a_port_of_the_other_kind_is_named() {
     let secured = Secured::start();
-    secured.publish("localhost", &[]).failed(1, "does not speak MQTT", "if it wants TLS add --cafile");
+    secured.publish("localhost", &[]).failed(1, "speaks TLS instead of MQTT", "add --cafile");
     let plain = Site::start();
     let words = ["-t", "a", "-m", "x", "--cafile", secured.certificate.to_str().unwrap()];
     plain.publish(&words).failed(1, "TLS with 127.0.0.1", "");

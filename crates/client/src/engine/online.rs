@@ -9,6 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use crosspoint_net::Spoken;
 use crosspoint_protocol::{
     Now, PacketId, ReasonCode, Version,
     connection::{ClientConnection, Delta, End, Output},
@@ -50,6 +51,9 @@ pub(super) struct Online {
     /// Our own name for why it ends, where the core knows less.
     cause: Option<Cause>,
     refusal: Option<Box<ConnAck>>,
+    /// What the server's first bytes look like, when they are not MQTT.
+    spoken: Option<Spoken>,
+    has_read: bool,
     end: Option<End>,
     /// Until when the last bytes may leave, once it has ended.
     last_bytes_by_ms: Option<u64>,
@@ -78,6 +82,8 @@ impl Online {
             is_crowded: false,
             cause: None,
             refusal: None,
+            spoken: None,
+            has_read: false,
             end: None,
             last_bytes_by_ms: None,
             stream_error: None,
@@ -123,6 +129,9 @@ impl Online {
                     self.core.handle_sent(now);
                 }
                 if let Some(chunk) = read {
+                    if !std::mem::replace(&mut self.has_read, true) {
+                        self.spoken = Spoken::guess(&chunk);
+                    }
                     self.is_probing = false;
                     self.is_crowded = is_crowded;
                     self.core.handle_input(chunk, now);

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crosspoint_client::{
-    Cause, Client, ClientOptions, DialOptions, OptionsError, QoS, ReasonCode, SessionKeeping, State,
+    Cause, Client, ClientOptions, DialOptions, OptionsError, QoS, ReasonCode, SessionKeeping, Spoken, State,
     Transport, Will, WillProperties,
 };
 use crosspoint_protocol::{
@@ -61,6 +61,28 @@ async fn state_tells_what_the_server_allows() {
     assert_eq!(connected.limits.qos_max, QoS::AtLeastOnce);
     assert_eq!(connected.limits.keep_alive_s, 5);
     assert_eq!(connected.server, "broker:1883");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_speaks_tls_or_http_is_named_as_such() {
+    let alert: &[u8] = &[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46];
+    let handshake: &[u8] = &[0x16, 0x03, 0x01, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00];
+    let answer: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+    for (bytes, expected) in [(alert, Spoken::Tls), (handshake, Spoken::Tls), (answer, Spoken::Http)] {
+        let mut world = start(options());
+        world.network.accept().await.send_bytes(bytes).await;
+        let state = reach(&world.client, |state| matches!(state, State::BackingOff { .. })).await;
+        let State::BackingOff { cause, .. } = state else { panic!() };
+        assert_eq!(cause, Cause::OtherProtocol { spoken: expected });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_first_bytes_that_are_not_mqtt_stay_a_violation() {
+    let mut world = start(options());
+    world.network.accept().await.send_bytes(b"SSH-2.0-OpenSSH_9.6\r\n").await;
+    let state = reach(&world.client, |state| matches!(state, State::BackingOff { .. })).await;
+    assert!(matches!(state, State::BackingOff { cause: Cause::Violation(_), .. }), "{state:?}");
 }
 
 #[tokio::test(start_paused = true)]

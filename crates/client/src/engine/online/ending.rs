@@ -3,7 +3,7 @@
 use std::io;
 
 use crosspoint_protocol::{
-    Now, Offence, ReasonCode, Version,
+    Now, Offence, ReasonCode, Version, Violation,
     connection::EndCause,
     packet::{ConnAck, PacketType},
 };
@@ -59,20 +59,24 @@ impl Online {
                 text: said.reason_string.map(|text| text.to_string()),
                 other_server: said.server_reference.map(|server| server.to_string()),
             },
-            Some(EndCause::Violation(violation)) => match violation.offence {
-                Offence::KeepAliveTimeout => Cause::KeepAliveTimeout,
-                Offence::DeadlineExceeded(_) => Cause::ConnectTimeout { after_ms: connect_timeout_ms },
-                // A server of old refuses 5.0 in a form that 5.0 cannot read: [MQTT-3.1.2-2] of 3.1.1.
-                _ if self.connected_ms.is_none()
-                    && violation.packet == PacketType::ConnAck
-                    && violation.field == "reason code"
-                    && self.version.is_v5() =>
-                {
-                    Cause::UnsupportedVersion { version: self.version }
-                }
-                _ => Cause::Violation(violation),
-            },
+            Some(EndCause::Violation(violation)) => self.cause_of(violation, connect_timeout_ms),
             _ => self.transport_cause(),
+        }
+    }
+
+    fn cause_of(&self, violation: Violation, connect_timeout_ms: u64) -> Cause {
+        match violation.offence {
+            Offence::KeepAliveTimeout => Cause::KeepAliveTimeout,
+            Offence::DeadlineExceeded(_) => Cause::ConnectTimeout { after_ms: connect_timeout_ms },
+            // A server of old refuses 5.0 in a form that 5.0 cannot read: [MQTT-3.1.2-2] of 3.1.1.
+            _ if self.connected_ms.is_none()
+                && violation.packet == PacketType::ConnAck
+                && violation.field == "reason code"
+                && self.version.is_v5() =>
+            {
+                Cause::UnsupportedVersion { version: self.version }
+            }
+            _ => self.spoken.map_or(Cause::Violation(violation), |spoken| Cause::OtherProtocol { spoken }),
         }
     }
 
