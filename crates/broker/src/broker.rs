@@ -160,7 +160,7 @@ impl Broker {
     }
 
     /// Sets whether clients without a user name are let in through a listener from now on; those that are connected
-    /// stay.
+    /// stay until [`BrokerHandle::reauthorize`] is called.
     pub fn set_anonymous(&self, name: &str, is_allowed: bool) {
         let named = self.listeners.iter().filter(|listener| listener.bound.name() == name);
         named.for_each(|listener| listener.bound.set_anonymous(is_allowed));
@@ -264,7 +264,8 @@ impl BrokerHandle {
 
     /// Brings every client that is in up to what its user may do now. Call it when the answers of the
     /// [`Authenticator`] have changed: Subscriptions that are not allowed any more end, what waits and may not be
-    /// received is dropped and counted, and a client whose user is gone is disconnected and loses its session.
+    /// received is dropped and counted, and a client whose user is gone is disconnected and loses its session, as is
+    /// an anonymous one where its listener lets none in any more.
     pub fn reauthorize(&self) {
         self.shared.reauthorize();
     }

@@ -14,7 +14,10 @@ use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
@@ -56,7 +59,8 @@ pub(crate) struct Connection {
     stage: Stage,
     /// Whether the core may have more to tell than it was asked for.
     is_undrained: bool,
-    anonymous_allowed: bool,
+    /// Whether the listener lets anonymous clients in now.
+    anonymous: Arc<AtomicBool>,
     /// Retained messages that a new Subscription is still to be sent. What is in the mailbox waits behind them.
     backlog: VecDeque<Backlog>,
     /// Answers to UNSUBSCRIBE that wait behind the backlog, because what was left before them does.
@@ -112,7 +116,7 @@ impl Connection {
         shared: Arc<Shared>,
         worker: usize,
         stream: Stream,
-        anonymous_allowed: bool,
+        anonymous: Arc<AtomicBool>,
     ) -> Box<Self> {
         let now = shared.clock.now();
         Box::new(Self {
@@ -123,7 +127,7 @@ impl Connection {
             stage: Stage::Greeting { bytes: 0 },
             // The core has a deadline to tell before the first byte comes.
             is_undrained: true,
-            anonymous_allowed,
+            anonymous,
             backlog: VecDeque::new(),
             unsubacks: Vec::new(),
             timer: None,
@@ -287,7 +291,7 @@ impl Connection {
 
     fn on_connect(&mut self, connect: Box<Connect>) {
         let admission =
-            Admission::begin(self.shared.clone(), connect, self.stream.peer(), self.anonymous_allowed);
+            Admission::begin(self.shared.clone(), connect, self.stream.peer(), self.anonymous.load(Relaxed));
         self.stage = Stage::Admitting(admission);
     }
 

@@ -113,14 +113,20 @@ struct Gate {
 impl Gate {
     fn let_in(&self, incoming: Incoming) {
         let Some((worker, runtime)) = self.workers.next() else { return };
-        let anonymous = self.anonymous.load(Relaxed);
+        let anonymous = self.anonymous.clone();
         let acceptor = self.acceptor.clone();
         let task = |place| serve(place, worker, incoming, acceptor, anonymous);
         Connections::spawn(&self.shared, self.number, runtime, task);
     }
 }
 
-async fn serve(place: Place, worker: usize, incoming: Incoming, acceptor: Arc<Acceptor>, anonymous: bool) {
+async fn serve(
+    place: Place,
+    worker: usize,
+    incoming: Incoming,
+    acceptor: Arc<Acceptor>,
+    anonymous: Arc<AtomicBool>,
+) {
     let shared = place.shared();
     let deadline = Instant::now() + Duration::from_millis(shared.options.server.connect_deadline_ms);
     // Boxed: the handshakes would otherwise make the future of every connection as large as theirs.
@@ -147,7 +153,7 @@ mod tests {
         let _peer = tokio::net::TcpStream::connect(address).await.unwrap();
         let incoming = listener.accept().await.unwrap();
         let place = Place::of(&shared);
-        let future = serve(place, 0, incoming, listener.acceptor(), true);
+        let future = serve(place, 0, incoming, listener.acceptor(), Arc::new(AtomicBool::new(true)));
         assert!(size_of_val(&future) <= 1024, "{}", size_of_val(&future));
         // What it boxes lives as long as the connection: it counts for the memory of an idle one.
         assert!(size_of::<Connection>() <= 1024, "{}", size_of::<Connection>());

@@ -1,6 +1,9 @@
 //! What others have left for the client, and the retained messages that go before.
 
-use std::{sync::Arc, task::Context};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::Context,
+};
 
 use crosspoint_protocol::{Message, Now, QoS, ReasonCode, Transmit, session::Outgoing};
 
@@ -87,6 +90,10 @@ impl Connection {
             Command::Reauthorize => {
                 let session = &member.session;
                 let access = &self.shared.access;
+                if session.username.is_none() && !self.anonymous.load(Relaxed) {
+                    member.session_expiry_s = 0;
+                    return self.core.disconnect(ReasonCode::NotAuthorized);
+                }
                 if let Some(now) = access.permissions_for(session.username.as_deref(), &session.client_id) {
                     member.permissions = now;
                 }

@@ -88,3 +88,22 @@ async fn a_client_whose_user_is_gone_goes_with_its_session() {
         assert!(!again.session_present(), "{client_id}");
     }
 }
+
+#[tokio::test]
+async fn anonymous_clients_go_when_their_listener_lets_none_in_any_more() {
+    let users = Arc::new(Users::new(Vec::new(), Vec::new()).unwrap());
+    let broker = guarded(&users).await;
+    let mut nobody = Device::connect(&broker, durable("nobody")).await;
+    broker.handle().reauthorize();
+    nobody.ping().await;
+
+    users.replace(vec![user("bob")], vec![role("bob", &["both #"])]).unwrap();
+    broker.set_anonymous("main", false);
+    let mut bob = Device::connect(&broker, login(hello("bob"), "bob")).await;
+    broker.handle().reauthorize();
+
+    assert_eq!(nobody.end_reason().await, ReasonCode::NotAuthorized);
+    bob.ping().await;
+    let refused = Device::try_connect(address(&broker), durable("nobody")).await;
+    assert_eq!(refused.connack.unwrap().reason, ReasonCode::NotAuthorized);
+}
