@@ -1,6 +1,6 @@
 //! What is fuzzed: functions that take any bytes and panic where an invariant does not hold.
 //!
-//! The tests replay `crates/store/corpus`, one folder a target.
+//! The tests replay `fuzz/corpus`, one folder a target.
 
 use crate::bytes_in::BytesIn;
 use crate::checkpoint;
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn every_input_of_the_corpus_keeps_the_invariants() {
         for (name, target) in TARGETS {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(name);
             let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
             let mut count = 0;
             for file in files {

@@ -1,3 +1,11 @@
 //! What the tests of other rooms share; a dev-dependency only.
 
 pub mod mutate;
+
+/// A function to fuzz, with the name of its corpus.
+pub type FuzzTarget = (&'static str, fn(&[u8]));
+
+/// Returns every fuzz function of every room.
+pub fn fuzz_targets() -> impl Iterator<Item = &'static FuzzTarget> {
+    crosspoint_protocol::fuzz::TARGETS.iter().chain(crosspoint_store::fuzz::TARGETS)
+}

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io, process, thread};
 
-use crosspoint_protocol::fuzz::TARGETS;
+use crosspoint_testkit::fuzz_targets;
 use crosspoint_testkit::mutate::mutate;
 
 /// How long all targets together are fuzzed unless told otherwise.
@@ -66,9 +66,9 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
 
 fn run(options: &Options) -> Result<(), String> {
     let asked = |name: &str| options.target.as_deref().is_none_or(|target| target == name);
-    let targets: Vec<_> = TARGETS.iter().filter(|(name, _)| asked(name)).collect();
+    let targets: Vec<_> = fuzz_targets().filter(|(name, _)| asked(name)).collect();
     if targets.is_empty() {
-        let names: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = fuzz_targets().map(|(name, _)| *name).collect();
         return Err(format!("there is no such target; there are {}", names.join(", ")));
     }
     let share = options.time / u32::try_from(targets.len()).unwrap_or(1);
