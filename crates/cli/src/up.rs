@@ -160,9 +160,11 @@ fn greet(hub: &Hub) {
     if let Some(at) = plain.filter(|_| hub.plan().flows.contains_key("demo")) {
         let port =
             if at.address.port() == 1883 { String::new() } else { format!(" -p {}", at.address.port()) };
+        // As it was called: it need not be on the search path.
+        let program = std::env::args().next().unwrap_or_else(|| "crosspoint".to_owned());
         text.push_str(&format!(
-            "Try it, in two other terminals:\n  crosspoint sub{port} -t 'demo/out/#' -v\n  \
-             crosspoint pub{port} -t demo/in/hello -m 'Hello!'\n"
+            "Try it, in two other terminals:\n  {program} sub{port} -t 'demo/out/#' -v\n  \
+             {program} pub{port} -t demo/in/hello -m 'Hello!'\n"
         ));
     }
     text.push_str("Ctrl-C stops it.\n");
