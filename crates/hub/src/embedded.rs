@@ -152,6 +152,7 @@ fn options(plan: &BrokerPlan) -> BrokerOptions {
     BrokerOptions::default()
         .connections_max(limits.connections_max as usize)
         .packet_bytes_max(limits.packet_bytes_max)
+        .keep_alive_max_s(u16::try_from(limits.keep_alive_max.as_secs()).unwrap_or(u16::MAX))
         .session_expiry_max_s(u32::try_from(limits.session_expiry_max.as_secs()).unwrap_or(u32::MAX))
         .queue(queue)
 }

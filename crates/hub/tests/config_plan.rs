@@ -218,6 +218,7 @@ fn the_broker_knows_its_listeners_users_and_rules() {
 [broker]
 connections_max = 5
 session_expiry_max_s = 60
+keep_alive_max_s = 30
 [broker.listener.open]
 bind = "[::]:0"
 [broker.listener.web]
@@ -240,6 +241,7 @@ allow = "both chat/#"
         (broker.limits.connections_max, broker.limits.session_expiry_max),
         (5, Duration::from_secs(60))
     );
+    assert_eq!(broker.limits.keep_alive_max, Duration::from_secs(30));
     let (open, web) = (&broker.listeners["open"], &broker.listeners["web"]);
     assert_eq!(
         (open.bind.to_string().as_str(), open.port, open.anonymous),

@@ -379,6 +379,8 @@ pub struct BrokerLimits {
     pub session_queue_bytes: u64,
     /// The longest time that a session outlives its connection.
     pub session_expiry_max: Duration,
+    /// The longest keep alive of an MQTT 5 client; zero allows any.
+    pub keep_alive_max: Duration,
 }
 
 /// The console.

@@ -32,6 +32,7 @@ fn limits(section: &Section<'_>) -> BrokerLimits {
         session_queue_messages: section.number(&keys::SESSION_QUEUE_MESSAGES),
         session_queue_bytes: section.number(&keys::SESSION_QUEUE_BYTES),
         session_expiry_max: Duration::from_secs(section.number(&keys::SESSION_EXPIRY_MAX_S)),
+        keep_alive_max: Duration::from_secs(section.number(&keys::KEEP_ALIVE_MAX_S)),
     }
 }
 

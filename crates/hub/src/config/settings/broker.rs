@@ -56,6 +56,15 @@ pub const SESSION_EXPIRY_MAX_S: Setting = Setting::integer(
     "How long a session may outlive its connection, whatever the client asks for.",
 );
 
+/// The longest keep alive of a client.
+pub const KEEP_ALIVE_MAX_S: Setting = Setting::integer(
+    "keep_alive_max_s",
+    0..=65_535,
+    0,
+    "The longest keep alive that an MQTT 5 client may have, in seconds; one that asks for more, or for none, is told. \
+     0 allows any.",
+);
+
 const DURABILITY: Setting = Setting::not_yet("durability", "When a message counts as kept.");
 
 /// Every key of the broker.
@@ -69,6 +78,7 @@ pub const ALL: &[&Setting] = &[
     &SESSION_QUEUE_MESSAGES,
     &SESSION_QUEUE_BYTES,
     &SESSION_EXPIRY_MAX_S,
+    &KEEP_ALIVE_MAX_S,
     &DURABILITY,
 ];
 
