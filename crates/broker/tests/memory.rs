@@ -51,19 +51,22 @@ async fn ten_thousand_waiting_messages_cost_less_than_5_mib() {
     device.leave().await;
     let mut writer = Device::v5(&broker, "writer").await;
     let publish = message("sensors/17/temperature", vec![b'x'; 20], QoS::AtLeastOnce);
-    writer.publish(publish.clone()).await;
-    let before = held_bytes();
-    for _ in 0..10_000 {
-        writer.publish(publish.clone()).await;
+    let at_first = held_bytes();
+    // Several rounds: what stayed behind would add up, while the buffers that threads keep for reuse do not.
+    for _ in 0..4 {
+        let before = held_bytes();
+        for _ in 0..10_000 {
+            writer.publish(publish.clone()).await;
+        }
+        let cost = held_bytes().saturating_sub(before);
+        println!("10,000 messages of 20 bytes: {cost} bytes");
+        assert!(cost < 5 * 1024 * 1024, "{cost}");
+        // Once they are taken, the memory comes back.
+        let mut device = Device::connect(&broker, durable("d")).await;
+        device.payloads(10_000).await;
+        device.leave().await;
     }
-    let cost = held_bytes() - before;
-    println!("10,000 messages of 20 bytes: {cost} bytes");
-    assert!(cost < 5 * 1024 * 1024, "{cost}");
-    // Once they are taken, the memory comes back.
-    let mut device = Device::connect(&broker, durable("d")).await;
-    device.payloads(10_001).await;
-    device.ping().await;
-    until_at_most("after the queue has drained", before + 512 * 1024).await;
+    until_at_most("after the queue has drained", at_first + 2 * 1024 * 1024).await;
 }
 
 #[tokio::test]

@@ -163,7 +163,8 @@ impl OutgoingWindow {
         Some(slot)
     }
 
-    /// Drops SUBSCRIBE and UNSUBSCRIBE exchanges, which do not outlive a connection.
+    /// Drops SUBSCRIBE and UNSUBSCRIBE exchanges, which do not outlive a connection, and the room that a window once
+    /// needed: a session may wait for long.
     pub(crate) fn forget_requests(&mut self) {
         for slot in &mut self.slots {
             if matches!(slot, Slot::Subscribe(_) | Slot::Unsubscribe(_)) {
@@ -174,6 +175,13 @@ impl OutgoingWindow {
             self.slots.pop_front();
             self.first = self.first.next();
         }
+        self.slots.shrink_to_fit();
+    }
+
+    /// Returns for how many places there is room, for tests.
+    #[cfg(test)]
+    pub(crate) fn places_held(&self) -> usize {
+        self.slots.capacity()
     }
 
     /// Returns the number of places in the window, finished ones between unfinished ones included.

@@ -119,6 +119,21 @@ fn requests_leave_a_window_without_leaving_messages_behind() {
 }
 
 #[test]
+fn a_session_that_waits_holds_no_room_for_what_has_ended() {
+    let mut window = OutgoingWindow::default();
+    for cookie in 0..1_000 {
+        let value = publish(&mut window, cookie);
+        if cookie > 1 {
+            window.finish(id(value));
+        }
+    }
+    window.finish(id(1));
+    window.finish(id(2));
+    window.forget_requests();
+    assert_eq!(window.places_held(), 0);
+}
+
+#[test]
 fn an_incoming_identifier_is_new_then_pending_then_known_then_new() {
     let mut incoming = Incoming::default();
     let id = IncomingId(id(7));
