@@ -1,5 +1,7 @@
 //! An application message that outlives the buffer it was read from.
 
+mod stored;
+
 use bytes::Bytes;
 use triomphe::ThinArc;
 
