@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio_rustls::TlsStream;
 
-use crate::peer::Peer;
+use crate::peer::{Peer, PeerAddress};
 use crate::tls::in_plain_words;
 use crate::ws::WsStream;
 
@@ -107,9 +108,25 @@ enum Carrier {
     Wss(Box<WsStream<TlsStream<TcpStream>>>),
     #[cfg(unix)]
     Unix(UnixStream),
+    Given(Box<dyn Carried>),
 }
 
+/// Bytes that somebody else carries.
+trait Carried: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin> Carried for T {}
+
 impl Stream {
+    /// Makes a stream of one that this crate did not open, in memory above all. It counts as plain TCP from this
+    /// address.
+    pub fn given(
+        bytes: impl AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static,
+        peer: SocketAddr,
+    ) -> Self {
+        let peer = Peer::new(PeerAddress::Ip(peer), Transport::Tcp);
+        Self { carrier: Carrier::Given(Box::new(bytes)), peer: Box::new(peer) }
+    }
+
     pub(crate) fn tcp(tcp: TcpStream, peer: Peer) -> Self {
         Self { carrier: Carrier::Tcp(tcp), peer: Box::new(peer) }
     }
@@ -174,6 +191,10 @@ macro_rules! on_carrier {
                 let $carrier = Pin::new(io);
                 $call
             }
+            Carrier::Given(io) => {
+                let $carrier = Pin::new(io.as_mut());
+                $call
+            }
         }
     };
 }
@@ -220,6 +241,8 @@ fn end_or_error(error: io::Error) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[test]
@@ -229,6 +252,22 @@ mod tests {
         assert!(size_of::<Stream>() <= 64, "{}", size_of::<Stream>());
         // What an idle plain connection costs in this crate, the tokio registration aside.
         assert!(size_of::<Stream>() + size_of::<Peer>() <= 192, "{}", size_of::<Peer>());
+    }
+
+    #[tokio::test]
+    async fn a_given_stream_carries_bytes_both_ways() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut stream = Stream::given(near, SocketAddr::from(([10, 0, 0, 1], 7)));
+        stream.write_all(b"there").await.unwrap();
+        let mut bytes = [0; 5];
+        far.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"there");
+        far.write_all(b"back").await.unwrap();
+        drop(far);
+        let mut back = Vec::new();
+        stream.read_to_end(&mut back).await.unwrap();
+        assert_eq!(back, b"back");
+        assert_eq!(stream.peer().address().to_string(), "10.0.0.1:7");
     }
 
     #[test]
