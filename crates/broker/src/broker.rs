@@ -1,12 +1,18 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
-use crosspoint_net::ListenError;
+use crosspoint_net::{ListenError, Stream};
 use crosspoint_protocol::{ReasonCode, packet::Publish};
 use tokio::{sync::watch, task::JoinHandle};
 use tracing::warn;
 
 use crate::{
     access::{Authenticator, InvalidUsers, Users},
+    connection::Connection,
+    connections::{Connections, Place},
     counters::Statistics,
     housekeeping,
     listener::{BoundListener, ListenerOptions},
@@ -17,6 +23,9 @@ use crate::{
     workers::WorkerPool,
     workspace::Workspace,
 };
+
+/// The number of the listener through which a stream came that was opened elsewhere.
+const OF_NO_LISTENER: u64 = u64::MAX;
 
 /// How long stopping waits before it tells those again who are still there.
 const TOLD_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -157,6 +166,16 @@ impl Broker {
         let is_stopping = self.stopping.subscribe();
         let task = bound.serve(number, self.shared.clone(), self.workers.clone(), is_stopping);
         self.listeners.push(OpenListener { number, bound, task });
+    }
+
+    /// Serves a client over a byte stream that was opened elsewhere. Anonymous clients are let in.
+    pub fn serve_stream(&self, stream: Stream) {
+        let Some((worker, runtime)) = self.workers.next() else { return };
+        let task = |place: Place| async move {
+            let anonymous = Arc::new(AtomicBool::new(true));
+            Connection::new(place.shared().clone(), worker, stream, anonymous).run().await;
+        };
+        Connections::spawn(&self.shared, OF_NO_LISTENER, runtime, task);
     }
 
     /// Sets whether clients without a user name are let in through a listener from now on; those that are connected

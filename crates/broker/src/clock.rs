@@ -14,9 +14,10 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { origin: Instant::now(), wall_origin_ms: millis(wall) }
+    /// Starts with the machine's wall clock, or with this one.
+    pub(crate) fn start(wall_ms: Option<u64>) -> Self {
+        let machine_ms = || millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        Self { origin: Instant::now(), wall_origin_ms: wall_ms.unwrap_or_else(machine_ms) }
     }
 
     pub(crate) fn now(&self) -> Now {

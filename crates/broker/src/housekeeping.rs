@@ -20,6 +20,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>
         let next_look = shared.schedule.next_ms().map(|at_ms| shared.clock.instant(at_ms));
         let next = [next_look, next_sys].into_iter().flatten().fold(next_sweep, Instant::min);
         tokio::select! {
+            biased;
             _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
             () = shared.schedule.changed() => {}
             () = tokio::time::sleep_until(next) => {}

@@ -87,6 +87,9 @@ impl BoundListener {
         tokio::spawn(async move {
             loop {
                 tokio::select! {
+                    // Stopping first; otherwise one that is connected to without end would not hear of it.
+                    biased;
+                    _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
                     accepted = listener.accept() => match accepted {
                         Ok(incoming) => gate.let_in(incoming),
                         Err(error) => {
@@ -94,7 +97,6 @@ impl BoundListener {
                             return;
                         }
                     },
-                    _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
                 }
             }
         })

@@ -54,6 +54,7 @@ pub struct BrokerOptions {
     pub(crate) sys_interval: Option<Duration>,
     pub(crate) workers: Workers,
     pub(crate) stop_deadline: Duration,
+    pub(crate) wall_clock_ms: Option<u64>,
 }
 
 /// Where connections live.
@@ -77,6 +78,7 @@ impl Default for BrokerOptions {
             sys_interval: Some(Duration::from_secs(10)),
             workers: Workers::Threads(0),
             stop_deadline: Duration::from_secs(5),
+            wall_clock_ms: None,
         }
     }
 }
@@ -176,6 +178,14 @@ impl BrokerOptions {
     #[must_use]
     pub fn stop_deadline(mut self, deadline: Duration) -> Self {
         self.stop_deadline = deadline.min(DAY);
+        self
+    }
+
+    /// Sets what the wall clock shows when the broker starts, in milliseconds since 1970: for simulations. It goes on
+    /// with the runtime's clock. Default: what the machine's shows.
+    #[must_use]
+    pub const fn wall_clock_ms(mut self, wall_ms: u64) -> Self {
+        self.wall_clock_ms = Some(wall_ms);
         self
     }
 }

@@ -83,9 +83,11 @@ impl Sessions {
         }
     }
 
-    /// Returns every session there is now.
+    /// Returns every session there is now, the oldest first.
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
-        self.by_client_id.lock().values().cloned().collect()
+        let mut all: Vec<_> = self.by_client_id.lock().values().cloned().collect();
+        all.sort_unstable_by_key(|session| session.key);
+        all
     }
 
     fn next_key(&self) -> u64 {

@@ -36,8 +36,8 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(options: BrokerOptions, access: Arc<dyn Authenticator>, workers: usize) -> Self {
         Self {
+            clock: Clock::start(options.wall_clock_ms),
             options,
-            clock: Clock::start(),
             access,
             sessions: Sessions::default(),
             router: RwLock::new(Router::new()),

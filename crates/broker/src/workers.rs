@@ -62,6 +62,9 @@ impl WorkerPool {
     pub(crate) async fn stop(&self) {
         let threads: Vec<OwnThread> =
             self.workers.iter().filter_map(|worker| worker.thread.lock().take()).collect();
+        if threads.is_empty() {
+            return;
+        }
         let joined = tokio::task::spawn_blocking(move || {
             for OwnThread { stop, thread } in threads {
                 // A thread that has ended by itself hears nothing and needs nothing.

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crosspoint_broker::{Broker, ListenerOptions, StartError, Workers};
-use crosspoint_net::{ListenOptions, Transport};
+use crosspoint_net::{ListenOptions, Stream, Transport};
 use crosspoint_protocol::{
     QoS, ReasonCode, Version,
     packet::{Connect, Packet},
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::*;
 
@@ -166,4 +167,18 @@ async fn time_limits_beyond_reason_are_no_reason_to_fall_over() {
     device.send(&Packet::PingReq).await;
     device.leave().await;
     broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_was_opened_elsewhere_is_served_like_any() {
+    let broker = broker_with(options().workers(Workers::Here)).await;
+    let (near, mut far) = tokio::io::duplex(1_024);
+    broker.serve_stream(Stream::given(near, loopback()));
+    far.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01d").await.unwrap();
+    let mut connack = [0; 4];
+    within("CONNACK", far.read_exact(&mut connack)).await.unwrap();
+    assert_eq!(connack, [0x20, 2, 0, 0]);
+    assert_eq!(broker.handle().connections(), 1);
+    within("the end", broker.stop()).await;
+    within("the end of the stream", far.read(&mut connack)).await.unwrap();
 }
