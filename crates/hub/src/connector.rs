@@ -117,15 +117,20 @@ impl Connector {
     }
 
     /// Connects to a remote broker. The routes must be set before.
-    pub(crate) fn start_remote(&mut self, plan: &MqttPlan, client_id: &str) -> Result<(), String> {
+    pub(crate) fn start_remote(
+        &mut self,
+        plan: &MqttPlan,
+        client_id: &str,
+        environment: Environment,
+    ) -> Result<(), String> {
         let subscribed = self.routes.borrow().flows.subscriptions();
         // Its queue has room for everything that the pump may have in flight, and for a birth message.
         let mut options = connect::client_options(plan, client_id).publish_queue_max(IN_FLIGHT_MAX + 1);
         for wanted in &subscribed {
             options = options.subscribe(wanted.0.clone(), options_of(wanted));
         }
-        let (client, deliveries, engine) = Client::new(options, Box::new(MemoryStore), Environment::real())
-            .map_err(|error| error.to_string())?;
+        let (client, deliveries, engine) =
+            Client::new(options, Box::new(MemoryStore), environment).map_err(|error| error.to_string())?;
         let mut tasks = JoinSet::new();
         // What the client says for itself bears the connector's name.
         tasks.spawn(engine.run().instrument(error_span!("connector", name = &*self.name)));

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crosspoint_broker::access::Users;
-use crosspoint_broker::{Broker, BrokerOptions, ListenerOptions, QueueLimits};
+use crosspoint_broker::{Broker, BrokerOptions, ListenerOptions, QueueLimits, Workers};
 use crosspoint_net::{ClientCertificates, ListenError, ListenOptions, Pem, TlsServerOptions, Transport};
 use tracing::{error, warn};
 
 use crate::config::plan::{self, BrokerPlan, ListenerPlan, PortChoice};
+use crate::environment::Environment;
 use crate::hub::HubError;
 use crate::users;
 
@@ -41,9 +42,13 @@ impl Embedded {
     ///
     /// # Errors
     /// A listener cannot be opened; nothing runs then.
-    pub(crate) async fn start(plan: &BrokerPlan) -> Result<Self, HubError> {
+    pub(crate) async fn start(plan: &BrokerPlan, environment: &Environment) -> Result<Self, HubError> {
         let users = Arc::new(users::of_plan(&plan.users)?);
-        let broker = Broker::builder().options(options(plan)).access(users.clone()).start().await;
+        let mut options = options(plan);
+        if let Some(wall_ms) = environment.wall_clock_ms() {
+            options = options.workers(Workers::Here).wall_clock_ms(wall_ms);
+        }
+        let broker = Broker::builder().options(options).access(users.clone()).start().await;
         let broker = broker.map_err(|error| HubError::Start(error.to_string()))?;
         let mut embedded = Self { broker, users, listening: Vec::new() };
         for (name, listener) in &plan.listeners {

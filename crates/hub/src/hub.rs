@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crosspoint_broker::Broker;
 use crosspoint_client::{OptionsError, State};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
@@ -14,6 +15,7 @@ use crate::connect;
 use crate::connector::Connector;
 use crate::data_dir::DataDir;
 use crate::embedded::{Embedded, ListeningAt};
+use crate::environment::Environment;
 use crate::flow::Flows;
 use crate::outbox::{Outbox, OutboxFigures};
 use crate::users;
@@ -26,6 +28,7 @@ const RECONNECT_WITHIN: Duration = Duration::from_secs(5);
 pub struct Hub {
     plan: Plan,
     data: DataDir,
+    environment: Environment,
     broker: Option<Embedded>,
     connectors: BTreeMap<String, Connector>,
 }
@@ -92,7 +95,16 @@ impl Hub {
     /// # Errors
     /// A listener cannot be opened, or a setting cannot be used; nothing runs then.
     pub async fn start(plan: Plan, data: DataDir) -> Result<Self, HubError> {
-        let mut hub = Self { plan: Plan::default(), data, broker: None, connectors: BTreeMap::new() };
+        Self::start_in(plan, data, Environment::real()).await
+    }
+
+    /// Starts as [`start`](Self::start) does, with a clock, randomness and a transport of the caller's own.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_in(plan: Plan, data: DataDir, environment: Environment) -> Result<Self, HubError> {
+        let (plan_before, connectors) = (Plan::default(), BTreeMap::new());
+        let mut hub = Self { plan: plan_before, data, environment, broker: None, connectors };
         match hub.apply(plan).await {
             Ok(_) => Ok(hub),
             Err(error) => {
@@ -136,6 +148,11 @@ impl Hub {
     /// Returns where the embedded broker listens.
     pub fn listening(&self) -> &[ListeningAt] {
         self.broker.as_ref().map(Embedded::listening).unwrap_or_default()
+    }
+
+    /// Returns the embedded broker, while there is one.
+    pub fn broker(&self) -> Option<&Broker> {
+        self.broker.as_ref().map(|embedded| &embedded.broker)
     }
 
     /// Returns the plan that runs.
@@ -200,7 +217,7 @@ impl Hub {
             old.broker.stop().await;
         }
         let Some(broker) = &plan.broker else { return Ok(()) };
-        match Embedded::start(broker).await {
+        match Embedded::start(broker, &self.environment).await {
             Ok(embedded) => self.broker = Some(embedded),
             Err(reason) => {
                 self.restore_broker().await;
@@ -214,7 +231,7 @@ impl Hub {
     async fn restore_broker(&mut self) {
         let plan = self.plan.clone();
         let Some(broker) = &plan.broker else { return };
-        match Embedded::start(broker).await {
+        match Embedded::start(broker, &self.environment).await {
             Ok(embedded) => self.broker = Some(embedded),
             Err(error) => error!(%error, "The embedded broker that ran before does not start again."),
         }
@@ -293,7 +310,7 @@ impl Hub {
             }
             let started = match (plan.connectors.get(name), &self.broker) {
                 (Some(ConnectorPlan::Mqtt(mqtt)), _) => {
-                    connector.start_remote(mqtt, &self.data.client_id(name))
+                    connector.start_remote(mqtt, &self.data.client_id(name), self.environment.of_client(name))
                 }
                 (Some(ConnectorPlan::Local), Some(embedded)) => {
                     connector.start_local(&embedded.broker.handle()).await

@@ -19,6 +19,7 @@ pub mod connect;
 mod connector;
 mod data_dir;
 mod embedded;
+mod environment;
 mod flow;
 mod hub;
 mod intake;
@@ -33,6 +34,7 @@ mod watch;
 
 pub use data_dir::{DataDir, DataDirError};
 pub use embedded::ListeningAt;
+pub use environment::Environment;
 pub use hub::{ConnectorStatus, Hub, HubError, has_changes};
 pub use outbox::OutboxFigures;
 pub use watch::{ProjectWatch, WatchError};

@@ -16,6 +16,7 @@ pub(super) async fn run(connector: Arc<str>, client: Client, birth: Option<Annou
         tell(&connector, &state, &mut told);
         let has_changed = match &birth {
             Some(birth) if state.is_connected() => tokio::select! {
+                biased;
                 changed = states.changed() => changed,
                 () = announce(&connector, &client, birth) => states.changed().await,
             },
