@@ -117,7 +117,6 @@ fn keys_that_this_version_does_not_have() {
         ("outbox", "outbox = { messages = 1 }"),
         ("proxy", "proxy = \"socks5://h\""),
         ("close", "close = { topic = \"a\" }"),
-        ("durability", "durability = \"synced\""),
         ("ordering", "ordering = \"topic\""),
         ("canary", "canary = true"),
         ("preset", "preset = \"hivemq\""),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crosspoint_hub::config::plan::{
-    Access, Address, ConnectorPlan, Effect, MqttPlan, PortChoice, Protocol, SessionKind, Transport,
+    Access, Address, ConnectorPlan, Durability, Effect, MqttPlan, PortChoice, Protocol, SessionKind, Transport,
     UserPassword, Verify,
 };
 use crosspoint_hub::config::{Plan, SAMPLE, Severity, load, parse};
@@ -65,6 +65,21 @@ fn what_the_sample_shows_in_comments_is_right_too() {
     let messages = errors(&text, Some("production"));
     assert_eq!(messages.len(), 2, "{messages:?}");
     assert!(messages.iter().all(|message| message.contains("environment variable")), "{messages:?}");
+}
+
+#[test]
+fn everything_is_synced_unless_it_is_said_otherwise_and_a_listener_has_the_last_word() {
+    let text = "[broker]\ndurability = \"written\"\n[broker.listener.a]\nbind = \"127.0.0.1:1\"\n\
+        [broker.listener.b]\nbind = \"127.0.0.1:2\"\ndurability = \"memory\"\n\
+        [connector.plant]\nhost = \"h\"\ndurability = \"written\"\n[connector.other]\nhost = \"h\"\n";
+    let plan = plan(text);
+    let listeners = &plan.broker.as_ref().unwrap().listeners;
+    assert_eq!(listeners["a"].durability, Durability::Written);
+    assert_eq!(listeners["b"].durability, Durability::Memory);
+    assert_eq!(mqtt(&plan, "plant").durability, Durability::Written);
+    assert_eq!(mqtt(&plan, "other").durability, Durability::Synced);
+    let plan = plan_in("", None);
+    assert!(plan.broker.unwrap().listeners.values().all(|l| l.durability == Durability::Synced));
 }
 
 #[test]

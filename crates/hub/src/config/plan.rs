@@ -81,6 +81,8 @@ pub struct MqttPlan {
     pub will: Option<Announcement>,
     /// What is published after each successful connect.
     pub birth: Option<Announcement>,
+    /// When a message for it counts as kept.
+    pub durability: Durability,
 }
 
 /// One place to connect to.
@@ -154,6 +156,32 @@ pub enum Protocol {
     Auto,
     /// This version and no other.
     Only(Version),
+}
+
+/// When a message counts as kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When the disk has it: it survives a loss of power.
+    #[default]
+    Synced,
+    /// When the operating system has it: it survives the end of the process.
+    Written,
+    /// When the process has it.
+    Memory,
+}
+
+impl Durability {
+    /// The words of the project file, strongest first.
+    pub const WORDS: &'static [&'static str] = &["synced", "written", "memory"];
+
+    /// Returns what a word means; an unknown one means the strongest.
+    pub fn of_word(word: &str) -> Self {
+        match word {
+            "memory" => Self::Memory,
+            "written" => Self::Written,
+            _ => Self::Synced,
+        }
+    }
 }
 
 /// Whether a broker remembers us.
@@ -299,6 +327,8 @@ pub struct ListenerPlan {
     pub anonymous: bool,
     /// The origins of web pages that may connect besides the listener's own; `*` means every one.
     pub allowed_origins: Vec<String>,
+    /// When a message that comes here counts as kept.
+    pub durability: Durability,
 }
 
 impl ListenerPlan {

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::super::diagnostic::Findings;
-use super::super::plan::{BrokerLimits, BrokerPlan, ListenerPlan, PortChoice, Transport, UserPlan};
+use super::super::plan::{
+    BrokerLimits, BrokerPlan, Durability, ListenerPlan, PortChoice, Transport, UserPlan,
+};
 use super::super::section::Section;
 use super::super::settings::broker as keys;
 use super::material::Material;
@@ -44,7 +46,7 @@ fn listeners(
 ) -> BTreeMap<String, ListenerPlan> {
     let sections = section.named(&keys::LISTENER);
     if !section.has(&keys::LISTENER) {
-        return default_listeners(users.is_empty());
+        return default_listeners(users.is_empty(), durability(section));
     }
     if section.has_table(&keys::LISTENER) && section.table(&keys::LISTENER).entries().is_empty() {
         let finding = findings.error(&section.key_span_of(&keys::LISTENER), "`broker.listener` is empty");
@@ -52,9 +54,13 @@ fn listeners(
             .label("nothing to listen on")
             .help("write [broker.listener.main] with bind = \"127.0.0.1:1883\"");
     }
+    let durability = durability(section);
     let mut listeners = BTreeMap::new();
     for (name, section) in &sections {
-        if let Some(listener) = listener(section, users, material, findings) {
+        if let Some(mut listener) = listener(section, users, material, findings) {
+            if !section.has(&keys::LISTENER_DURABILITY) {
+                listener.durability = durability;
+            }
             check_bind(&listener, section, &listeners, findings);
             listeners.insert((*name).to_owned(), listener);
         }
@@ -62,7 +68,11 @@ fn listeners(
     listeners
 }
 
-fn default_listeners(anonymous: bool) -> BTreeMap<String, ListenerPlan> {
+fn durability(section: &Section<'_>) -> Durability {
+    Durability::of_word(section.text_or_default(&keys::DURABILITY))
+}
+
+fn default_listeners(anonymous: bool, durability: Durability) -> BTreeMap<String, ListenerPlan> {
     let listener = |port, transport, path: &str| ListenerPlan {
         bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
         port: PortChoice::Default,
@@ -72,6 +82,7 @@ fn default_listeners(anonymous: bool) -> BTreeMap<String, ListenerPlan> {
         client_ca: Vec::new(),
         anonymous,
         allowed_origins: Vec::new(),
+        durability,
     };
     let mqtt = listener(default_port(Transport::Tcp), Transport::Tcp, "/");
     let websocket = listener(default_port(Transport::Ws), Transport::Ws, "/mqtt");
@@ -99,7 +110,18 @@ fn listener(
     let (identity, client_ca) = server_tls(section, transport, material, findings);
     let (bind, port) = bind_of(section, transport, findings)?;
     let anonymous = anonymous(section, bind, users, findings);
-    Some(ListenerPlan { bind, port, transport, path, identity, client_ca, anonymous, allowed_origins })
+    let durability = Durability::of_word(section.text_or_default(&keys::LISTENER_DURABILITY));
+    Some(ListenerPlan {
+        bind,
+        port,
+        transport,
+        path,
+        identity,
+        client_ca,
+        anonymous,
+        allowed_origins,
+        durability,
+    })
 }
 
 fn bind_of(

@@ -7,7 +7,7 @@ use crosspoint_protocol::{QoS, TopicName, Version};
 
 use super::super::diagnostic::Findings;
 use super::super::plan::{
-    Address, Announcement, BROKER_CONNECTOR, ConnectorPlan, MqttPlan, Protocol, SessionKind,
+    Address, Announcement, BROKER_CONNECTOR, ConnectorPlan, Durability, MqttPlan, Protocol, SessionKind,
 };
 use super::super::secret::Secret;
 use super::super::section::Section;
@@ -103,6 +103,7 @@ fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Fi
         topic_alias_max: section.number(&keys::TOPIC_ALIAS_MAX),
         will: announcement(section, &section.table(&keys::WILL), section.has_table(&keys::WILL), findings),
         birth: announcement(section, &section.table(&keys::BIRTH), section.has_table(&keys::BIRTH), findings),
+        durability: Durability::of_word(section.text_or_default(&keys::DURABILITY)),
         addresses,
     }
 }

@@ -1,5 +1,6 @@
 //! The keys of `[broker]`.
 
+use super::super::plan::Durability;
 use super::super::setting::{Setting, Shape};
 
 /// Whether it runs.
@@ -36,7 +37,7 @@ pub const PACKET_BYTES_MAX: Setting = Setting::integer(
 pub const SESSION_QUEUE_MESSAGES: Setting = Setting::integer(
     "session_queue_messages",
     1..=100_000_000,
-    100_000,
+    1_000_000,
     "How many messages may wait for one session; beyond, the oldest are dropped and counted.",
 );
 
@@ -44,7 +45,7 @@ pub const SESSION_QUEUE_MESSAGES: Setting = Setting::integer(
 pub const SESSION_QUEUE_BYTES: Setting = Setting::integer(
     "session_queue_bytes",
     1_024..=1_099_511_627_776,
-    67_108_864,
+    1_073_741_824,
     "How many bytes may wait for one session; beyond, the oldest are dropped and counted.",
 );
 
@@ -65,7 +66,14 @@ pub const KEEP_ALIVE_MAX_S: Setting = Setting::integer(
      0 allows any.",
 );
 
-const DURABILITY: Setting = Setting::not_yet("durability", "When a message counts as kept.");
+/// When a message counts as kept.
+pub const DURABILITY: Setting = Setting::choice(
+    "durability",
+    Durability::WORDS,
+    "synced",
+    "When a message counts as kept, and so may be acknowledged: `synced`: when the disk has it; `written`: when the \
+     operating system has it; `memory`: at once, and sessions end with the broker.",
+);
 
 /// Every key of the broker.
 pub const ALL: &[&Setting] = &[
@@ -129,6 +137,13 @@ pub const LISTENER_ALLOWED_ORIGINS: Setting = Setting::shaped(
     "The origins of web pages that may connect besides the listener's own, such as https://app.example.com; `*` is every one.",
 );
 
+/// When a message that comes to a listener counts as kept.
+pub const LISTENER_DURABILITY: Setting = Setting::optional_choice(
+    "durability",
+    Durability::WORDS,
+    "When a message that comes here counts as kept; when not written, as `broker.durability` says.",
+);
+
 const LISTENER_ALL: &[&Setting] = &[
     &LISTENER_BIND,
     &LISTENER_TRANSPORT,
@@ -136,6 +151,7 @@ const LISTENER_ALL: &[&Setting] = &[
     &LISTENER_TLS,
     &LISTENER_ANONYMOUS,
     &LISTENER_ALLOWED_ORIGINS,
+    &LISTENER_DURABILITY,
 ];
 
 /// A user's password.

@@ -1,5 +1,6 @@
 //! The keys of `[connector.NAME]`.
 
+use super::super::plan::Durability;
 use super::super::setting::{Setting, Shape};
 
 /// Which kind of endpoint it is.
@@ -225,7 +226,14 @@ const WILL_ALL: &[&Setting] = &[
 const PROXY: Setting = Setting::not_yet("proxy", "An HTTP CONNECT or SOCKS5 proxy.");
 const CLOSE: Setting = Setting::not_yet("close", "What we publish before we disconnect.");
 const OUTBOX: Setting = Setting::not_yet("outbox", "What waits on disk for the broker.");
-const DURABILITY: Setting = Setting::not_yet("durability", "When a message counts as kept.");
+/// When a message for it counts as kept.
+pub const DURABILITY: Setting = Setting::choice(
+    "durability",
+    Durability::WORDS,
+    "synced",
+    "When a message for it counts as kept, and so is acknowledged to its source: `synced`: when the disk has it; \
+     `written`: when the operating system has it; `memory`: at once, and it is lost with the process.",
+);
 const ORDERING: Setting =
     Setting::not_yet("ordering", "Whether order is kept for the connector or for each topic.");
 const CANARY: Setting = Setting::not_yet("canary", "A message of our own that watches the connection.");
