@@ -134,8 +134,6 @@ fn keys_that_this_version_does_not_have() {
         let text = format!("{PLANT}[flow.zz]\nto = {{ connector = \"broker\" }}\n{line}");
         error(&text, &format!("`flow.zz.{key}` is not in this version"), key, "known", "remove the key");
     }
-    let message = "`broker.durability` is not in this version";
-    error("[broker]\ndurability = \"synced\"", message, "durability", "known", "remove the key");
 }
 
 #[test]
