@@ -15,6 +15,7 @@
 
 pub mod config;
 pub mod connect;
+pub mod control;
 
 mod connector;
 mod data_dir;

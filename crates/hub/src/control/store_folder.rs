@@ -1,0 +1,213 @@
+//! The store of a hub, looked at as files.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crosspoint_store::{Directory, Disk, FileName, Options, Report, Salvaged, Store, salvage, verify};
+use parking_lot::Mutex;
+
+use super::failure::ControlError;
+use super::watched::{Syncs, Watched};
+
+/// The folder of the store in a data directory.
+const STORE: &str = "store";
+
+/// The folder in which a hub that has stopped keeps its store. Nothing is made where there is none.
+#[derive(Debug, Clone)]
+pub struct StoreFolder {
+    path: PathBuf,
+}
+
+/// What the files of a store take up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileSizes {
+    /// How many segments the log has.
+    pub segments: u64,
+    /// Their bytes.
+    pub segment_bytes: u64,
+    /// Bytes of the checkpoint.
+    pub checkpoint_bytes: u64,
+    /// Bytes that are kept allocated for a full disk.
+    pub reserve_bytes: u64,
+}
+
+impl FileSizes {
+    /// Returns the bytes of all files.
+    pub const fn total_bytes(&self) -> u64 {
+        self.segment_bytes + self.checkpoint_bytes + self.reserve_bytes
+    }
+}
+
+/// How far a long run is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Bytes that were read.
+    pub read: u64,
+    /// Bytes that the files have which are to be read; what is saved is read a second time.
+    pub total: u64,
+    /// Bytes that were written elsewhere.
+    pub written: u64,
+}
+
+/// Who is told how far it is.
+type Tell = Box<dyn FnMut(Progress) + Send>;
+
+/// Progress, and who is told.
+pub(super) struct Counted {
+    state: Mutex<(Progress, Tell)>,
+}
+
+impl Counted {
+    pub(super) fn add(&self, more: Progress) {
+        let (progress, tell) = &mut *self.state.lock();
+        progress.read += more.read;
+        progress.total += more.total;
+        progress.written += more.written;
+        tell(*progress);
+    }
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Counted").field(&self.state.lock().0).finish()
+    }
+}
+
+impl StoreFolder {
+    /// Returns the store of a data directory.
+    pub fn of(data: &Path) -> Self {
+        Self { path: data.join(STORE) }
+    }
+
+    /// Returns where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads every byte of the store and changes none.
+    ///
+    /// Blocks. Damage is no error: it is in the report.
+    ///
+    /// # Errors
+    /// There is no store, a hub has it open, or the disk fails.
+    pub fn verify(&self, tell: impl FnMut(Progress) + Send + 'static) -> Result<Report, ControlError> {
+        let mut disk = self.watched(counted(tell))?;
+        verify(&mut disk).map_err(|error| self.failed(error))
+    }
+
+    /// Reads what is whole and writes it into a new store in a folder that is empty or not there.
+    ///
+    /// Blocks. Ends when everything is synced; a target that it left before is no store.
+    ///
+    /// # Errors
+    /// There is no store, a hub has it open, the target is not empty, or a disk fails.
+    pub fn salvage(
+        &self,
+        to: &Path,
+        tell: impl FnMut(Progress) + Send + 'static,
+    ) -> Result<Salvaged, ControlError> {
+        let counted = counted(tell);
+        let mut disk = self.watched(counted.clone())?;
+        refuse_occupied(to)?;
+        let failed = |error| ControlError::of_store(to, error);
+        let target = Watched::new(Directory::open(to).map_err(failed)?, counted, Syncs::AtTheEnd);
+        let saved = salvage(&mut disk, target, Options::default()).map_err(|error| match error {
+            // Only the target is written.
+            crosspoint_store::Error::Full => failed(error),
+            other => self.failed(other),
+        })?;
+        sync_all(&mut Directory::open(to).map_err(failed)?)
+            .map_err(|error| ControlError::of_system(to, &error))?;
+        Ok(saved)
+    }
+
+    /// Opens the store as a hub does.
+    ///
+    /// # Errors
+    /// There is no store, a hub has it open, it is damaged, or the disk fails.
+    pub fn open(&self) -> Result<Store, ControlError> {
+        Store::open(self.lock()?, Options::default()).map_err(|error| self.failed(error))
+    }
+
+    /// Measures the files, also while a hub has them open.
+    ///
+    /// # Errors
+    /// There is no store, or its folder cannot be read.
+    pub fn sizes(&self) -> Result<FileSizes, ControlError> {
+        self.look()?;
+        let mut sizes = FileSizes::default();
+        for entry in self.path.read_dir().map_err(|error| ControlError::of_system(&self.path, &error))? {
+            // One that has gone meanwhile takes up nothing.
+            let Some(entry) = entry.ok() else { continue };
+            let Some(bytes) = entry.metadata().ok().map(|file| file.len()) else { continue };
+            match entry.file_name().to_str().and_then(FileName::parse) {
+                Some(FileName::Segment(_)) => {
+                    sizes.segments += 1;
+                    sizes.segment_bytes += bytes;
+                }
+                Some(FileName::Checkpoint(_) | FileName::Temporary) => sizes.checkpoint_bytes += bytes,
+                Some(FileName::Reserve) => sizes.reserve_bytes += bytes,
+                None => {}
+            }
+        }
+        Ok(sizes)
+    }
+
+    /// Tells whether a store is there, without making one.
+    fn look(&self) -> Result<(), ControlError> {
+        if self.path.is_dir() { Ok(()) } else { Err(ControlError::NoStore { path: self.path.clone() }) }
+    }
+
+    fn lock(&self) -> Result<Directory, ControlError> {
+        self.look()?;
+        Directory::open(&self.path).map_err(|error| self.failed(error))
+    }
+
+    fn watched(&self, counted: Arc<Counted>) -> Result<Watched<Directory>, ControlError> {
+        let mut directory = self.lock()?;
+        let total =
+            read_bytes(&mut directory).map_err(|error| ControlError::of_system(&self.path, &error))?;
+        counted.add(Progress { total, ..Progress::default() });
+        Ok(Watched::new(directory, counted, Syncs::Each))
+    }
+
+    fn failed(&self, error: crosspoint_store::Error) -> ControlError {
+        ControlError::of_store(&self.path, error)
+    }
+}
+
+fn counted(tell: impl FnMut(Progress) + Send + 'static) -> Arc<Counted> {
+    Arc::new(Counted { state: Mutex::new((Progress::default(), Box::new(tell))) })
+}
+
+/// Returns how many bytes a look at everything reads.
+fn read_bytes(directory: &mut Directory) -> io::Result<u64> {
+    let mut total = 0;
+    for file in directory.list()? {
+        if matches!(file, FileName::Segment(_) | FileName::Checkpoint(_)) {
+            total += directory.length(file)?;
+        }
+    }
+    Ok(total)
+}
+
+fn refuse_occupied(to: &Path) -> Result<(), ControlError> {
+    let is_occupied = match to.read_dir() {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => true,
+        Err(error) => return Err(ControlError::of_system(to, &error)),
+    };
+    if is_occupied { Err(ControlError::Occupied { path: to.to_owned() }) } else { Ok(()) }
+}
+
+fn sync_all(directory: &mut Directory) -> io::Result<()> {
+    for file in directory.list()? {
+        directory.sync(file)?;
+    }
+    directory.sync_directory()
+}
