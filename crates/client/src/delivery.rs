@@ -23,6 +23,11 @@ pub struct Delivery {
     pub packet_id: Option<PacketId>,
     /// Which offer of the message this is, from 1: how often an `Ack` for it was dropped, and one more.
     pub attempt: u32,
+    /// The number of the connection on which it came, from 1. A session that is [`Discarded`] on a later one makes its
+    /// `delta` void.
+    ///
+    /// [`Discarded`]: crate::SessionChange::Discarded
+    pub connection: u64,
     /// The promise.
     pub ack: Ack,
 }
@@ -120,6 +125,7 @@ impl Deliveries {
             delta: offer.delta,
             packet_id: offer.packet_id,
             attempt: offer.attempt,
+            connection: offer.epoch,
             ack: Ack { shared: Arc::clone(&self.shared), offer: Some(offer) },
         })
     }

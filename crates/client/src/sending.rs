@@ -34,7 +34,7 @@ pub(crate) enum Reply {
         cookie: u64,
         outcomes: mpsc::UnboundedSender<(u64, PublishResult)>,
     },
-    /// Whoever published it is gone; the store is told by the delta.
+    /// Whoever published it is gone; the store is told.
     Restored {
         cookie: u64,
     },
@@ -61,6 +61,8 @@ pub(crate) struct Sending {
     unwritten: VecDeque<(u64, Key)>,
     /// Acknowledged in this turn.
     acknowledged: Vec<(Key, ReasonCode)>,
+    /// Outcomes of what a store gave, by its cookies, until the store is told.
+    restored: Vec<(u64, PublishResult)>,
     serial: u64,
 }
 
@@ -151,6 +153,11 @@ impl Sending {
         }
     }
 
+    /// Takes the outcomes of what a store gave.
+    pub(crate) fn take_restored(&mut self) -> Vec<(u64, PublishResult)> {
+        std::mem::take(&mut self.restored)
+    }
+
     /// Puts back what has to be sent on the next connection: QoS 0 of which not all bytes left, so that the server
     /// cannot have it.
     pub(crate) fn on_disconnected(&mut self) {
@@ -239,7 +246,7 @@ impl Sending {
             // Whoever does not wait any more does not want to know.
             Reply::Once(reply) => drop(reply.send(outcome)),
             Reply::Ticket { cookie, outcomes } => drop(outcomes.send((cookie, outcome))),
-            Reply::Restored { .. } => {}
+            Reply::Restored { cookie } => self.restored.push((cookie, outcome)),
         }
     }
 

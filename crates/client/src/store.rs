@@ -9,7 +9,7 @@ use crosspoint_protocol::{
     session::{IncomingId, Outgoing, OutgoingId, Stage},
 };
 
-use crate::shared::Shared;
+use crate::{PublishResult, shared::Shared};
 
 /// The cookie in a [`Delta`] of a message that was published without one, by [`Client::publish`](crate::Client::publish).
 pub const NO_COOKIE: u64 = u64::MAX;
@@ -55,8 +55,8 @@ pub struct StoredSession {
 ///
 /// Packets that promise something wait until the changes on which they depend are durable.
 ///
-/// The outcome of a publication that was restored by [`load`](Self::load) is told by its `Delta::Finished`, since
-/// whoever published it is gone.
+/// The outcome of a publication that was restored by [`load`](Self::load) is told to [`ended`](Self::ended), since whoever
+/// published it is gone.
 pub trait SessionStore: Send + 'static {
     /// Returns what was kept. It is called once, when the client starts.
     ///
@@ -73,6 +73,12 @@ pub trait SessionStore: Send + 'static {
     /// It must not block: the engine waits for it.
     #[must_use]
     fn save(&mut self, changes: Vec<SessionChange>, receipt: SaveReceipt) -> Option<SaveReceipt>;
+
+    /// Hears how a publication ended that [`load`](Self::load) gave, by its cookie, after its `Delta::Finished` if it has
+    /// one. What has no outcome when the client closes is not told.
+    fn ended(&mut self, cookie: u64, outcome: PublishResult) {
+        let _ = (cookie, outcome);
+    }
 }
 
 /// Says that changes have been stored; dropped, that they could not be.
@@ -85,6 +91,11 @@ pub struct SaveReceipt {
 impl SaveReceipt {
     pub(crate) const fn new(shared: Arc<Shared>, epoch: u64, sequence: u64) -> Self {
         Self { shared: Some(shared), epoch, sequence }
+    }
+
+    /// Returns the number of the connection from which the changes came, as [`Delivery`](crate::Delivery) has it.
+    pub const fn connection(&self) -> u64 {
+        self.epoch
     }
 
     /// Says that the changes are durable, and all that came before.

@@ -216,6 +216,9 @@ impl Engine {
             }
         }
         self.sending.tell(online.wire.flushed, &self.shared.counters);
+        for (cookie, outcome) in self.sending.take_restored() {
+            self.store.ended(cookie, outcome);
+        }
         // That may have been the last that closing waits for, and nothing else might wake us to notice.
         self.close_online(online, now);
         self.drain(online, now);

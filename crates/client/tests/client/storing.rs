@@ -1,8 +1,8 @@
 use std::sync::{Arc, Mutex};
 
 use crosspoint_client::{
-    Cause, Delta, Message, QoS, ReasonCode, SaveReceipt, SessionChange, SessionKeeping, SessionStore, State,
-    StoredSession, TopicName,
+    Cause, Delta, Message, PublishError, PublishResult, QoS, ReasonCode, SaveReceipt, SessionChange,
+    SessionKeeping, SessionStore, State, StoredSession, TopicName,
 };
 use crosspoint_protocol::{
     Now, PacketId,
@@ -90,7 +90,7 @@ async fn a_failed_save_ends_the_connection_and_is_made_good_on_the_next() {
 }
 
 /// What another process left behind.
-struct Left(std::sync::mpsc::Sender<SessionChange>);
+struct Left(std::sync::mpsc::Sender<SessionChange>, std::sync::mpsc::Sender<(u64, PublishResult)>);
 
 impl SessionStore for Left {
     fn load(&mut self) -> Result<StoredSession, String> {
@@ -121,13 +121,18 @@ impl SessionStore for Left {
         changes.into_iter().for_each(|change| drop(self.0.send(change)));
         Some(receipt)
     }
+
+    fn ended(&mut self, cookie: u64, outcome: PublishResult) {
+        self.1.send((cookie, outcome)).unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stored_session_goes_on_and_its_end_is_told_to_the_store() {
     let (changes, seen) = std::sync::mpsc::channel();
+    let (outcomes, ended) = std::sync::mpsc::channel();
     let opts = options().session(SessionKeeping::Durable);
-    let mut world = start_with(opts, Box::new(Left(changes)), 64 * 1024);
+    let mut world = start_with(opts, Box::new(Left(changes, outcomes)), 64 * 1024);
     let mut peer = world.network.let_in(true).await;
     let publish = peer.recv_publish().await;
     let (five, six) = (PacketId::new(5).unwrap(), PacketId::new(6).unwrap());
@@ -141,4 +146,10 @@ async fn a_stored_session_goes_on_and_its_end_is_told_to_the_store() {
         matches!(change, SessionChange::Exchange(Delta::Finished { cookie: 60, .. }))
     };
     assert_eq!(seen.try_iter().filter(finished).count(), 1);
+    let refused = Ack::new(five, ReasonCode::NotAuthorized);
+    peer.send(Packet::PubRec(refused)).await;
+    settle().await;
+    let ended: Vec<(u64, PublishResult)> = ended.try_iter().collect();
+    assert!(matches!(ended[0], (60, Ok(receipt)) if !receipt.may_be_duplicate), "{ended:?}");
+    assert_eq!(ended[1..], [(50, Err(PublishError::Refused(ReasonCode::NotAuthorized)))]);
 }
