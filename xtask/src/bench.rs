@@ -31,7 +31,7 @@ pub(crate) fn run(workspace: &Workspace, mut arguments: Arguments) -> Outcome {
     let own_only = arguments.has_flag("--only-own");
     arguments.finish()?;
     let generator = build_generator(workspace, &sources)?;
-    let mut peers = vec![peer::crosspoint(workspace)?];
+    let mut peers = Vec::from(peer::crosspoint(workspace)?);
     if !own_only {
         peers.extend(peer::found(workspace)?);
         peers.extend(extra.as_deref().map(peer::given).transpose()?);
@@ -48,7 +48,7 @@ pub(crate) fn run(workspace: &Workspace, mut arguments: Arguments) -> Outcome {
 /// Runs one scenario against every broker in turn, so that a change of the machine's speed hits all alike.
 fn measure(scenario: &'static Scenario, peers: &[Peer], generator: &Path, rounds: usize, table: &mut Table) {
     for round in 1..=rounds {
-        for peer in peers {
+        for peer in peers.iter().filter(|peer| !peer.is_reference() || scenario.refers_to(&peer.name)) {
             if let Some(reason) = peer.leaves_out(scenario) {
                 table.leave_out(scenario, peer, reason);
                 continue;

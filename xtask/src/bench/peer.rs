@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::scenario::Scenario;
+use super::scenario::{OWN_IN_MEMORY, Scenario};
 use crate::workspace::Workspace;
 use crate::{Outcome, process};
 
@@ -21,24 +21,31 @@ pub(crate) struct Peer {
     pub(crate) name: String,
     /// Its command, with `{port}` and `{config}` to be filled in.
     command: Vec<String>,
-    /// Its configuration, with `{port}` to be filled in.
+    /// Its configuration, with `{port}` and `{folder}` to be filled in.
     config: &'static str,
+    /// What its configuration needs besides to keep what it has acknowledged; none if it cannot.
+    keeping: Option<&'static str>,
     folder: PathBuf,
     qos_max: u8,
 }
 
-/// Crosspoint's own broker, built for release.
-pub(crate) fn crosspoint(workspace: &Workspace) -> Outcome<Peer> {
+/// Crosspoint's own broker, built for release: as it comes, and told to keep nothing on disk.
+pub(crate) fn crosspoint(workspace: &Workspace) -> Outcome<[Peer; 2]> {
+    const CONFIG: &str = "[broker.listener.main]\nbind = \"127.0.0.1:{port}\"\n[console]\nenabled = false\n";
+    const IN_MEMORY: &str = "[broker]\ndurability = \"memory\"\n[broker.listener.main]\n\
+        bind = \"127.0.0.1:{port}\"\n[console]\nenabled = false\n";
     process::run(&mut process::cargo(["build", "--release", "--quiet", "--package", "crosspoint"]))?;
     let binary = workspace.target.join("release/crosspoint");
     let command = [&binary.to_string_lossy(), "up", "--project", "{config}", "--data", "{folder}/data"];
-    Ok(Peer {
-        name: "crosspoint".to_owned(),
+    let peer = |name: &str, config| Peer {
+        name: name.to_owned(),
         command: command.iter().map(|word| (*word).to_owned()).collect(),
-        config: "[broker.listener.main]\nbind = \"127.0.0.1:{port}\"\n[console]\nenabled = false\n",
+        config,
+        keeping: Some(""),
         folder: workspace.target.join("bench/run"),
         qos_max: 2,
-    })
+    };
+    Ok([peer("crosspoint", CONFIG), peer(OWN_IN_MEMORY, IN_MEMORY)])
 }
 
 /// The brokers of others that `cargo xtask peers` has brought, or that are on the search path.
@@ -52,16 +59,18 @@ pub(crate) fn found(workspace: &Workspace) -> Outcome<Vec<Peer>> {
         listen = \"127.0.0.1:{port}\"\nnext_connection_delay_ms = 0\n[v4.1.connections]\n\
         connection_timeout_ms = 60000\nmax_payload_size = 1048576\nmax_inflight_count = 100\n\
         dynamic_filters = true\n";
-    let peer = |name: &str, config: &'static str, qos_max: u8, words: &[&str]| {
+    const MOSQUITTO_KEEPING: &str =
+        "user root\npersistence true\npersistence_location {folder}/\nautosave_interval 1\n";
+    let peer = |name: &str, config: &'static str, keeping, qos_max: u8, words: &[&str]| {
         let program = locate(workspace, name)?;
         let command = std::iter::once(program).chain(words.iter().map(|word| (*word).to_owned())).collect();
         let folder = workspace.target.join("bench/run");
-        Some(Peer { name: name.to_owned(), command, config, folder, qos_max })
+        Some(Peer { name: name.to_owned(), command, config, keeping, folder, qos_max })
     };
     Ok([
-        peer("mosquitto", MOSQUITTO, 2, &["-c", "{config}"]),
-        peer("nats-server", NATS, 1, &["-c", "{config}"]),
-        peer("rumqttd", RUMQTTD, 2, &["-q", "-c", "{config}"]),
+        peer("mosquitto", MOSQUITTO, Some(MOSQUITTO_KEEPING), 2, &["-c", "{config}"]),
+        peer("nats-server", NATS, Some(""), 1, &["-c", "{config}"]),
+        peer("rumqttd", RUMQTTD, None, 2, &["-q", "-c", "{config}"]),
     ]
     .into_iter()
     .flatten()
@@ -76,7 +85,8 @@ pub(crate) fn given(text: &str) -> Outcome<Peer> {
         return Err(format!("the command of {name} does not say {{port}}").into());
     }
     let command = command.split_whitespace().map(str::to_owned).collect();
-    Ok(Peer { name: name.to_owned(), command, config: "", folder: std::env::temp_dir(), qos_max: 2 })
+    let folder = std::env::temp_dir().join("crosspoint-bench");
+    Ok(Peer { name: name.to_owned(), command, config: "", keeping: None, folder, qos_max: 2 })
 }
 
 fn locate(workspace: &Workspace, name: &str) -> Option<String> {
@@ -90,25 +100,43 @@ fn locate(workspace: &Workspace, name: &str) -> Option<String> {
 impl Peer {
     /// Says why this broker is not measured in a scenario, if it is not.
     pub(crate) fn leaves_out(&self, scenario: &Scenario) -> Option<&'static str> {
-        (scenario.qos > self.qos_max).then_some("does not speak this QoS")
+        if scenario.qos > self.qos_max {
+            return Some("does not speak this QoS");
+        }
+        (scenario.keeps && self.keeping.is_none()).then_some("keeps nothing")
+    }
+
+    /// Tells whether this broker is measured only where its figures are asked for.
+    pub(crate) fn is_reference(&self) -> bool {
+        self.name == OWN_IN_MEMORY
     }
 
     /// Starts the broker, loads it, stops it, and returns the generator's report.
     pub(crate) fn serve(&self, scenario: &Scenario, generator: &Path) -> Outcome<Value> {
         let port = free_port()?;
+        // Nothing of another run is there.
+        if self.folder.exists() {
+            std::fs::remove_dir_all(&self.folder)?;
+        }
         std::fs::create_dir_all(&self.folder)?;
-        let broker = Running::start(self, port)?;
+        let keeping = self.keeping.filter(|_| scenario.keeps).unwrap_or_default();
+        let broker = Running::start(self, keeping, port)?;
         wait_until_open(port)?;
-        let mut load = pinned(generator.as_os_str(), "1");
-        load.args(scenario.load.split_whitespace());
-        load.arg("--addr")
-            .arg(format!("127.0.0.1:{port}"))
-            .arg("--pid")
-            .arg(broker.process_id()?.to_string());
-        let text = process::read(&mut load)?;
+        let process = broker.process_id()?;
+        for load in scenario.before {
+            self.load(load, generator, port, process)?;
+        }
+        let text = self.load(scenario.load, generator, port, process)?;
         let line =
             text.lines().rev().find(|line| line.starts_with('{')).ok_or("the generator reported nothing")?;
         Ok(serde_json::from_str(line)?)
+    }
+
+    fn load(&self, load: &str, generator: &Path, port: u16, process: u32) -> Outcome<String> {
+        let mut command = pinned(generator.as_os_str(), "1");
+        command.args(load.split_whitespace());
+        command.arg("--addr").arg(format!("127.0.0.1:{port}")).arg("--pid").arg(process.to_string());
+        process::read(&mut command)
     }
 
     fn filled(&self, text: &str, port: u16, config: &Path) -> String {
@@ -122,10 +150,10 @@ impl Peer {
 struct Running(Child);
 
 impl Running {
-    fn start(peer: &Peer, port: u16) -> Outcome<Self> {
+    fn start(peer: &Peer, keeping: &str, port: u16) -> Outcome<Self> {
         // One of them goes by the ending of the name.
         let config = peer.folder.join(format!("{}.toml", peer.name));
-        std::fs::write(&config, peer.filled(peer.config, port, &config))?;
+        std::fs::write(&config, peer.filled(&format!("{}{keeping}", peer.config), port, &config))?;
         let mut words = peer.command.iter().map(|word| peer.filled(word, port, &config));
         let program = words.next().ok_or("a broker without a command")?;
         let log = File::create(peer.folder.join(format!("{}.log", peer.name)))?;
