@@ -53,7 +53,7 @@ pub(crate) fn found(workspace: &Workspace) -> Outcome<Vec<Peer>> {
     const MOSQUITTO: &str = "listener {port} 127.0.0.1\nallow_anonymous true\nlog_type none\n\
         max_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n";
     const NATS: &str = "host: 127.0.0.1\nport: -1\nserver_name: bench\n\
-        jetstream { store_dir: \"{folder}/nats\" }\nmqtt { host: 127.0.0.1, port: {port}, max_ack_pending: 65535 }\n";
+        jetstream { store_dir: \"{folder}/nats\" }\nmqtt { host: 127.0.0.1, port: {port}, max_ack_pending: 10000 }\n";
     const RUMQTTD: &str = "id = 0\n[router]\nid = 0\nmax_connections = 10010\nmax_outgoing_packet_count = 200\n\
         max_segment_size = 104857600\nmax_segment_count = 10\n[v4.1]\nname = \"bench\"\n\
         listen = \"127.0.0.1:{port}\"\nnext_connection_delay_ms = 0\n[v4.1.connections]\n\
