@@ -111,15 +111,21 @@ impl<T> Front<T> {
         self.hold(Held { position, bytes, entry });
     }
 
-    /// Notes that a position is durable now and nobody shall get it.
-    pub fn skip(&mut self, position: u64) {
-        if self.pushed.is_finished(position) {
-            return;
-        }
+    /// Notes that a position is durable now and nobody shall get it. Returns whether nobody will: a read may have
+    /// brought it before, and somebody has it.
+    pub fn skip(&mut self, position: u64) -> bool {
+        let is_new = !self.pushed.is_finished(position);
         self.pushed.finish(position);
-        if let Some(spilled) = self.spilled.as_mut().filter(|spilled| position >= spilled.from) {
-            spilled.gone.insert(position..position + 1);
+        let Some(mut spilled) = self.spilled.take_if(|spilled| position >= spilled.from) else {
+            return is_new || !self.retain(|other, _| other != position).is_empty();
+        };
+        let is_out = spilled.gone.contains(position);
+        spilled.gone.insert(position..position + 1);
+        if !is_new && !is_out {
+            spilled.uncount_unknown(1);
         }
+        self.keep_spilled(spilled);
+        !is_out
     }
 
     /// Gives the next entry out, or tells what has to be read first.
@@ -246,6 +252,12 @@ impl<T> Front<T> {
     #[must_use]
     pub fn in_memory(&self) -> usize {
         self.memory.len()
+    }
+
+    /// Returns the bytes of the entries that are in memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
     }
 
     fn next(&self) -> Next {
@@ -487,6 +499,38 @@ mod tests {
         read(&mut front, [5, 6, 7]);
         assert_eq!(taken(&mut front), [5, 7]);
         assert!(front.is_empty());
+    }
+
+    #[test]
+    fn what_is_dropped_behind_a_gap_does_not_swallow_the_gap() {
+        let mut front = Front::new(1, 1_000);
+        push(&mut front, [0, 1, 3, 4]);
+        assert_eq!(taken(&mut front), [0]);
+        let Taken::Read(wanted) = front.take() else { panic!() };
+        assert_eq!([(); 2].map(|()| front.skip_oldest()), [Some(1), Some(3)]);
+        front.on_read(wanted, [1, 2, 3, 4].map(|position| (position, position, 10)));
+        assert_eq!((front.take(), front.len()), (Taken::Nothing, 1));
+        push(&mut front, [2]);
+        assert_eq!(taken(&mut front), [2]);
+        read(&mut front, [4]);
+        assert_eq!(taken(&mut front), [4]);
+    }
+
+    #[test]
+    fn what_a_read_has_brought_and_somebody_has_cannot_be_skipped() {
+        let mut front = Front::new(1, 1_000);
+        front.reset(0, 1, 10);
+        read(&mut front, [0, 1, 2]);
+        assert_eq!(taken(&mut front), [0]);
+        read(&mut front, [1, 2]);
+        assert_eq!(taken(&mut front), [1]);
+        read(&mut front, [2]);
+        assert_eq!(taken(&mut front), [2]);
+        front.put_back(1, 1, 10);
+        front.put_back(0, 0, 10);
+        assert_eq!((front.skip(2), front.len()), (false, 2));
+        assert_eq!((front.skip(1), front.len()), (true, 1));
+        assert_eq!((taken(&mut front), front.take()), (vec![0], Taken::Nothing));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod front;
 mod full;
 mod model;
 mod queues;
