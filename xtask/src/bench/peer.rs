@@ -111,6 +111,11 @@ impl Peer {
         self.name == OWN_IN_MEMORY
     }
 
+    /// Returns where it keeps what it keeps.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Starts the broker, loads it, stops it, and returns the generator's report.
     pub(crate) fn serve(&self, scenario: &Scenario, generator: &Path) -> Outcome<Value> {
         let port = free_port()?;
