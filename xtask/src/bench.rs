@@ -5,8 +5,10 @@
 //!
 //! What counts is the ratio to a peer in the same run: absolute figures depend on the machine and on its other work.
 
+mod forward;
 mod lone;
 mod peer;
+mod running;
 mod scenario;
 mod table;
 
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::arguments::Arguments;
 use crate::workspace::Workspace;
 use crate::{Outcome, process};
+use forward::Forward;
 use lone::Lone;
 use peer::Peer;
 use scenario::{SCENARIOS, Scenario};
@@ -49,8 +52,15 @@ pub(crate) fn run(workspace: &Workspace, mut arguments: Arguments) -> Outcome {
             lone.measure(&peers, &generator)?;
         }
     }
+    let mut forward = Forward::default();
+    if Forward::is_wanted(&wanted) {
+        for _ in 0..rounds {
+            forward.measure(&peers, &generator)?;
+        }
+    }
     table.print();
-    let missed: Vec<String> = lone.verdict().into_iter().chain(table.missed()).collect();
+    let lines = [lone.verdict(), forward.verdict()];
+    let missed: Vec<String> = table.missed().into_iter().chain(lines.into_iter().flatten()).collect();
     if missed.is_empty() {
         println!("\nevery demanded figure is met");
         return Ok(());

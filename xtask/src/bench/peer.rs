@@ -1,19 +1,13 @@
 //! The brokers that are measured, and how each is started.
 
-use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::running::{self, Core, Running};
 use super::scenario::{OWN_IN_MEMORY, Scenario};
 use crate::workspace::Workspace;
 use crate::{Outcome, process};
-
-/// How long a broker may take until it accepts connections.
-const START_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A broker to measure.
 #[derive(Debug)]
@@ -116,32 +110,38 @@ impl Peer {
         &self.folder
     }
 
-    /// Starts the broker, loads it, stops it, and returns the generator's report.
-    pub(crate) fn serve(&self, scenario: &Scenario, generator: &Path) -> Outcome<Value> {
-        let port = free_port()?;
-        // Nothing of another run is there.
+    /// Removes what another run has left.
+    ///
+    /// # Errors
+    /// When the folder cannot be made anew.
+    pub(crate) fn clear(&self) -> Outcome {
         if self.folder.exists() {
             std::fs::remove_dir_all(&self.folder)?;
         }
-        std::fs::create_dir_all(&self.folder)?;
-        let keeping = self.keeping.filter(|_| scenario.keeps).unwrap_or_default();
-        let broker = Running::start(self, keeping, port)?;
-        wait_until_open(port)?;
-        let process = broker.process_id()?;
-        for load in scenario.before {
-            self.load(load, generator, port, process)?;
-        }
-        let text = self.load(scenario.load, generator, port, process)?;
-        let line =
-            text.lines().rev().find(|line| line.starts_with('{')).ok_or("the generator reported nothing")?;
-        Ok(serde_json::from_str(line)?)
+        Ok(std::fs::create_dir_all(&self.folder)?)
     }
 
-    fn load(&self, load: &str, generator: &Path, port: u16, process: u32) -> Outcome<String> {
-        let mut command = pinned(generator.as_os_str(), "1");
-        command.args(load.split_whitespace());
-        command.arg("--addr").arg(format!("127.0.0.1:{port}")).arg("--pid").arg(process.to_string());
-        process::read(&mut command)
+    /// Starts the broker, loads it, stops it, and returns the generator's report.
+    pub(crate) fn serve(&self, scenario: &Scenario, generator: &Path) -> Outcome<Value> {
+        self.clear()?;
+        let keeping = self.keeping.filter(|_| scenario.keeps).unwrap_or_default();
+        let broker = Running::start(self, keeping, Core::Measured)?;
+        let process = broker.process_id()?;
+        for before in scenario.before {
+            running::load(before, generator, broker.port, process)?;
+        }
+        let text = running::load(scenario.load, generator, broker.port, process)?;
+        running::report(&text)
+    }
+
+    /// Returns its command line, with everything filled in.
+    pub(super) fn words(&self, port: u16, config: &Path) -> Vec<String> {
+        self.command.iter().map(|word| self.filled(word, port, config)).collect()
+    }
+
+    /// Returns its configuration, with everything filled in.
+    pub(super) fn configuration(&self, more: &str, port: u16, config: &Path) -> String {
+        self.filled(&format!("{}{more}", self.config), port, config)
     }
 
     fn filled(&self, text: &str, port: u16, config: &Path) -> String {
@@ -149,74 +149,4 @@ impl Peer {
             .replace("{config}", &config.to_string_lossy())
             .replace("{folder}", &self.folder.to_string_lossy())
     }
-}
-
-/// A broker that runs; killed when dropped.
-struct Running(Child);
-
-impl Running {
-    fn start(peer: &Peer, keeping: &str, port: u16) -> Outcome<Self> {
-        // One of them goes by the ending of the name.
-        let config = peer.folder.join(format!("{}.toml", peer.name));
-        std::fs::write(&config, peer.filled(&format!("{}{keeping}", peer.config), port, &config))?;
-        let mut words = peer.command.iter().map(|word| peer.filled(word, port, &config));
-        let program = words.next().ok_or("a broker without a command")?;
-        let log = File::create(peer.folder.join(format!("{}.log", peer.name)))?;
-        let mut command = pinned(program.as_ref(), "0");
-        command.args(words).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = command.spawn().map_err(|error| format!("{} does not start: {error}", peer.name))?;
-        Ok(Self(child))
-    }
-
-    /// Returns the process that serves: the child itself, or what a starting script has become or started.
-    fn process_id(&self) -> Outcome<u32> {
-        let mut id = self.0.id();
-        while let Some(child) = only_child(id) {
-            id = child;
-        }
-        Ok(id)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let innermost = self.process_id().unwrap_or_else(|_| self.0.id());
-        if innermost != self.0.id() {
-            Command::new("kill").arg(innermost.to_string()).status().map(|_| ()).unwrap_or_default();
-        }
-        self.0.kill().unwrap_or_default();
-        self.0.wait().map(|_| ()).unwrap_or_default();
-    }
-}
-
-fn only_child(process: u32) -> Option<u32> {
-    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
-    children.split_whitespace().next()?.parse().ok()
-}
-
-/// Returns a command pinned to a core, where that can be done.
-fn pinned(program: &std::ffi::OsStr, core: &str) -> Command {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if cores < 2 || !process::is_on_path("taskset") {
-        return Command::new(program);
-    }
-    let mut command = Command::new("taskset");
-    command.args(["-c", core]).arg(program);
-    command
-}
-
-fn free_port() -> Outcome<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-fn wait_until_open(port: u16) -> Outcome {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let begun = Instant::now();
-    while begun.elapsed() < START_DEADLINE {
-        if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok() {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Err(format!("nothing listens on {address} after {} s", START_DEADLINE.as_secs()).into())
 }

@@ -154,7 +154,7 @@ impl Rows {
 }
 
 /// Returns what went wrong with delivery, over all rounds.
-fn faults(reports: &[Value]) -> String {
+pub(crate) fn faults(reports: &[Value]) -> String {
     let wrong: Vec<String> = ["lost", "duplicated", "out_of_order", "misrouted", "protocol_errors"]
         .iter()
         .filter_map(|key| {
