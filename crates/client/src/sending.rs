@@ -167,7 +167,11 @@ impl Sending {
 
     /// Puts back what was in flight in a session that the server no longer has.
     pub(crate) fn on_session_lost(&mut self, lost: Vec<Outgoing>, counters: &Running) {
-        let keys: Vec<Key> = lost.into_iter().map(|outgoing| outgoing.cookie).collect();
+        let (nameless, keys): (Vec<Key>, Vec<Key>) =
+            lost.into_iter().map(|outgoing| outgoing.cookie).partition(|&key| self.is_nameless(key));
+        for key in nameless {
+            self.finish(key, Err(PublishError::Unconfirmed), counters);
+        }
         for &key in &keys {
             if let Some(pending) = self.pending_mut(key) {
                 pending.may_be_duplicate = true;
@@ -248,6 +252,12 @@ impl Sending {
             Reply::Ticket { cookie, outcomes } => drop(outcomes.send((cookie, outcome))),
             Reply::Restored { cookie } => self.restored.push((cookie, outcome)),
         }
+    }
+
+    /// Tells whether a publication was restored without a message of its own: only to bring its exchange to an end.
+    fn is_nameless(&self, key: Key) -> bool {
+        let reply = self.pending(key).map(|pending| &pending.submission.reply);
+        matches!(reply, Some(Reply::Restored { cookie: NO_COOKIE }))
     }
 
     fn insert(&mut self, submission: Submission) -> Key {

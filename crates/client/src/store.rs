@@ -44,6 +44,8 @@ pub struct StoredSubscription {
 #[derive(Debug, Default)]
 pub struct StoredSession {
     /// Unfinished publications, oldest identifier first, with their messages and the cookies they were given.
+    ///
+    /// One with [`NO_COOKIE`] is only brought to its end: when the server has lost the session it is not published anew.
     pub outgoing: Vec<(OutgoingId, Stage, Outgoing)>,
     /// Incoming exchanges at QoS 2 that were accepted and not released.
     pub incoming: Vec<IncomingId>,

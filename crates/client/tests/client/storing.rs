@@ -1,8 +1,8 @@
 use std::sync::{Arc, Mutex};
 
 use crosspoint_client::{
-    Cause, Delta, Message, PublishError, PublishResult, QoS, ReasonCode, SaveReceipt, SessionChange,
-    SessionKeeping, SessionStore, State, StoredSession, TopicName,
+    Cause, Delta, Message, NO_COOKIE, PublishError, PublishResult, QoS, ReasonCode, SaveReceipt,
+    SessionChange, SessionKeeping, SessionStore, State, StoredSession, TopicName,
 };
 use crosspoint_protocol::{
     Now, PacketId,
@@ -152,4 +152,49 @@ async fn a_stored_session_goes_on_and_its_end_is_told_to_the_store() {
     let ended: Vec<(u64, PublishResult)> = ended.try_iter().collect();
     assert!(matches!(ended[0], (60, Ok(receipt)) if !receipt.may_be_duplicate), "{ended:?}");
     assert_eq!(ended[1..], [(50, Err(PublishError::Refused(ReasonCode::NotAuthorized)))]);
+}
+
+/// What is left of a publication whose message nobody has any more.
+struct Nameless;
+
+impl SessionStore for Nameless {
+    fn load(&mut self) -> Result<StoredSession, String> {
+        let topic = TopicName::parse("a").unwrap();
+        let message = Message::new(
+            &topic,
+            b"gone",
+            QoS::ExactlyOnce,
+            false,
+            &PublishProperties::default(),
+            Now::default(),
+        );
+        let outgoing = Outgoing {
+            message,
+            subscription_ids: Default::default(),
+            cookie: NO_COOKIE,
+            qos: QoS::ExactlyOnce,
+            retain: false,
+        };
+        let id = OutgoingId::from_stored(PacketId::new(5).unwrap());
+        Ok(StoredSession { outgoing: vec![(id, Stage::Released, outgoing)], ..StoredSession::default() })
+    }
+
+    fn save(&mut self, _: Vec<SessionChange>, receipt: SaveReceipt) -> Option<SaveReceipt> {
+        Some(receipt)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publication_without_a_message_is_brought_to_its_end_and_never_published_anew() {
+    let five = PacketId::new(5).unwrap();
+    for session_present in [true, false] {
+        let opts = options().session(SessionKeeping::Durable);
+        let mut world = start_with(opts, Box::new(Nameless), 64 * 1024);
+        let mut peer = world.network.let_in(session_present).await;
+        if session_present {
+            assert_eq!(peer.recv().await, Packet::PubRel(ack(five)));
+        }
+        let _sent = world.client.try_publish(publication("a", "new", QoS::AtLeastOnce)).unwrap();
+        assert_eq!(&peer.recv_publish().await.payload[..], b"new");
+    }
 }
