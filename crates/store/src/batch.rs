@@ -15,6 +15,7 @@ pub const BATCH_BYTES_MAX: u64 = 512 << 20;
 pub struct Batch {
     pub(crate) changes: Vec<Change>,
     pub(crate) is_essential: bool,
+    pub(crate) is_written: bool,
     bytes: u64,
 }
 
@@ -84,6 +85,35 @@ impl Batch {
     /// Default: it may not.
     pub fn essential(&mut self) -> &mut Self {
         self.is_essential = true;
+        self
+    }
+
+    /// Adds the changes of another batch behind those that are there. Whether it is essential stays as it is.
+    pub fn append(&mut self, mut other: Self) -> &mut Self {
+        self.bytes += other.bytes;
+        self.changes.append(&mut other.changes);
+        self
+    }
+
+    /// Returns how many positions its commit will tell.
+    #[must_use]
+    pub fn targets(&self) -> usize {
+        let targets = |change: &Change| match change {
+            Change::Publish { targets, .. } => targets.len(),
+            _ => 0,
+        };
+        self.changes.iter().map(targets).sum()
+    }
+
+    /// Lets the batch be confirmed once it is written, without a sync of its own: the end of the process does not lose
+    /// it, a power cut may.
+    ///
+    /// It is synced with the next batch that is not so, or after [`Options::written_delay`](crate::Options). If one
+    /// that is not so stands in the same frame, it is confirmed after that one's sync.
+    ///
+    /// Default: it is synced first.
+    pub fn written(&mut self) -> &mut Self {
+        self.is_written = true;
         self
     }
 

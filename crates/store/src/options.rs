@@ -9,6 +9,7 @@ pub struct Options {
     pub(crate) frame_bytes: u64,
     pub(crate) reserve_bytes: u64,
     pub(crate) consume_delay: Duration,
+    pub(crate) written_delay: Duration,
 }
 
 impl Default for Options {
@@ -18,6 +19,7 @@ impl Default for Options {
             frame_bytes: 4 << 20,
             reserve_bytes: 64 << 20,
             consume_delay: Duration::from_secs(1),
+            written_delay: Duration::from_secs(1),
         }
     }
 }
@@ -60,6 +62,15 @@ impl Options {
     #[must_use]
     pub fn consume_delay(mut self, delay: Duration) -> Self {
         self.consume_delay = delay;
+        self
+    }
+
+    /// Sets how long a batch that is [`written`](crate::Batch::written) may go without a sync: default 1 s.
+    ///
+    /// A power cut loses at most what was committed so within this time.
+    #[must_use]
+    pub fn written_delay(mut self, delay: Duration) -> Self {
+        self.written_delay = delay;
         self
     }
 }

@@ -1,7 +1,7 @@
 //! Opening: the newest checkpoint, then the tail of the log; what was cut short is finished or cut off, what
 //! is damaged is refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::checkpoint::{self, Covered, read_whole};
@@ -102,15 +102,16 @@ fn make(disk: &mut dyn Disk, files: &Files) -> Result<Recovered, Error> {
 struct Tail<'a> {
     segments: &'a BTreeSet<u64>,
     found: Recovered,
-    /// Where the frames begin that no later one vouches for.
-    unproven: u64,
+    /// The frames of the last segment that no later one vouches for, and where they stand. Its header counts as the
+    /// frame before its first.
+    unproven: VecDeque<(u64, u64)>,
 }
 
 impl<'a> Tail<'a> {
     fn new(checkpoint: Covered, index: Index, segments: &'a BTreeSet<u64>) -> Self {
         let Covered { sequence, segment, offset, .. } = checkpoint;
         let found = Recovered { index, checkpoint, checkpoint_bytes: 0, sequence, segment, offset };
-        Self { segments, found, unproven: offset }
+        Self { segments, found, unproven: VecDeque::new() }
     }
 
     fn read(mut self, disk: &mut dyn Disk) -> Result<Recovered, Error> {
@@ -156,8 +157,8 @@ impl<'a> Tail<'a> {
         self.found.index.segments.entry(number);
         self.found.segment = number;
         self.found.offset = SEGMENT_HEADER_BYTES as u64;
-        // The header was synced before the first frame was written, but there may be none.
-        self.unproven = 0;
+        // Everything before the header was synced before it was written; whether it was itself, a frame will say.
+        self.unproven = VecDeque::from([(first - 1, 0)]);
         true
     }
 
@@ -169,9 +170,9 @@ impl<'a> Tail<'a> {
             match step {
                 Step::Frame(offset, frame) if frame.sequence == self.found.sequence + 1 => {
                     apply(&mut self.found.index, segment, offset, &frame)?;
-                    if frame.watermark + 1 >= frame.sequence {
-                        self.unproven = offset;
-                    }
+                    self.unproven.push_back((frame.sequence, offset));
+                    let vouched = self.unproven.partition_point(|(sequence, _)| *sequence <= frame.watermark);
+                    self.unproven.drain(..vouched);
                     self.found.sequence = frame.sequence;
                     self.found.offset = offset + frame.length() as u64;
                 }
@@ -185,11 +186,9 @@ impl<'a> Tail<'a> {
     fn write_unproven(&self, disk: &mut dyn Disk, bytes: &[u8]) -> Result<(), Error> {
         let file = FileName::Segment(self.found.segment);
         let index = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
-        let frames = bytes.get(index(self.unproven)..index(self.found.offset)).unwrap_or_default();
-        if frames.is_empty() {
-            return Ok(());
-        }
-        disk.write_at(file, self.unproven, frames).map_err(|error| Error::failed("writing", file, error))?;
+        let Some((_, start)) = self.unproven.front().copied() else { return Ok(()) };
+        let frames = bytes.get(index(start)..index(self.found.offset)).unwrap_or_default();
+        disk.write_at(file, start, frames).map_err(|error| Error::failed("writing", file, error))?;
         disk.sync(file).map_err(|error| Error::failed("syncing", file, error))
     }
 }

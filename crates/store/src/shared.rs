@@ -26,6 +26,8 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 struct Inbox {
     work: Work,
+    /// When the writer shall write what was consumed, if it has seen some.
+    consume_at: Option<Instant>,
     is_closed: bool,
     state: State,
     stats: Stats,
@@ -64,6 +66,13 @@ impl Work {
 
     pub(crate) fn is_empty(&self) -> bool {
         !self.is_urgent() && self.consumed.is_empty()
+    }
+}
+
+impl Inbox {
+    fn take(&mut self) -> Work {
+        self.consume_at = None;
+        std::mem::take(&mut self.work)
     }
 }
 
@@ -110,27 +119,35 @@ impl Shared {
     }
 
     pub(crate) fn take(&self) -> Work {
-        std::mem::take(&mut self.inbox.lock().work)
+        self.inbox.lock().take()
     }
 
-    /// Waits for work; `None` when the store is closed and nothing is left to do.
-    pub(crate) fn wait(&self, consume_delay: Duration) -> Option<Work> {
+    /// Waits for work, but not beyond a deadline; `None` when the store is closed and nothing is left to do.
+    ///
+    /// What was consumed comes along with batches, or when its time has come.
+    pub(crate) fn wait(&self, consume_delay: Duration, until: Option<Instant>) -> Option<Work> {
         let mut inbox = self.inbox.lock();
-        let mut deadline = None;
         loop {
-            if inbox.work.is_urgent() || (inbox.is_closed && !inbox.work.is_empty()) {
-                return Some(std::mem::take(&mut inbox.work));
-            }
             if inbox.is_closed {
-                return None;
+                return (!inbox.work.is_empty()).then(|| inbox.take());
             }
-            if inbox.work.is_empty() {
-                self.arrived.wait(&mut inbox);
-                continue;
+            if !inbox.work.batches.is_empty() {
+                return Some(inbox.take());
             }
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + consume_delay);
-            if self.arrived.wait_until(&mut inbox, deadline).timed_out() {
-                return Some(std::mem::take(&mut inbox.work));
+            if !inbox.work.consumed.is_empty() {
+                inbox.consume_at.get_or_insert_with(|| Instant::now() + consume_delay);
+            }
+            let is_due =
+                |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if is_due(inbox.consume_at) {
+                return Some(inbox.take());
+            }
+            if !inbox.work.reads.is_empty() || is_due(until) {
+                return Some(Work { reads: std::mem::take(&mut inbox.work.reads), ..Work::default() });
+            }
+            match inbox.consume_at.into_iter().chain(until).min() {
+                Some(deadline) => _ = self.arrived.wait_until(&mut inbox, deadline),
+                None => self.arrived.wait(&mut inbox),
             }
         }
     }

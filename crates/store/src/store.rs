@@ -32,7 +32,7 @@ struct Inner {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// A batch that is durable.
+/// A batch that is durable, or [`written`](Batch::written).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
     /// The frame it stands in; several batches may share one.
@@ -82,8 +82,10 @@ pub enum State {
 pub struct Stats {
     /// Batches that were committed.
     pub batches: u64,
-    /// Frames that were written; each is one sync.
+    /// Frames that were written.
     pub frames: u64,
+    /// Syncs of frames: one each, but for those that hold only written batches.
+    pub syncs: u64,
     /// Bytes of frames, in all.
     pub frame_bytes: u64,
     /// Checkpoints that were written.
@@ -133,7 +135,7 @@ impl Store {
         Self::open(SimulatedDisk::new(), options)
     }
 
-    /// Hands a batch to the writer; the ticket answers when it is durable.
+    /// Hands a batch to the writer; the ticket answers when it is durable, or written if that is enough for it.
     ///
     /// Batches are committed in the order of the calls.
     ///
@@ -158,7 +160,7 @@ impl Store {
         self.inner.shared.consume(queue, position);
     }
 
-    /// Reads entries of a queue that are durable, in order, from a position on or the first after it that
+    /// Reads entries of a queue that are committed, in order, from a position on or the first after it that
     /// waits.
     ///
     /// At most `count_max` of them, and no further one once they hold `bytes_max` bytes; none when none
@@ -197,7 +199,7 @@ impl Store {
         ids
     }
 
-    /// Returns the value of a key, as far as it is durable.
+    /// Returns the value of a key, as far as it is committed.
     #[must_use]
     pub fn value(&self, table: u32, key: &[u8]) -> Option<Bytes> {
         self.inner.shared.index.lock().tables.get(&table)?.get(key).cloned()

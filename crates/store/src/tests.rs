@@ -7,5 +7,6 @@ mod full;
 mod model;
 mod queues;
 mod support;
+mod written;
 
 pub(crate) use support::Model;

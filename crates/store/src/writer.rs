@@ -7,6 +7,7 @@ mod serving;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
@@ -35,8 +36,10 @@ pub struct Writer {
     disk: Disks,
     options: Options,
     shared: Arc<Shared>,
-    /// The last frame, which is synced.
+    /// The last frame.
     sequence: u64,
+    /// The last frame that is synced.
+    synced: u64,
     segment: u64,
     /// Where the next frame goes.
     offset: u64,
@@ -61,6 +64,13 @@ impl std::fmt::Debug for Disks {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Disk")
     }
+}
+
+/// What a frame needs to be confirmed.
+#[derive(Clone, Copy, PartialEq)]
+enum Durability {
+    Written,
+    Synced,
 }
 
 /// A frame to be.
@@ -96,6 +106,7 @@ impl Writer {
             options,
             shared,
             sequence: found.sequence,
+            synced: found.sequence,
             segment: found.segment,
             offset: found.offset,
             checkpoint: found.checkpoint,
@@ -122,21 +133,50 @@ impl Writer {
         is_work
     }
 
+    /// Syncs what is only written. Returns whether there was anything to sync.
+    ///
+    /// Whoever drives the writer calls it so that no batch stays [`written`](Batch::written) for longer than it may.
+    pub fn sync(&mut self) -> bool {
+        let is_due = self.synced < self.sequence && self.poison.is_none();
+        if is_due && let Err(error) = self.sync_log() {
+            self.fail(Vec::new(), error);
+        }
+        self.shared.set_stats(self.stats);
+        is_due
+    }
+
     /// Commits what has arrived, and leaves a frame that vouches for the last one.
     pub fn close(mut self) {
         self.shared.close();
         self.turn();
+        self.sync();
         if self.poison.is_none() && self.sequence > 0 {
             // Best effort: without it the last frame is only less well protected.
-            let _ = self.write(Draft::new());
+            let _ = self.write(Draft::new(), Durability::Synced);
         }
     }
 
     pub(crate) fn run(mut self) {
-        while let Some(work) = self.shared.wait(self.options.consume_delay) {
+        let mut sync_at = None;
+        while let Some(work) = self.shared.wait(self.options.consume_delay, sync_at) {
             self.perform(work);
+            sync_at = self.sync_due(sync_at);
         }
         self.close();
+    }
+
+    /// Syncs what is only written when its time has come; returns when that is.
+    fn sync_due(&mut self, sync_at: Option<Instant>) -> Option<Instant> {
+        if self.synced == self.sequence || self.poison.is_some() {
+            return None;
+        }
+        let now = Instant::now();
+        let sync_at = sync_at.unwrap_or(now + self.options.written_delay);
+        if now < sync_at {
+            return Some(sync_at);
+        }
+        self.sync();
+        None
     }
 
     fn perform(&mut self, work: Work) {
@@ -224,7 +264,8 @@ impl Writer {
             return Ok(positions);
         }
         let sequence = self.sequence + 1;
-        self.write(draft)?;
+        let is_written = !group.is_empty() && group.iter().all(|pending| pending.batch.is_written);
+        self.write(draft, if is_written { Durability::Written } else { Durability::Synced })?;
         self.consumed.clear();
         self.stats.batches += group.len() as u64;
         Ok(positions.into_iter().map(|committed| Committed { sequence, ..committed }).collect())
@@ -264,17 +305,19 @@ impl Writer {
         (draft, committed)
     }
 
-    /// Writes a frame, syncs it, and applies it.
-    fn write(&mut self, mut draft: Draft) -> Result<(), Error> {
+    /// Writes a frame, syncs it if it shall be, and applies it.
+    fn write(&mut self, mut draft: Draft, durability: Durability) -> Result<(), Error> {
         let (file, offset) = (FileName::Segment(self.segment), self.offset);
         let place = self.place();
         let sequence = self.sequence + 1;
-        frame::finish(&mut draft.bytes, sequence, self.sequence, draft.count, place);
+        frame::finish(&mut draft.bytes, sequence, self.synced, draft.count, place);
         if let Err(error) = self.disk.0.write_at(file, offset, &draft.bytes) {
             self.disk.0.truncate(file, offset).map_err(|error| Error::failed("cutting", file, error))?;
             return Err(Error::io("writing", file, error));
         }
-        self.disk.0.sync(file).map_err(|error| Error::failed("syncing", file, error))?;
+        if durability == Durability::Synced {
+            self.disk.0.sync(file).map_err(|error| Error::failed("syncing", file, error))?;
+        }
         let missing = || Damage::new(file, offset, "the frame that was just written", "none");
         let frame = Frame::decode(&draft.bytes, place).ok_or_else(missing)?;
         recovery::apply(&mut self.shared.index.lock(), self.segment, offset, &frame)?;
@@ -284,8 +327,26 @@ impl Writer {
         self.stats.frames += 1;
         self.stats.frame_bytes += draft.bytes.len() as u64;
         self.reading.keep(place.segment, offset, draft.bytes);
-        self.shared.watermark.store(sequence, Ordering::Release);
+        if durability == Durability::Synced {
+            self.set_synced();
+        }
         Ok(())
+    }
+
+    /// Makes everything that is written durable. It stands in the last segment.
+    fn sync_log(&mut self) -> Result<(), Error> {
+        if self.synced < self.sequence {
+            let file = FileName::Segment(self.segment);
+            self.disk.0.sync(file).map_err(|error| Error::failed("syncing", file, error))?;
+            self.set_synced();
+        }
+        Ok(())
+    }
+
+    fn set_synced(&mut self) {
+        self.synced = self.sequence;
+        self.stats.syncs += 1;
+        self.shared.watermark.store(self.synced, Ordering::Release);
     }
 
     /// Begins a new segment if the last one is large enough.
@@ -294,6 +355,8 @@ impl Writer {
     }
 
     fn begin_segment(&mut self) -> Result<(), Error> {
+        // That a segment was begun proves that everything before it is durable.
+        self.sync_log()?;
         let header =
             SegmentHeader { number: self.segment + 1, salt: self.checkpoint.salt, first: self.sequence + 1 };
         if let Err(error) = recovery::make_segment(&mut *self.disk.0, header) {

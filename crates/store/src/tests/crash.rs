@@ -6,47 +6,73 @@ use fastrand::Rng;
 use super::support::{Model, Rig};
 use crate::{Batch, Error, Options, SimulatedDisk, Stats, verify};
 
-const BATCHES: usize = 150;
+const BATCHES: usize = 240;
 
 /// What a run has handed in, and up to where it was acknowledged.
 struct Run {
     /// The state after each batch, the first being the empty one.
     states: Vec<Model>,
+    /// What must survive a kill.
     acknowledged: usize,
+    /// What must survive a power cut: all but what is only written.
+    synced: usize,
+    /// The frame of each that was acknowledged.
+    sequences: Vec<u64>,
     stats: Stats,
+}
+
+/// What happened to the disk after a run.
+#[derive(Clone, Copy, PartialEq)]
+enum Loss {
+    Process,
+    Power,
 }
 
 /// Commits random batches, several at a time, until one fails or all are done.
 fn run(disk: &SimulatedDisk, seed: u64) -> Run {
     let mut rng = Rng::with_seed(seed);
-    let mut run = Run { states: vec![Model::default()], acknowledged: 0, stats: Stats::default() };
+    let mut run = Run {
+        states: vec![Model::default()],
+        acknowledged: 0,
+        synced: 0,
+        sequences: Vec::new(),
+        stats: Stats::default(),
+    };
     let Ok(mut rig) = Rig::open(disk) else { return run };
     while run.states.len() <= BATCHES {
         let mut tickets = Vec::new();
+        let is_written = rng.u8(0..3) == 0;
         for _ in 0..rng.usize(1..4) {
             let mut model = run.states.last().unwrap().clone();
-            tickets.push(rig.store.commit(model.change(&mut rng)));
+            let mut batch = model.change(&mut rng);
+            if is_written {
+                batch.written();
+            }
+            tickets.push(rig.store.commit(batch));
             run.states.push(model);
         }
         rig.writer.turn();
+        if rng.u8(0..10) == 0 {
+            rig.writer.sync();
+        }
         run.stats = rig.store.stats();
         for ticket in tickets {
-            if ticket.wait().is_err() {
-                return run;
-            }
+            let Ok(committed) = ticket.wait() else { return run };
             run.acknowledged += 1;
+            run.sequences.push(committed.sequence);
         }
+        run.synced = run.sequences.partition_point(|sequence| *sequence <= rig.store.watermark());
     }
     run
 }
 
 /// Opens the disk and checks that what is there is what some batches made, in order, all the acknowledged
 /// ones among them; then that the store goes on.
-fn check(disk: &SimulatedDisk, run: &Run, what: &str) {
+fn check(disk: &SimulatedDisk, run: &Run, loss: Loss, what: &str) {
     let mut rig = Rig::open(disk).unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut model = rig.contents().unwrap_or_else(|error| panic!("{what}: {error}"));
-    let possible = &run.states[run.acknowledged..];
-    assert!(possible.contains(&model), "{what}: {} acknowledged, found {model:?}", run.acknowledged);
+    let kept = if loss == Loss::Process { run.acknowledged } else { run.synced };
+    assert!(run.states[kept..].contains(&model), "{what}: {kept} acknowledged, found {model:?}");
     let mut rng = Rng::with_seed(1);
     for _ in 0..3 {
         rig.commit(model.change(&mut rng)).unwrap();
@@ -63,7 +89,7 @@ fn counts_of_a_whole_run(seed: u64) -> (u64, u64) {
     let disk = SimulatedDisk::new();
     let run = run(&disk, seed);
     assert!(run.acknowledged >= BATCHES);
-    check(&disk, &run, "no fault");
+    check(&disk, &run, Loss::Process, "no fault");
     let Stats { checkpoints, segments_removed, .. } = run.stats;
     assert!(checkpoints > 2 && segments_removed > 1, "too little happened for a test: {:?}", run.stats);
     let counts = disk.counts();
@@ -79,10 +105,20 @@ fn any_operation_may_fail_once() {
         disk.fail_once(operation);
         let run = run(&disk, 3);
         disk.heal();
-        check(&disk.after_kill(), &run, &format!("operation {operation}, then killed"));
-        check(&disk.after_total_loss(), &run, &format!("operation {operation}, then all unsynced lost"));
-        check(&disk.after_power_cut(operation), &run, &format!("operation {operation}, then a power cut"));
-        check(&disk, &run, &format!("operation {operation}"));
+        check(&disk.after_kill(), &run, Loss::Process, &format!("operation {operation}, then killed"));
+        check(
+            &disk.after_total_loss(),
+            &run,
+            Loss::Power,
+            &format!("operation {operation}, then all unsynced lost"),
+        );
+        check(
+            &disk.after_power_cut(operation),
+            &run,
+            Loss::Power,
+            &format!("operation {operation}, then a power cut"),
+        );
+        check(&disk, &run, Loss::Process, &format!("operation {operation}"));
     }
 }
 
@@ -94,10 +130,15 @@ fn the_disk_may_fail_for_good_at_any_operation() {
         disk.fail_from(operation);
         let run = run(&disk, 4);
         disk.heal();
-        check(&disk.after_kill(), &run, &format!("operation {operation}, then killed"));
-        check(&disk.after_power_cut(operation), &run, &format!("operation {operation}, then a power cut"));
+        check(&disk.after_kill(), &run, Loss::Process, &format!("operation {operation}, then killed"));
+        check(
+            &disk.after_power_cut(operation),
+            &run,
+            Loss::Power,
+            &format!("operation {operation}, then a power cut"),
+        );
         // What the failed sync left in the page cache is whole and not durable: opening has to see to that.
-        check(&disk, &run, &format!("operation {operation}"));
+        check(&disk, &run, Loss::Process, &format!("operation {operation}"));
     }
 }
 
@@ -109,10 +150,15 @@ fn the_power_may_go_at_any_sync() {
             let disk = SimulatedDisk::new();
             disk.cut_power_at_sync(sync);
             let run = run(&disk, seed);
-            check(&disk.after_total_loss(), &run, &format!("seed {seed}, sync {sync}, all lost"));
+            check(
+                &disk.after_total_loss(),
+                &run,
+                Loss::Power,
+                &format!("seed {seed}, sync {sync}, all lost"),
+            );
             for torn in 0..6 {
                 let after = disk.after_power_cut(torn * 1_000 + sync);
-                check(&after, &run, &format!("seed {seed}, sync {sync}, torn {torn}"));
+                check(&after, &run, Loss::Power, &format!("seed {seed}, sync {sync}, torn {torn}"));
             }
         }
     }
@@ -129,7 +175,12 @@ fn the_power_may_go_again_while_the_store_is_opened() {
             let again = first.after_kill();
             again.cut_power_at_sync(sync);
             let _ = Rig::open(&again);
-            check(&again.after_power_cut(sync), &run, &format!("torn {torn}, again at sync {sync}"));
+            check(
+                &again.after_power_cut(sync),
+                &run,
+                Loss::Power,
+                &format!("torn {torn}, again at sync {sync}"),
+            );
         }
     }
 }

@@ -211,6 +211,21 @@ fn consumption_that_no_frame_takes_along_gets_one_of_its_own() {
 }
 
 #[test]
+fn reading_writes_no_consumption_before_its_time() {
+    let store = Store::in_memory(Options::new().consume_delay(Duration::from_secs(600))).unwrap();
+    let mut batch = Batch::new();
+    (0..9).for_each(|number| _ = batch.publish(Bytes::from(vec![number]), [(1, 0)]));
+    store.commit(batch).wait().unwrap();
+    for position in 0..9 {
+        assert_eq!(store.read(1, position, 1, 1).wait().unwrap()[0].position, position);
+        store.consume(1, position + 1);
+    }
+    assert_eq!((store.stats().frames, store.queue_status(1).unwrap().head), (1, 0));
+    store.commit(Batch::new()).wait().unwrap();
+    assert_eq!((store.stats().frames, store.queue_status(1).unwrap().head), (2, 9));
+}
+
+#[test]
 fn a_queue_reader_goes_on_where_it_was() {
     let mut rig = Rig::open(&SimulatedDisk::new()).unwrap();
     for number in 0..5 {

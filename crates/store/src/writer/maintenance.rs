@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Draft, Writer};
+use super::{Draft, Durability, Writer};
 use crate::checkpoint::{self, Covered};
 use crate::disk::FileName;
 use crate::error::Error;
@@ -87,6 +87,8 @@ impl Writer {
         if covered == self.checkpoint {
             return Ok(());
         }
+        // A checkpoint vouches for what it covers.
+        self.sync_log()?;
         let index = self.shared.index.lock();
         self.checkpoint_bytes = checkpoint::write(&mut *self.disk.0, covered, &index)?;
         drop(index);
@@ -102,6 +104,10 @@ impl Writer {
             let sealed = index.segments.iter().filter(|(number, _)| *number < self.checkpoint.segment);
             sealed.filter(|(_, used)| used.is_dead()).map(|(number, _)| number).collect()
         };
+        if !dead.is_empty() {
+            // What made them dead must not be lost alone.
+            self.sync_log()?;
+        }
         for number in dead {
             let file = FileName::Segment(number);
             self.disk.0.remove(file).map_err(|error| Error::failed("removing", file, error))?;
@@ -116,7 +122,7 @@ impl Writer {
     fn copy_forward(&mut self, segment: u64) -> Result<(), Error> {
         match self.draft_copy(segment) {
             Ok((draft, count)) if draft.count > 0 => {
-                self.write(draft)?;
+                self.write(draft, Durability::Synced)?;
                 self.stats.messages_moved += count;
                 Ok(())
             }
