@@ -5,6 +5,7 @@
 
 mod arguments;
 mod bench;
+mod crash;
 mod deny;
 mod features;
 mod fuzz;
@@ -38,6 +39,11 @@ const TASKS: &[Task] = &[
     Task { name: "features", help: "each feature set builds by itself", run: features::run },
     Task { name: "fuzz", help: "seeded fuzzing: [--seconds N] [--seed S] [--target NAME]", run: fuzz::run },
     Task { name: "sim", help: "seeded simulation: [--seeds N] [--seed S]", run: sim::run },
+    Task {
+        name: "crash",
+        help: "kills the built program: [--rounds N] [--seed S] [--scenario NAME] [--dev]",
+        run: crash::run,
+    },
     Task {
         name: "bench",
         help: "beside other brokers: [--rounds N] [--scenario PART] [--peer NAME=COMMAND]",

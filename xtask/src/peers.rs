@@ -89,6 +89,12 @@ impl Peers {
         &self.reasons
     }
 
+    /// Returns the path of a peer's program, unless the peer was left out.
+    pub(crate) fn program(&self, peer: &str, program: &str) -> Option<PathBuf> {
+        let path = self.folder.join("bin").join(program);
+        (!self.left_out.contains(&peer) && path.is_file()).then_some(path)
+    }
+
     fn refuse_gaps(&self) -> Outcome {
         if self.left_out.is_empty() {
             return Ok(());
