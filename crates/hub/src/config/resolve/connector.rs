@@ -7,7 +7,8 @@ use crosspoint_protocol::{QoS, TopicName, Version};
 
 use super::super::diagnostic::Findings;
 use super::super::plan::{
-    Address, Announcement, BROKER_CONNECTOR, ConnectorPlan, Durability, MqttPlan, Protocol, SessionKind,
+    Address, Announcement, BROKER_CONNECTOR, ConnectorPlan, Durability, MqttPlan, OutboxPlan, Protocol,
+    SessionKind,
 };
 use super::super::secret::Secret;
 use super::super::section::Section;
@@ -104,6 +105,7 @@ fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Fi
         will: announcement(section, &section.table(&keys::WILL), section.has_table(&keys::WILL), findings),
         birth: announcement(section, &section.table(&keys::BIRTH), section.has_table(&keys::BIRTH), findings),
         durability: Durability::of_word(section.text_or_default(&keys::DURABILITY)),
+        outbox: OutboxPlan::default(),
         addresses,
     }
 }

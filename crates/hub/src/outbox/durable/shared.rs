@@ -1,0 +1,441 @@
+//! What the two ends of an outbox have in common.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use bytes::Bytes;
+use crosspoint_client::{PublishResult, QoS};
+use crosspoint_protocol::Now;
+use crosspoint_store::{Batch, Committed, Front, Store};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
+use tracing::{error, info, warn};
+
+use super::dead_letter::DeadLetter;
+use super::entry::Item;
+use super::figures::{Aside, End, Kept, OutboxFigures};
+use super::gone::Gone;
+use super::latest::Latest;
+use super::{Added, Clock, OutboxOptions};
+use crate::config::plan::{OutboxPlan, WhenFull};
+
+/// The figures of connectors: key number and 0 for what is kept of a connector, number and anything else for what a
+/// batch has told aside.
+pub(super) const FIGURES_TABLE: u32 = 22;
+
+/// How many messages wait in memory, so that they need not be read back; and how many bytes of them.
+const MEMORY_ENTRIES_MAX: usize = 4_096;
+const MEMORY_BYTES_MAX: u64 = 8 << 20;
+
+/// How many messages go past the queue at a time; more go through it.
+const DIRECT_MAX: usize = 1_024;
+
+/// How many marks of replaced messages there may be; beyond, messages are not replaced.
+const MARKS_MAX: usize = 262_144;
+
+/// What both ends of an outbox know. The lock is a leaf, and nothing is awaited or logged under it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) number: u64,
+    /// The queue in the store: what waits.
+    pub(super) queue: u64,
+    pub(super) connector: Arc<str>,
+    clock: ClockBox,
+    state: Mutex<State>,
+    /// There is something for the pump to do.
+    pub(super) work: Notify,
+    /// There is more room than before.
+    pub(super) room: Notify,
+    /// Who waits for room has this, one at a time and in turn.
+    pub(super) turn: Semaphore,
+    pub(super) is_awaited: AtomicBool,
+}
+
+struct ClockBox(Clock);
+
+impl std::fmt::Debug for ClockBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// What changes.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) policy: Arc<OutboxPlan>,
+    /// What waits behind what the pump has taken; `None` is an entry that cannot be read.
+    pub(super) front: Front<Option<Item>>,
+    /// Taken out of the front, and not yet by the pump.
+    pub(super) peeked: Option<(u64, Option<Item>)>,
+    /// What goes past the queue.
+    pub(super) direct: VecDeque<Item>,
+    /// What is counted, as of now.
+    pub(super) live: OutboxFigures,
+    /// What the row of figures is to say.
+    pub(super) kept: Kept,
+    /// Rows that are folded into `kept` and have to go.
+    pub(super) folded: Vec<u64>,
+    pub(super) head: u64,
+    /// Whether `kept` or `head` have changed since they were written.
+    pub(super) is_dirty: bool,
+    pub(super) gone: Gone,
+    pub(super) latest: Latest,
+    /// Outcomes of what the client had restored.
+    pub(super) restored: Vec<(u64, PublishResult)>,
+    pub(super) is_connected: bool,
+    /// Messages and bytes that wait or have been promised room.
+    used: (u64, u64),
+    /// Messages in batches that are not through.
+    pending: u64,
+    next_aside: u64,
+    fill: Fill,
+    blocked: Option<Arc<str>>,
+}
+
+/// What has been said about how full it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fill {
+    Low,
+    High,
+    Full,
+}
+
+impl Shared {
+    pub(super) fn new(store: Store, options: OutboxOptions, mut state: State) -> Arc<Self> {
+        state.set_policy(options.policy);
+        Arc::new(Self {
+            store,
+            number: options.number,
+            queue: 8 * options.number + 1,
+            connector: options.connector,
+            clock: ClockBox(options.clock),
+            state: Mutex::new(state),
+            work: Notify::new(),
+            room: Notify::new(),
+            turn: Semaphore::new(1),
+            is_awaited: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn now(&self) -> Now {
+        (self.clock.0)()
+    }
+
+    /// Locks what changes. Not to be held over anything that waits.
+    pub(super) fn state(&self) -> parking_lot::MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    pub(super) fn figures(&self) -> OutboxFigures {
+        self.state.lock().live
+    }
+
+    pub(super) fn durable_head(&self) -> u64 {
+        self.store.queue_status(self.queue).map_or(0, |status| status.head)
+    }
+
+    pub(super) fn set_policy(&self, policy: Arc<OutboxPlan>) {
+        self.state.lock().set_policy(policy);
+        self.room.notify_waiters();
+        self.work.notify_one();
+    }
+
+    pub(super) fn when_full(&self) -> WhenFull {
+        self.state.lock().policy.when_full
+    }
+
+    pub(super) fn set_blocked(&self, flow: Option<Arc<str>>) {
+        self.state.lock().blocked = flow;
+    }
+
+    /// Returns the flow whose message waits for room.
+    pub(super) fn blocked(&self) -> Option<Arc<str>> {
+        self.state.lock().blocked.clone()
+    }
+
+    pub(super) fn restored_ended(&self, position: u64, outcome: PublishResult) {
+        self.state.lock().restored.push((position, outcome));
+        self.work.notify_one();
+    }
+
+    // --- room ---
+
+    /// Takes room for a message if there is some, and says how full it is when that has changed.
+    pub(super) fn take_room(&self, item: &Item, bytes: u64) -> bool {
+        let mut state = self.state.lock();
+        let has_room = state.has_room(bytes);
+        if has_room {
+            state.used = (state.used.0 + 1, state.used.1 + bytes);
+        }
+        let fill = state.look_at_fill(!has_room);
+        let (messages, when_full) = (state.used.0, state.policy.when_full);
+        drop(state);
+        let (connector, flow) = (&*self.connector, &*item.flow);
+        match fill {
+            Some(Fill::High) => warn!(connector, messages, "The outbox is 80 % full."),
+            Some(Fill::Full) => {
+                let becomes = match when_full {
+                    WhenFull::Block => "QoS 1 and 2 wait at their source, QoS 0 is dropped",
+                    WhenFull::DropOldest => "the oldest messages are dropped",
+                    WhenFull::DropNewest => "new messages are dropped",
+                };
+                warn!(connector, flow, messages, becomes, "The outbox is full.");
+            }
+            Some(Fill::Low) | None => {}
+        }
+        has_room
+    }
+
+    /// Gives room back.
+    pub(super) fn give_room(&self, messages: u64, bytes: u64) {
+        let mut state = self.state.lock();
+        state.give_room(messages, bytes);
+        let (fill, waiting) = (state.look_at_fill(false), state.used.0);
+        drop(state);
+        self.room.notify_waiters();
+        self.tell_room(fill, waiting);
+    }
+
+    fn tell_room(&self, fill: Option<Fill>, messages: u64) {
+        if fill == Some(Fill::Low) {
+            info!(connector = &*self.connector, messages, "The outbox has room again.");
+        }
+    }
+
+    // --- what batches add ---
+
+    pub(super) fn note_pending(&self, messages: u64) {
+        self.state.lock().pending += messages;
+    }
+
+    /// Tells whether a message goes past the queue: nothing is promised about it, and nothing waits that it could
+    /// overtake.
+    pub(super) fn goes_direct(&self, item: &Item, added: &Added) -> bool {
+        if item.qos != QoS::AtMostOnce || item.message.qos() != QoS::AtMostOnce || !added.items.is_empty() {
+            return false;
+        }
+        let state = self.state.lock();
+        let waits_nothing = state.live.waiting() == state.direct.len() as u64 && state.pending == 0;
+        state.is_connected && waits_nothing && state.direct.len() + added.direct.len() < DIRECT_MAX
+    }
+
+    /// Puts a dead letter into a batch; the oldest goes when there are as many as may be.
+    pub(super) fn put_letter(&self, batch: &mut Batch, letter: &DeadLetter) {
+        let queue = 8 * self.number + 3;
+        let max = self.state.lock().policy.dead_letters_max;
+        if let Some(status) = self.store.queue_status(queue)
+            && status.waiting >= max
+        {
+            batch.consume(queue, status.next.saturating_sub(max.saturating_sub(1)));
+        }
+        batch.publish(letter.encode(), [(queue, letter.item.flags())]);
+    }
+
+    /// Puts what gets no position into a batch.
+    pub(super) fn put_aside(&self, batch: &mut Batch, added: &mut Added, change: impl FnOnce(&mut Aside)) {
+        change(&mut added.aside);
+        let id = *added.aside_id.get_or_insert_with(|| {
+            let mut state = self.state.lock();
+            state.next_aside += 1;
+            state.next_aside
+        });
+        batch.put(FIGURES_TABLE, self.figures_key(id), added.aside.encode());
+    }
+
+    pub(super) fn figures_key(&self, id: u64) -> Bytes {
+        [self.number.to_be_bytes(), id.to_be_bytes()].concat().into()
+    }
+
+    pub(super) fn settled(&self, added: Added, committed: Option<&Committed>) {
+        let mut state = self.state.lock();
+        state.pending = state.pending.saturating_sub(added.items.len() as u64);
+        let mut lost = 0;
+        let mut freed = (0, 0);
+        match committed {
+            Some(committed) => {
+                for (index, item) in added.items {
+                    match committed.positions.get(index) {
+                        Some(position) => state.accept(*position, item, &mut freed),
+                        None => lost += 1,
+                    }
+                }
+                state.accept_aside(added.aside, added.aside_id);
+                state.live.accepted += added.direct.len() as u64;
+                state.live.waiting_bytes += added.direct.iter().map(Item::bytes).sum::<u64>();
+                state.direct.extend(added.direct);
+            }
+            None => {
+                let items = added.items.iter().map(|(_, item)| item).chain(&added.direct);
+                freed = items.fold(freed, |(count, bytes), item| (count + 1, bytes + item.bytes()));
+            }
+        }
+        drop(state);
+        if lost > 0 {
+            error!(
+                connector = &*self.connector,
+                messages = lost,
+                "A commit does not tell where its messages are."
+            );
+        }
+        if freed.0 > 0 {
+            self.give_room(freed.0, freed.1);
+        }
+        self.work.notify_one();
+    }
+
+    /// Counts what has left, and gives its room back.
+    pub(super) fn ended(&self, tally: &mut Tally) {
+        if tally.is_empty() {
+            return;
+        }
+        let mut state = self.state.lock();
+        let (mut messages, mut bytes) = (0, 0);
+        for (end, of) in tally.ends.drain(..) {
+            state.live.count(end, 1);
+            messages += 1;
+            bytes += of;
+        }
+        state.live.waiting_bytes = state.live.waiting_bytes.saturating_sub(bytes);
+        state.live.maybe_twice += std::mem::take(&mut tally.maybe_twice);
+        state.live.reordered += std::mem::take(&mut tally.reordered);
+        state.give_room(messages, bytes);
+        let (fill, waiting) = (state.look_at_fill(false), state.used.0);
+        drop(state);
+        self.room.notify_waiters();
+        self.tell_room(fill, waiting);
+    }
+}
+
+/// What has left an outbox and is not counted yet.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    ends: Vec<(End, u64)>,
+    pub(super) maybe_twice: u64,
+    pub(super) reordered: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, end: End, bytes: u64) {
+        self.ends.push((end, bytes));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty() && self.reordered == 0
+    }
+}
+
+impl State {
+    pub(super) fn new(policy: Arc<OutboxPlan>, head: u64) -> Self {
+        Self {
+            policy,
+            front: Front::new(MEMORY_ENTRIES_MAX, MEMORY_BYTES_MAX),
+            peeked: None,
+            direct: VecDeque::new(),
+            live: OutboxFigures::default(),
+            kept: Kept::default(),
+            folded: Vec::new(),
+            head,
+            is_dirty: false,
+            gone: Gone::default(),
+            latest: Latest::default(),
+            restored: Vec::new(),
+            is_connected: false,
+            used: (0, 0),
+            pending: 0,
+            next_aside: 0,
+            fill: Fill::Low,
+            blocked: None,
+        }
+    }
+
+    /// Begins with what the store holds: figures, what waits, and the last row that tells something aside.
+    pub(super) fn begin(&mut self, live: OutboxFigures, last_aside: u64) {
+        self.live = live;
+        self.used = (live.waiting(), live.waiting_bytes);
+        self.next_aside = last_aside;
+    }
+
+    pub(super) fn set_policy(&mut self, policy: Arc<OutboxPlan>) {
+        self.latest.set_filters(&policy.keep_latest);
+        self.policy = policy;
+    }
+
+    /// Takes a message that is durable now. `freed` grows by what it replaces.
+    fn accept(&mut self, position: u64, item: Item, freed: &mut (u64, u64)) {
+        let bytes = item.bytes();
+        self.live.accepted += 1;
+        let replaced = self.live.replaced;
+        let replaced_bytes = self.find_replaced(item.message.topic(), position, bytes);
+        *freed = (freed.0 + self.live.replaced - replaced, freed.1 + replaced_bytes);
+        self.live.waiting_bytes = (self.live.waiting_bytes + bytes).saturating_sub(replaced_bytes);
+        self.front.push(position, Some(item), bytes);
+    }
+
+    /// Marks the message that one on this topic replaces, and returns its bytes.
+    pub(super) fn find_replaced(&mut self, topic: &str, position: u64, bytes: u64) -> u64 {
+        if !self.latest.is_on() || self.gone.rows() >= MARKS_MAX {
+            return 0;
+        }
+        let Some((replaced, replaced_bytes)) = self.latest.note(topic, position, bytes) else { return 0 };
+        self.gone.insert_replaced(replaced);
+        self.live.replaced += 1;
+        self.is_dirty = true;
+        replaced_bytes
+    }
+
+    fn accept_aside(&mut self, aside: Aside, id: Option<u64>) {
+        if aside.is_empty() {
+            return;
+        }
+        aside.count_into(&mut self.live);
+        self.fold(aside, id);
+    }
+
+    /// Makes a row that tells something aside part of the row of figures.
+    pub(super) fn fold(&mut self, aside: Aside, id: Option<u64>) {
+        aside.count_into(&mut self.kept.figures);
+        self.folded.extend(id);
+        self.is_dirty = true;
+    }
+
+    /// Notes that the head has passed a position that ended so.
+    pub(super) fn pass(&mut self, end: End) {
+        self.kept.figures.count(end, 1);
+        self.is_dirty = true;
+    }
+
+    /// Returns whether more waits than may, or would with another message.
+    pub(super) fn is_over(&self) -> bool {
+        self.used.0 >= self.policy.messages_max || self.used.1 >= self.policy.bytes_max
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        let fits = self.used.0 < self.policy.messages_max && self.used.1 + bytes <= self.policy.bytes_max;
+        fits || self.used.0 == 0
+    }
+
+    fn give_room(&mut self, messages: u64, bytes: u64) {
+        self.used = (self.used.0.saturating_sub(messages), self.used.1.saturating_sub(bytes));
+    }
+
+    /// Returns what has to be said about how full it is, once for each time that it is so.
+    fn look_at_fill(&mut self, is_full: bool) -> Option<Fill> {
+        let is_above = |percent: u64| {
+            let above = |used: u64, max: u64| u128::from(used) * 100 >= u128::from(max) * u128::from(percent);
+            above(self.used.0, self.policy.messages_max) || above(self.used.1, self.policy.bytes_max)
+        };
+        let fill = match self.fill {
+            _ if is_full => Fill::Full,
+            Fill::Low if is_above(80) => Fill::High,
+            Fill::High if !is_above(70) => {
+                self.fill = Fill::Low;
+                return None;
+            }
+            Fill::Full if !is_above(50) => Fill::Low,
+            same => same,
+        };
+        (std::mem::replace(&mut self.fill, fill) != fill).then_some(fill)
+    }
+}
