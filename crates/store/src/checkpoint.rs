@@ -1,19 +1,21 @@
 //! Checkpoints: the index as a file, so that opening reads only the tail of the log.
 
+mod writing;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::bytes_in::{BytesIn, put_counted, put_varint};
+use crate::bytes_in::BytesIn;
 use crate::disk::{Disk, FileName};
 use crate::error::{Damage, Error};
 use crate::frame::VERSION;
 use crate::index::{Block, Index, Kept, Queue, SegmentUse, Span};
-use crate::record::{decode_entries, decode_location, put_entries, put_location};
+use crate::record::{decode_entries, decode_location};
+
+pub(crate) use writing::{Walk, put_queue, write};
 
 const MAGIC: [u8; 4] = *b"XPCK";
-/// What is written at once.
-const PIECE_BYTES: usize = 1 << 20;
 
 /// What a checkpoint covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,26 +26,6 @@ pub(crate) struct Covered {
     pub(crate) segment: u64,
     pub(crate) offset: u64,
     pub(crate) salt: u64,
-}
-
-/// Writes a checkpoint and makes it durable, then removes the others; returns its bytes.
-pub(crate) fn write(disk: &mut dyn Disk, covered: Covered, index: &Index) -> Result<u64, Error> {
-    let file = FileName::Temporary;
-    disk.create(file).map_err(|error| Error::io("creating", file, error))?;
-    let bytes = write_temporary(disk, covered, index).inspect_err(|_| {
-        // It gives its space back; that it could not be removed changes nothing about why it is of no use.
-        let _ = disk.remove(file);
-    })?;
-    disk.sync(file).map_err(|error| Error::failed("syncing", file, error))?;
-    let name = FileName::Checkpoint(covered.sequence);
-    disk.rename(file, name).map_err(|error| Error::io("renaming", file, error))?;
-    disk.sync_directory().map_err(|error| Error::failed("syncing the directory of", name, error))?;
-    for other in disk.list().map_err(|error| Error::io("listing", name, error))? {
-        if matches!(other, FileName::Checkpoint(sequence) if sequence != covered.sequence) {
-            disk.remove(other).map_err(|error| Error::io("removing", other, error))?;
-        }
-    }
-    Ok(bytes)
 }
 
 /// Reads a checkpoint.
@@ -67,112 +49,6 @@ pub(crate) fn read_whole(disk: &mut dyn Disk, file: FileName) -> Result<Vec<u8>,
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
     disk.read_at(file, 0, &mut bytes).map_err(|error| Error::io("reading", file, error))?;
     Ok(bytes)
-}
-
-/// Bytes on their way to the file.
-struct Out<'a> {
-    disk: &'a mut dyn Disk,
-    piece: Vec<u8>,
-    offset: u64,
-    crc: u32,
-}
-
-impl Out<'_> {
-    /// Writes what has come together, if it is worth it.
-    fn pass(&mut self, bytes_min: usize) -> Result<(), Error> {
-        if self.piece.len() < bytes_min {
-            return Ok(());
-        }
-        self.crc = crc32c::crc32c_append(self.crc, &self.piece);
-        self.write()
-    }
-
-    fn write(&mut self) -> Result<(), Error> {
-        let file = FileName::Temporary;
-        self.disk
-            .write_at(file, self.offset, &self.piece)
-            .map_err(|error| Error::io("writing", file, error))?;
-        self.offset += self.piece.len() as u64;
-        self.piece.clear();
-        Ok(())
-    }
-}
-
-fn write_temporary(disk: &mut dyn Disk, covered: Covered, index: &Index) -> Result<u64, Error> {
-    let mut out = Out { disk, piece: Vec::new(), offset: 0, crc: 0 };
-    out.piece.extend_from_slice(&MAGIC);
-    out.piece.extend_from_slice(&VERSION.to_le_bytes());
-    for number in [covered.sequence, covered.segment, covered.offset, covered.salt] {
-        out.piece.extend_from_slice(&number.to_le_bytes());
-    }
-    put_segments(&mut out.piece, index);
-    put_tables(&mut out, index)?;
-    put_queues(&mut out, index)?;
-    out.pass(0)?;
-    let crc = out.crc;
-    out.piece.extend_from_slice(&crc.to_le_bytes());
-    out.write()?;
-    Ok(out.offset)
-}
-
-fn put_segments(out: &mut Vec<u8>, index: &Index) {
-    let segments = index.segments.iter();
-    put_varint(out, segments.len() as u64);
-    for (number, used) in segments {
-        put_varint(out, number);
-        put_varint(out, used.entries);
-        put_varint(out, used.bytes);
-    }
-}
-
-fn put_tables(out: &mut Out<'_>, index: &Index) -> Result<(), Error> {
-    let count: usize = index.tables.values().map(|table| table.len()).sum();
-    put_varint(&mut out.piece, count as u64);
-    for (table, entries) in &index.tables {
-        for (key, value) in entries {
-            put_varint(&mut out.piece, u64::from(*table));
-            put_counted(&mut out.piece, key);
-            put_counted(&mut out.piece, value);
-            out.pass(PIECE_BYTES)?;
-        }
-    }
-    Ok(())
-}
-
-fn put_queues(out: &mut Out<'_>, index: &Index) -> Result<(), Error> {
-    put_varint(&mut out.piece, index.queues.len() as u64);
-    let mut ids: Vec<&u64> = index.queues.keys().collect();
-    ids.sort_unstable();
-    for (id, queue) in ids.into_iter().filter_map(|id| Some((*id, index.queues.get(id)?))) {
-        for number in [id, queue.head, queue.next, queue.blocks.len() as u64] {
-            put_varint(&mut out.piece, number);
-        }
-        for block in &queue.blocks {
-            put_block(&mut out.piece, block);
-            out.pass(PIECE_BYTES)?;
-        }
-    }
-    Ok(())
-}
-
-fn put_block(out: &mut Vec<u8>, block: &Block) {
-    put_varint(out, block.first);
-    put_varint(out, block.count);
-    match &block.kept {
-        Kept::Memory(entries) => {
-            out.push(0);
-            put_entries(out, entries.iter());
-        }
-        Kept::Log { location, spans } => {
-            out.push(1);
-            put_location(out, *location);
-            put_varint(out, spans.len() as u64);
-            for span in spans {
-                put_varint(out, span.segment);
-                put_varint(out, span.entries);
-            }
-        }
-    }
 }
 
 /// Reads what stands before the checksum.
@@ -228,6 +104,8 @@ fn decode_block(bytes: &mut BytesIn<'_>) -> Option<Block> {
 
 #[cfg(test)]
 mod tests {
+    use parking_lot::RwLock;
+
     use super::*;
     use crate::disk::SimulatedDisk;
     use crate::record::{Entry, Location, Record, Target};
@@ -250,8 +128,8 @@ mod tests {
     #[test]
     fn a_checkpoint_comes_back_and_replaces_the_one_before() {
         let mut disk = SimulatedDisk::new();
-        let index = sample();
-        write(&mut disk, Covered::default(), &Index::default()).unwrap();
+        let index = RwLock::new(sample());
+        write(&mut disk, Covered::default(), &RwLock::default()).unwrap();
         let covered = Covered { sequence: 8, segment: 2, offset: 77, salt: 6 };
         let bytes = write(&mut disk, covered, &index).unwrap();
         let name = FileName::Checkpoint(8);
@@ -259,14 +137,14 @@ mod tests {
         assert_eq!(disk.length(name).unwrap(), bytes);
         let (read_covered, read_index) = read(&mut disk, name).unwrap();
         assert_eq!(read_covered, covered);
-        assert_eq!(format!("{read_index:?}"), format!("{index:?}"));
+        assert_eq!(format!("{read_index:?}"), format!("{:?}", index.read()));
     }
 
     #[test]
     fn a_damaged_checkpoint_is_named() {
         let mut disk = SimulatedDisk::new();
         let name = FileName::Checkpoint(0);
-        write(&mut disk, Covered::default(), &sample()).unwrap();
+        write(&mut disk, Covered::default(), &RwLock::new(sample())).unwrap();
         let whole = disk.contents(name).unwrap();
         for index in 0..whole.len().min(600) {
             let mut changed = whole.clone();

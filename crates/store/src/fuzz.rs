@@ -107,7 +107,7 @@ mod tests {
         }
         let segment = disk.contents(FileName::Segment(1)).unwrap();
         let covered = checkpoint::Covered::default();
-        checkpoint::write(&mut disk, covered, &writer.index().lock()).unwrap();
+        checkpoint::write(&mut disk, covered, writer.index()).unwrap();
         let content = disk.contents(FileName::Checkpoint(0)).unwrap();
         for _ in 0..3_000 {
             let (source, start) = if rng.bool() { (&content, 0) } else { (&segment, 36 + 32) };

@@ -6,6 +6,7 @@
 
 mod queue;
 mod segments;
+mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,7 @@ use rustc_hash::FxHashMap;
 
 pub(crate) use queue::{Block, Kept, Queue, Span};
 pub(crate) use segments::{SegmentUse, Segments};
+pub(crate) use snapshot::{Reached, Snapshot};
 
 use crate::record::{Entry, Location, Record, Target};
 
@@ -28,6 +30,8 @@ pub(crate) struct Index {
     pub(crate) segments: Segments,
     /// Full blocks that shall go to the log: queue and first position.
     unspilled: BTreeSet<(u64, u64)>,
+    /// What it was, while a checkpoint is written.
+    snapshot: Option<Box<Snapshot>>,
 }
 
 impl Index {
@@ -36,11 +40,7 @@ impl Index {
         match record {
             Record::Publish { targets, .. } => self.on_publish(location, targets),
             Record::Moved { targets, .. } => self.on_moved(location, targets),
-            Record::Put { table, key, value } => {
-                let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
-                self.tables.entry(*table).or_default().insert(key, value);
-                Ok(())
-            }
+            Record::Put { table, key, value } => self.on_put(*table, key, value),
             Record::Delete { table, key } => self.on_delete(*table, key),
             Record::Consume { queue, position } => self.on_consume(*queue, *position),
             Record::Remove { queue } => self.on_remove(*queue),
@@ -73,8 +73,16 @@ impl Index {
         self.queues.insert(id, queue);
     }
 
+    /// Keeps a queue for a checkpoint that has not come to it yet.
+    fn keep_queue(&mut self, id: u64) {
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.keep_queue(id, self.queues.get(&id));
+        }
+    }
+
     fn on_publish(&mut self, location: Location, targets: &[Target]) -> Result<(), &'static str> {
         for target in targets {
+            self.keep_queue(target.queue);
             let queue = self.queues.entry(target.queue).or_default();
             if target.position != queue.next {
                 return Err("a position that is not the next");
@@ -90,6 +98,7 @@ impl Index {
     fn on_moved(&mut self, location: Location, targets: &[Target]) -> Result<(), &'static str> {
         self.segments.entry(location.segment).entries += targets.len() as u64;
         for target in targets {
+            self.keep_queue(target.queue);
             let Some(queue) = self.queues.get_mut(&target.queue) else { continue };
             let head = queue.head;
             let Some(block) = queue.block_mut(target.position) else { continue };
@@ -105,9 +114,22 @@ impl Index {
         Ok(())
     }
 
+    fn on_put(&mut self, table: u32, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
+        let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        let entries = self.tables.entry(table).or_default();
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.keep_entry(table, &key, entries.get(&key));
+        }
+        entries.insert(key, value);
+        Ok(())
+    }
+
     fn on_delete(&mut self, table: u32, key: &[u8]) -> Result<(), &'static str> {
         if let Some(entries) = self.tables.get_mut(&table) {
-            entries.remove(key);
+            let removed = entries.remove_entry(key);
+            if let (Some(snapshot), Some((key, value))) = (&mut self.snapshot, &removed) {
+                snapshot.keep_entry(table, key, Some(value));
+            }
             if entries.is_empty() {
                 self.tables.remove(&table);
             }
@@ -116,6 +138,7 @@ impl Index {
     }
 
     fn on_consume(&mut self, id: u64, position: u64) -> Result<(), &'static str> {
+        self.keep_queue(id);
         let Some(queue) = self.queues.get_mut(&id) else { return Ok(()) };
         let head = position.min(queue.next);
         if head <= queue.head {
@@ -136,6 +159,7 @@ impl Index {
     }
 
     fn on_remove(&mut self, id: u64) -> Result<(), &'static str> {
+        self.keep_queue(id);
         let Some(queue) = self.queues.remove(&id) else { return Ok(()) };
         for block in &queue.blocks {
             self.segments.uncount(block, queue.head);
@@ -152,6 +176,7 @@ impl Index {
         entries: &[Entry],
     ) -> Result<(), &'static str> {
         self.unspilled.remove(&(id, first));
+        self.keep_queue(id);
         let Some(queue) = self.queues.get_mut(&id) else { return Ok(()) };
         let head = queue.head;
         // What the same frame consumed is gone already.

@@ -4,11 +4,14 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use parking_lot::RwLock;
+
 use crate::checkpoint::{self, Covered, read_whole};
 use crate::disk::{Disk, FileName};
 use crate::error::{Damage, Error};
 use crate::frame::{Frame, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::index::Index;
+use crate::record::{Location, Record};
 use crate::scan::{Scan, Step};
 
 /// A store as it was found, ready to be written on.
@@ -94,7 +97,9 @@ fn make(disk: &mut dyn Disk, files: &Files) -> Result<Recovered, Error> {
     let covered = Covered { sequence: 0, segment: 1, offset, salt };
     let mut index = Index::default();
     index.segments.entry(1);
+    let index = RwLock::new(index);
     let checkpoint_bytes = checkpoint::write(disk, covered, &index)?;
+    let index = index.into_inner();
     Ok(Recovered { index, checkpoint: covered, checkpoint_bytes, sequence: 0, segment: 1, offset })
 }
 
@@ -169,7 +174,8 @@ impl<'a> Tail<'a> {
         for step in Scan::new(bytes, salt, segment, self.found.offset) {
             match step {
                 Step::Frame(offset, frame) if frame.sequence == self.found.sequence + 1 => {
-                    apply(&mut self.found.index, segment, offset, &frame)?;
+                    let records = records(segment, offset, &frame)?;
+                    apply(&mut self.found.index, segment, offset, &records)?;
                     self.unproven.push_back((frame.sequence, offset));
                     let vouched = self.unproven.partition_point(|(sequence, _)| *sequence <= frame.watermark);
                     self.unproven.drain(..vouched);
@@ -193,15 +199,30 @@ impl<'a> Tail<'a> {
     }
 }
 
-/// Applies a frame to the index.
-pub(crate) fn apply(index: &mut Index, segment: u64, offset: u64, frame: &Frame<'_>) -> Result<(), Error> {
-    let damaged =
-        |found: &str| Damage::new(FileName::Segment(segment), offset, "records that make sense", found);
-    let records = frame.records().ok_or_else(|| damaged("one that does not"))?;
-    for (location, record) in &records {
-        index.apply(*location, record).map_err(damaged)?;
-    }
-    Ok(())
+/// Returns the records of a frame, with where they stand.
+pub(crate) fn records<'a>(
+    segment: u64,
+    offset: u64,
+    frame: &Frame<'a>,
+) -> Result<Vec<(Location, Record<'a>)>, Error> {
+    frame.records().ok_or_else(|| senseless(segment, offset, "one that does not"))
+}
+
+/// Applies records of a frame to the index.
+pub(crate) fn apply(
+    index: &mut Index,
+    segment: u64,
+    offset: u64,
+    records: &[(Location, Record<'_>)],
+) -> Result<(), Error> {
+    let mut records = records.iter();
+    records.try_for_each(|(location, record)| {
+        index.apply(*location, record).map_err(|found| senseless(segment, offset, found))
+    })
+}
+
+fn senseless(segment: u64, offset: u64, found: &str) -> Error {
+    Damage::new(FileName::Segment(segment), offset, "records that make sense", found).into()
 }
 
 /// What ends the log before its end.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::batch::Batch;
 use crate::error::Error;
@@ -17,7 +17,8 @@ use crate::ticket::Promise;
 pub(crate) struct Shared {
     inbox: Mutex<Inbox>,
     arrived: Condvar,
-    pub(crate) index: Mutex<Index>,
+    /// Only the writer changes it.
+    pub(crate) index: RwLock<Index>,
     /// The last frame that is synced.
     pub(crate) watermark: AtomicU64,
 }

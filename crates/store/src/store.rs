@@ -90,6 +90,8 @@ pub struct Stats {
     pub frame_bytes: u64,
     /// Checkpoints that were written.
     pub checkpoints: u64,
+    /// Bytes of checkpoints, in all.
+    pub checkpoint_bytes: u64,
     /// Segments that were removed.
     pub segments_removed: u64,
     /// Messages that were copied forward.
@@ -186,7 +188,7 @@ impl Store {
     /// Returns how a queue stands, or `None` if there is none.
     #[must_use]
     pub fn queue_status(&self, id: u64) -> Option<QueueStatus> {
-        let index = self.inner.shared.index.lock();
+        let index = self.inner.shared.index.read();
         let queue = index.queues.get(&id)?;
         Some(QueueStatus { head: queue.head, next: queue.next, waiting: queue.waiting() })
     }
@@ -194,7 +196,7 @@ impl Store {
     /// Returns the queues there are, in the order of their numbers.
     #[must_use]
     pub fn queues(&self) -> Vec<u64> {
-        let mut ids: Vec<u64> = self.inner.shared.index.lock().queues.keys().copied().collect();
+        let mut ids: Vec<u64> = self.inner.shared.index.read().queues.keys().copied().collect();
         ids.sort_unstable();
         ids
     }
@@ -202,14 +204,14 @@ impl Store {
     /// Returns the value of a key, as far as it is committed.
     #[must_use]
     pub fn value(&self, table: u32, key: &[u8]) -> Option<Bytes> {
-        self.inner.shared.index.lock().tables.get(&table)?.get(key).cloned()
+        self.inner.shared.index.read().tables.get(&table)?.get(key).cloned()
     }
 
     /// Returns entries of a table in the order of their keys, at most so many, behind a key or from the
     /// first.
     #[must_use]
     pub fn scan(&self, table: u32, after: Option<&[u8]>, count_max: usize) -> Vec<(Bytes, Bytes)> {
-        let index = self.inner.shared.index.lock();
+        let index = self.inner.shared.index.read();
         let Some(entries) = index.tables.get(&table) else { return Vec::new() };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range = entries.range::<[u8], _>((from, Bound::Unbounded));

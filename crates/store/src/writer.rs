@@ -1,6 +1,8 @@
 //! The writer: the one owner of the disk. It turns what has arrived into frames, and answers when they are
 //! synced.
 
+mod committing;
+mod full;
 mod maintenance;
 mod serving;
 
@@ -9,23 +11,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use rustc_hash::FxHashMap;
-
-use crate::batch::{Batch, Change};
-use crate::checkpoint::Covered;
+use crate::checkpoint::{Covered, Walk};
 use crate::disk::{Disk, FileName};
 use crate::error::{Damage, Error};
 use crate::frame::{self, Frame, Place, SegmentHeader};
-use crate::index::Index;
 use crate::options::Options;
 use crate::reading::Reading;
-use crate::record::{self, Target, Targets};
 use crate::recovery;
 use crate::shared::{Pending, Shared, Work};
-use crate::store::{Committed, State, Stats};
+use crate::store::{State, Stats};
 
-/// Blocks that go to the log with one frame.
-const SPILLED_MAX: usize = 256;
+/// Records that are applied to the index while readers wait.
+const APPLIED_MAX: usize = if cfg!(test) { 2 } else { 256 };
 
 /// The writer of a store. [`Store::open`](crate::Store::open) gives it a thread; a simulation calls
 /// [`turn`](Self::turn).
@@ -47,6 +44,10 @@ pub struct Writer {
     checkpoint_bytes: u64,
     /// Bytes of frames since the last checkpoint.
     logged_bytes: u64,
+    /// The next checkpoint, if one is being written.
+    walk: Option<Begun>,
+    /// What must be logged before another one is tried, because the disk was too full for the last.
+    logged_bytes_min: u64,
     is_full: bool,
     /// What was consumed and is not in a frame yet.
     consumed: BTreeMap<u64, u64>,
@@ -64,6 +65,14 @@ impl std::fmt::Debug for Disks {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Disk")
     }
+}
+
+/// A checkpoint that is being written.
+#[derive(Debug)]
+struct Begun {
+    walk: Walk,
+    /// What was logged since the last checkpoint when it began.
+    logged_bytes: u64,
 }
 
 /// What a frame needs to be confirmed.
@@ -100,7 +109,7 @@ impl Writer {
     ) -> Result<Self, Error> {
         let found = recovery::open(&mut *disk)?;
         shared.watermark.store(found.sequence, Ordering::Release);
-        *shared.index.lock() = found.index;
+        *shared.index.write() = found.index;
         let mut writer = Self {
             disk: Disks(disk),
             options,
@@ -113,6 +122,8 @@ impl Writer {
             checkpoint_bytes: found.checkpoint_bytes,
             // At least one checkpoint's worth, so that the next new segment brings one.
             logged_bytes: found.checkpoint_bytes,
+            walk: None,
+            logged_bytes_min: 0,
             is_full: false,
             consumed: BTreeMap::new(),
             reading: Reading::default(),
@@ -124,13 +135,15 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Does what has arrived: answers reads, commits batches and consumption. Returns whether there was
-    /// anything to do.
+    /// Does what has arrived: answers reads, commits batches and consumption; or, if nothing has, goes on with a
+    /// checkpoint. Returns whether there was anything to do.
     pub fn turn(&mut self) -> bool {
         let work = self.shared.take();
-        let is_work = !work.is_empty();
+        if work.is_empty() {
+            return self.go_on_idly();
+        }
         self.perform(work);
-        is_work
+        true
     }
 
     /// Syncs what is only written. Returns whether there was anything to sync.
@@ -150,6 +163,7 @@ impl Writer {
         self.shared.close();
         self.turn();
         self.sync();
+        self.abandon_checkpoint();
         if self.poison.is_none() && self.sequence > 0 {
             // Best effort: without it the last frame is only less well protected.
             let _ = self.write(Draft::new(), Durability::Synced);
@@ -158,7 +172,12 @@ impl Writer {
 
     pub(crate) fn run(mut self) {
         let mut sync_at = None;
-        while let Some(work) = self.shared.wait(self.options.consume_delay, sync_at) {
+        loop {
+            let until = if self.walk.is_some() { Some(Instant::now()) } else { sync_at };
+            let Some(work) = self.shared.wait(self.options.consume_delay, until) else { break };
+            if work.is_empty() {
+                self.go_on_idly();
+            }
             self.perform(work);
             sync_at = self.sync_due(sync_at);
         }
@@ -206,105 +225,6 @@ impl Writer {
         self.shared.set_stats(self.stats);
     }
 
-    /// Commits batches in one frame, or answers why not.
-    fn commit(&mut self, group: Vec<Pending>) {
-        if let Some(error) = &self.poison {
-            return refuse(group, &error.clone().poisoned());
-        }
-        if self.is_full
-            && let Err(error) = self.take_reserve()
-        {
-            return self.fail(group, error);
-        }
-        let group = if self.is_full { only_essential(group) } else { group };
-        match self.try_commit(&group) {
-            Ok(committed) => self.answer(group, committed),
-            Err(Error::Full) => self.commit_on_full_disk(group),
-            Err(error) => self.fail(group, error),
-        }
-    }
-
-    /// Frees what is consumed, with the reserve's help, and tries again: with all if that made room, else
-    /// with what is essential.
-    fn commit_on_full_disk(&mut self, group: Vec<Pending>) {
-        if let Err(error) = self.make_space() {
-            return self.fail(group, error);
-        }
-        if !self.is_full {
-            match self.try_commit(&group) {
-                Ok(committed) => return self.answer(group, committed),
-                Err(Error::Full) => {}
-                Err(error) => return self.fail(group, error),
-            }
-            if let Err(error) = self.give_reserve() {
-                return self.fail(group, error);
-            }
-        }
-        let group = only_essential(group);
-        match self.try_commit(&group) {
-            Ok(committed) => self.answer(group, committed),
-            Err(Error::Full) => refuse(group, &Error::Full),
-            Err(error) => self.fail(group, error),
-        }
-    }
-
-    fn make_space(&mut self) -> Result<(), Error> {
-        self.give_reserve()?;
-        match self.relieve() {
-            Ok(()) | Err(Error::Full) => self.take_reserve(),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn try_commit(&mut self, group: &[Pending]) -> Result<Vec<Committed>, Error> {
-        self.make_room()?;
-        let (draft, positions) = self.draft(group);
-        if draft.count == 0 {
-            // Batches that change nothing are durable already.
-            return Ok(positions);
-        }
-        let sequence = self.sequence + 1;
-        let is_written = !group.is_empty() && group.iter().all(|pending| pending.batch.is_written);
-        self.write(draft, if is_written { Durability::Written } else { Durability::Synced })?;
-        self.consumed.clear();
-        self.stats.batches += group.len() as u64;
-        Ok(positions.into_iter().map(|committed| Committed { sequence, ..committed }).collect())
-    }
-
-    fn answer(&mut self, group: Vec<Pending>, committed: Vec<Committed>) {
-        self.shared.set_stats(self.stats);
-        for (pending, committed) in group.into_iter().zip(committed) {
-            pending.promise.answer(Ok(committed));
-        }
-        match self.maintain() {
-            Ok(()) | Err(Error::Full) => {}
-            Err(error) => self.fail(Vec::new(), error),
-        }
-    }
-
-    /// Encodes a group, what was consumed, and blocks that shall leave memory.
-    fn draft(&mut self, group: &[Pending]) -> (Draft, Vec<Committed>) {
-        let mut draft = Draft::new();
-        let index = self.shared.index.lock();
-        let mut next = FxHashMap::default();
-        let committed = group
-            .iter()
-            .map(|pending| draft_batch(&mut draft, &index, &mut next, &pending.batch))
-            .map(|positions| Committed { sequence: self.sequence, positions })
-            .collect();
-        for (queue, position) in &self.consumed {
-            draft.add(|out| record::encode_consume(out, *queue, *position));
-        }
-        if draft.count > 0 {
-            for (queue, block) in index.unspilled(SPILLED_MAX) {
-                if let Some(entries) = block.entries_in_memory() {
-                    draft.add(|out| record::encode_block(out, queue, block.first, entries.iter()));
-                }
-            }
-        }
-        (draft, committed)
-    }
-
     /// Writes a frame, syncs it if it shall be, and applies it.
     fn write(&mut self, mut draft: Draft, durability: Durability) -> Result<(), Error> {
         let (file, offset) = (FileName::Segment(self.segment), self.offset);
@@ -320,7 +240,11 @@ impl Writer {
         }
         let missing = || Damage::new(file, offset, "the frame that was just written", "none");
         let frame = Frame::decode(&draft.bytes, place).ok_or_else(missing)?;
-        recovery::apply(&mut self.shared.index.lock(), self.segment, offset, &frame)?;
+        let records = recovery::records(self.segment, offset, &frame)?;
+        // Those who read meanwhile do not wait for all of a large frame.
+        for some in records.chunks(APPLIED_MAX) {
+            recovery::apply(&mut self.shared.index.write(), self.segment, offset, some)?;
+        }
         self.sequence = sequence;
         self.offset += draft.bytes.len() as u64;
         self.logged_bytes += draft.bytes.len() as u64;
@@ -366,43 +290,13 @@ impl Writer {
             }
             return Err(error);
         }
-        let mut index = self.shared.index.lock();
+        let mut index = self.shared.index.write();
         index.segments.entry(self.segment).bytes = self.offset;
         index.segments.entry(header.number);
         drop(index);
         self.segment = header.number;
         self.offset = frame::SEGMENT_HEADER_BYTES as u64;
         Ok(())
-    }
-
-    /// Allocates the reserve; the store is full as long as there is no room for it.
-    fn take_reserve(&mut self) -> Result<(), Error> {
-        let file = FileName::Reserve;
-        let taken = match self.options.reserve_bytes {
-            0 => Ok(()),
-            bytes => self.disk.0.allocate(file, bytes).map_err(|error| Error::io("allocating", file, error)),
-        };
-        self.is_full = match taken {
-            Ok(()) => false,
-            Err(Error::Full) => {
-                // What little it got is worth more to those who may write now.
-                self.disk.0.create(file).map_err(|error| Error::failed("emptying", file, error))?;
-                true
-            }
-            Err(error) => return Err(error),
-        };
-        self.shared.set_state(if self.is_full { State::Full } else { State::Open });
-        Ok(())
-    }
-
-    fn give_reserve(&mut self) -> Result<(), Error> {
-        self.is_full = true;
-        self.shared.set_state(State::Full);
-        let file = FileName::Reserve;
-        if self.options.reserve_bytes == 0 {
-            return Ok(());
-        }
-        self.disk.0.create(file).map_err(|error| Error::failed("emptying", file, error))
     }
 
     /// Poisons the store: cuts off what is not known to be synced, and answers everybody.
@@ -413,13 +307,14 @@ impl Writer {
         if self.disk.0.truncate(file, self.offset).is_ok() {
             let _ = self.disk.0.sync(file);
         }
+        self.abandon_checkpoint();
         self.shared.set_state(State::Poisoned(error.clone()));
         refuse(group, &error);
         self.poison = Some(error);
     }
 
     #[cfg(test)]
-    pub(crate) fn index(&self) -> &parking_lot::Mutex<Index> {
+    pub(crate) fn index(&self) -> &parking_lot::RwLock<crate::index::Index> {
         &self.shared.index
     }
 
@@ -434,48 +329,6 @@ impl Drop for Writer {
         self.shared.close();
         drop(self.shared.take());
     }
-}
-
-/// Encodes a batch; returns the positions that its targets get.
-fn draft_batch(draft: &mut Draft, index: &Index, next: &mut FxHashMap<u64, u64>, batch: &Batch) -> Vec<u64> {
-    let mut positions = Vec::new();
-    for change in &batch.changes {
-        match change {
-            Change::Publish { message, targets } => {
-                let targets: Targets = targets
-                    .iter()
-                    .map(|(queue, flags)| {
-                        let known = || index.queues.get(queue).map_or(0, |queue| queue.next);
-                        let next = next.entry(*queue).or_insert_with(known);
-                        let position = *next;
-                        *next += 1;
-                        Target { queue: *queue, position, flags: *flags }
-                    })
-                    .collect();
-                positions.extend(targets.iter().map(|target| target.position));
-                draft.add(|out| record::encode_publish(out, &targets, message));
-            }
-            Change::Put { table, key, value } => {
-                draft.add(|out| record::encode_put(out, *table, key, value));
-            }
-            Change::Delete { table, key } => draft.add(|out| record::encode_delete(out, *table, key)),
-            Change::Consume { queue, position } => {
-                draft.add(|out| record::encode_consume(out, *queue, *position));
-            }
-            Change::Remove { queue } => {
-                next.insert(*queue, 0);
-                draft.add(|out| record::encode_remove(out, *queue));
-            }
-        }
-    }
-    positions
-}
-
-/// Refuses what may not use the reserve; returns the rest.
-fn only_essential(group: Vec<Pending>) -> Vec<Pending> {
-    let (essential, other) = group.into_iter().partition(|pending| pending.batch.is_essential);
-    refuse(other, &Error::Full);
-    essential
 }
 
 fn refuse(group: Vec<Pending>, error: &Error) {

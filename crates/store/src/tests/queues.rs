@@ -25,7 +25,7 @@ fn consume(rig: &mut Rig, queue: u64, position: u64) {
 /// Returns how many entries of a queue are in memory.
 fn entries_in_memory(rig: &Rig, queue: u64) -> usize {
     let index = rig.writer_index();
-    index.lock().queues[&queue]
+    index.read().queues[&queue]
         .blocks
         .iter()
         .map(|block| match &block.kept {

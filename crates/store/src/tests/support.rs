@@ -110,7 +110,7 @@ impl Rig {
     }
 
     /// Returns the index, to look at what is in memory.
-    pub(crate) fn writer_index(&self) -> &parking_lot::Mutex<crate::index::Index> {
+    pub(crate) fn writer_index(&self) -> &parking_lot::RwLock<crate::index::Index> {
         self.writer.index()
     }
 

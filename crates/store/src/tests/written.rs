@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::support::Rig;
-use crate::{Batch, Committed, Options, SimulatedDisk, Store};
+use crate::{Batch, Committed, Error, FileName, Options, SimulatedDisk, Store};
 
 fn written(number: u8) -> Batch {
     let mut batch = synced(number);
@@ -63,6 +63,18 @@ fn closing_makes_it_durable() {
     rig.commit(written(0)).unwrap();
     rig.writer.close();
     assert_eq!(messages(&disk.after_total_loss()), [0]);
+}
+
+#[test]
+fn damage_to_what_was_written_before_closing_is_no_torn_tail() {
+    let disk = SimulatedDisk::new();
+    let mut rig = Rig::open(&disk).unwrap();
+    rig.commit(written(0)).unwrap();
+    rig.writer.close();
+    let mut bytes = disk.contents(FileName::Segment(1)).unwrap();
+    bytes[36 + 32 + 5] ^= 1;
+    disk.set_contents(FileName::Segment(1), bytes);
+    assert!(matches!(Rig::open(&disk), Err(Error::Corrupt(_))));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Draft, Durability, Writer};
-use crate::checkpoint::{self, Covered};
+use super::{Begun, Draft, Durability, Writer};
+use crate::checkpoint::{Covered, Walk};
 use crate::disk::FileName;
 use crate::error::Error;
 use crate::frame;
@@ -39,13 +39,87 @@ impl Writer {
         if self.is_full {
             self.relieve()?;
         }
-        if self.segment == self.checkpoint.segment || self.logged_bytes < self.checkpoint_bytes {
+        if self.walk.is_none() {
+            let is_large_enough = self.logged_bytes >= self.checkpoint_bytes.max(self.logged_bytes_min);
+            if self.segment == self.checkpoint.segment || !is_large_enough {
+                return Ok(());
+            }
+            self.begin_checkpoint()?;
+        }
+        // As much as was logged meanwhile, so that it ends however busy the store is.
+        while let Some(begun) = &self.walk
+            && begun.walk.bytes() <= self.logged_bytes - begun.logged_bytes
+        {
+            self.go_on()?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with a checkpoint while there is nothing else to do; returns whether there is one.
+    pub(super) fn go_on_idly(&mut self) -> bool {
+        let is_begun = self.walk.is_some();
+        match self.go_on() {
+            Ok(()) | Err(Error::Full) => {}
+            Err(error) => self.fail(Vec::new(), error),
+        }
+        self.shared.set_stats(self.stats);
+        is_begun
+    }
+
+    /// Gives a checkpoint up that is being written.
+    pub(super) fn abandon_checkpoint(&mut self) {
+        if self.walk.take().is_some() {
+            drop(self.shared.index.write().end_snapshot());
+            // It gives its space back; if it stays, opening removes it.
+            let _ = self.disk.0.remove(FileName::Temporary);
+        }
+    }
+
+    /// Frees what can be freed on a full disk, the last segment included.
+    pub(super) fn relieve(&mut self) -> Result<(), Error> {
+        self.abandon_checkpoint();
+        let last_is_dead = {
+            let index = self.shared.index.read();
+            index.segments.of(self.segment).is_none_or(|used| used.is_dead())
+        };
+        let is_worth_it = self.offset > self.options.segment_bytes / 4;
+        if last_is_dead && is_worth_it {
+            self.begin_segment()?;
+        }
+        if self.segment > self.checkpoint.segment && self.has_dead() {
+            self.begin_checkpoint()?;
+            while self.walk_on()? {}
+        }
+        self.remove_dead()
+    }
+
+    fn has_dead(&self) -> bool {
+        let index = self.shared.index.read();
+        index.segments.iter().any(|(number, used)| number < self.segment && used.is_dead())
+    }
+
+    fn begin_checkpoint(&mut self) -> Result<(), Error> {
+        // A checkpoint vouches for what it covers.
+        self.sync_log()?;
+        let covered = Covered {
+            sequence: self.sequence,
+            segment: self.segment,
+            offset: self.offset,
+            salt: self.checkpoint.salt,
+        };
+        let walk = Walk::begin(&mut *self.disk.0, covered, &self.shared.index)?;
+        self.walk = Some(Begun { walk, logged_bytes: self.logged_bytes });
+        Ok(())
+    }
+
+    /// Writes a piece of a checkpoint, and after the last one frees what it lets go.
+    fn go_on(&mut self) -> Result<(), Error> {
+        if self.walk.is_none() || self.walk_on()? {
             return Ok(());
         }
-        self.write_checkpoint()?;
         self.remove_dead()?;
         let sparse: Vec<u64> = {
-            let index = self.shared.index.lock();
+            let index = self.shared.index.read();
             let sealed = index.segments.iter().filter(|(number, _)| *number < self.checkpoint.segment);
             let sparse = sealed.filter(|(number, used)| used.is_sparse() && !self.damaged.contains(number));
             sparse.map(|(number, _)| number).take(COPIED_MAX).collect()
@@ -56,51 +130,43 @@ impl Writer {
         self.remove_dead()
     }
 
-    /// Frees what can be freed on a full disk, the last segment included.
-    pub(super) fn relieve(&mut self) -> Result<(), Error> {
-        let last_is_dead = {
-            let index = self.shared.index.lock();
-            index.segments.of(self.segment).is_none_or(|used| used.is_dead())
+    /// Writes a piece of a checkpoint; returns whether more of it is to come.
+    fn walk_on(&mut self) -> Result<bool, Error> {
+        let Some(mut begun) = self.walk.take() else { return Ok(false) };
+        let written = begun.walk.bytes();
+        let stepped = begun.walk.step(&mut *self.disk.0, &self.shared.index);
+        self.stats.checkpoint_bytes += begun.walk.bytes() - written;
+        let finished = match stepped {
+            Ok(false) => {
+                self.walk = Some(begun);
+                return Ok(true);
+            }
+            Ok(true) => self.finish_checkpoint(begun),
+            Err(error) => Err(error),
         };
-        let is_worth_it = self.offset > self.options.segment_bytes / 4;
-        if last_is_dead && is_worth_it {
-            self.begin_segment()?;
+        drop(self.shared.index.write().end_snapshot());
+        if let Err(error) = finished {
+            // It gives its space back; that it could not be removed changes nothing about why it is of no use.
+            let _ = self.disk.0.remove(FileName::Temporary);
+            self.logged_bytes_min = self.logged_bytes + self.options.frame_bytes;
+            return Err(error);
         }
-        if self.segment > self.checkpoint.segment && self.has_dead() {
-            self.write_checkpoint()?;
-        }
-        self.remove_dead()
+        Ok(false)
     }
 
-    fn has_dead(&self) -> bool {
-        let index = self.shared.index.lock();
-        index.segments.iter().any(|(number, used)| number < self.segment && used.is_dead())
-    }
-
-    fn write_checkpoint(&mut self) -> Result<(), Error> {
-        let covered = Covered {
-            sequence: self.sequence,
-            segment: self.segment,
-            offset: self.offset,
-            salt: self.checkpoint.salt,
-        };
-        if covered == self.checkpoint {
-            return Ok(());
-        }
-        // A checkpoint vouches for what it covers.
-        self.sync_log()?;
-        let index = self.shared.index.lock();
-        self.checkpoint_bytes = checkpoint::write(&mut *self.disk.0, covered, &index)?;
-        drop(index);
+    fn finish_checkpoint(&mut self, begun: Begun) -> Result<(), Error> {
+        let covered = begun.walk.covered();
+        self.checkpoint_bytes = begun.walk.finish(&mut *self.disk.0)?;
         self.checkpoint = covered;
-        self.logged_bytes = 0;
+        self.logged_bytes -= begun.logged_bytes;
+        self.logged_bytes_min = 0;
         self.stats.checkpoints += 1;
         Ok(())
     }
 
     fn remove_dead(&mut self) -> Result<(), Error> {
         let dead: Vec<u64> = {
-            let index = self.shared.index.lock();
+            let index = self.shared.index.read();
             let sealed = index.segments.iter().filter(|(number, _)| *number < self.checkpoint.segment);
             sealed.filter(|(_, used)| used.is_dead()).map(|(number, _)| number).collect()
         };
@@ -111,7 +177,7 @@ impl Writer {
         for number in dead {
             let file = FileName::Segment(number);
             self.disk.0.remove(file).map_err(|error| Error::failed("removing", file, error))?;
-            self.shared.index.lock().segments.remove(number);
+            self.shared.index.write().segments.remove(number);
             self.damaged.remove(&number);
             self.stats.segments_removed += 1;
         }
@@ -203,7 +269,7 @@ impl Writer {
     }
 
     fn leaning_on(&self, segment: u64) -> Vec<Leaning> {
-        let index = self.shared.index.lock();
+        let index = self.shared.index.read();
         let mut leaning = Vec::new();
         for (id, queue) in &index.queues {
             for block in queue.blocks.iter().filter(|block| block.leans_on(segment)) {

@@ -72,7 +72,7 @@ impl Writer {
     }
 
     fn look_up(&self, queue: u64, from: u64) -> Next {
-        let index = self.shared.index.lock();
+        let index = self.shared.index.read();
         let Some(queue) = index.queues.get(&queue) else { return Next::Nothing };
         let from = from.max(queue.head);
         let Some(block) = queue.block_from(from) else { return Next::Nothing };
@@ -101,7 +101,7 @@ impl Writer {
         if segment == self.segment {
             return self.offset;
         }
-        self.shared.index.lock().segments.of(segment).map_or(0, |used| used.bytes)
+        self.shared.index.read().segments.of(segment).map_or(0, |used| used.bytes)
     }
 }
 
