@@ -14,8 +14,9 @@ const TOTAL_MINUTES_MAX: u64 = 40;
 /// How long the short fuzz runs, over all targets together.
 const FUZZ_SECONDS: u64 = 40;
 
-/// How many seeds the short simulation runs.
-const SIM_SEEDS: u64 = 2_000;
+/// How many seeds the short simulations run: of a session, and of a whole hub.
+const SESSION_SEEDS: u64 = 2_000;
+const HUB_SEEDS: u64 = 1_000;
 
 /// How many rounds the short crash test runs.
 const CRASH_ROUNDS: u64 = 20;
@@ -40,7 +41,7 @@ const PARTS: &[Part] = &[
     Part { name: "doc", budget: "build", run: doc },
     Part { name: "tests", budget: "unit and conformance", run: tests },
     Part { name: "fuzz", budget: "simulation", run: short_fuzz },
-    Part { name: "sim", budget: "simulation", run: |_| sim::simulate(Some(SIM_SEEDS), None) },
+    Part { name: "sim", budget: "simulation", run: short_simulation },
     Part { name: "interop", budget: "interoperability", run: interop },
     Part { name: "crash", budget: "crash", run: short_crash },
     Part { name: "deny", budget: "habits", run: |course| deny::check(course.workspace) },
@@ -196,6 +197,14 @@ fn unit_tests(_: &mut Course) -> Outcome {
 
 fn short_fuzz(course: &mut Course) -> Outcome {
     fuzz::fuzz(course.workspace, Some(FUZZ_SECONDS), None, None)
+}
+
+fn short_simulation(_: &mut Course) -> Outcome {
+    for (model, seeds) in [("session", SESSION_SEEDS), ("hub", HUB_SEEDS)] {
+        let (model, seeds) = (Some(model.to_owned()), Some(seeds));
+        sim::simulate(&sim::Simulation { model, seeds, ..sim::Simulation::default() })?;
+    }
+    Ok(())
 }
 
 fn interop(course: &mut Course) -> Outcome {

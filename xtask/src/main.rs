@@ -38,7 +38,11 @@ const TASKS: &[Task] = &[
     Task { name: "deny", help: "licences, bans and sources of the dependencies", run: deny::run },
     Task { name: "features", help: "each feature set builds by itself", run: features::run },
     Task { name: "fuzz", help: "seeded fuzzing: [--seconds N] [--seed S] [--target NAME]", run: fuzz::run },
-    Task { name: "sim", help: "seeded simulation: [--seeds N] [--seed S]", run: sim::run },
+    Task {
+        name: "sim",
+        help: "seeded simulation: [--seeds N] [--seed S] [--model session|hub] [--verbose]",
+        run: sim::run,
+    },
     Task {
         name: "crash",
         help: "kills the built program: [--rounds N] [--seed S] [--scenario NAME] [--dev]",

@@ -1,26 +1,43 @@
-//! The seeded simulation of the testkit.
+//! The seeded simulations of the testkit.
 
 use crate::arguments::Arguments;
 use crate::workspace::Workspace;
 use crate::{Outcome, process};
 
-/// Runs the simulation for some seeds; a failure is printed as a seed to run again.
-pub(crate) fn run(_: &Workspace, mut arguments: Arguments) -> Outcome {
-    let seeds = arguments.option("--seeds")?;
-    let seed = arguments.option("--seed")?;
-    arguments.finish()?;
-    simulate(seeds, seed)
+/// What is simulated, and from which seeds; the simulation's own defaults hold for what is not given.
+#[derive(Default)]
+pub(crate) struct Simulation {
+    /// `session` or `hub`; both when not given.
+    pub(crate) model: Option<String>,
+    pub(crate) seeds: Option<u64>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) is_verbose: bool,
 }
 
-/// Runs `seeds` simulations, starting at `seed`; the simulation's own defaults hold for what is not given.
-pub(crate) fn simulate(seeds: Option<u64>, seed: Option<u64>) -> Outcome {
+/// Runs the simulations for some seeds; a failure is printed as a seed to run again.
+pub(crate) fn run(_: &Workspace, mut arguments: Arguments) -> Outcome {
+    let model = arguments.option("--model")?;
+    let (seeds, seed) = (arguments.option("--seeds")?, arguments.option("--seed")?);
+    let is_verbose = arguments.has_flag("--verbose");
+    arguments.finish()?;
+    simulate(&Simulation { model, seeds, seed, is_verbose })
+}
+
+/// Runs one simulation or both.
+pub(crate) fn simulate(simulation: &Simulation) -> Outcome {
     let mut command =
         process::cargo(["run", "--quiet", "--package", "crosspoint-testkit", "--bin", "sim", "--"]);
-    if let Some(seeds) = seeds {
-        command.arg("--seeds").arg(seeds.to_string());
+    if let Some(model) = &simulation.model {
+        command.args(["--model", model]);
     }
-    if let Some(seed) = seed {
-        command.arg("--seed").arg(seed.to_string());
+    if let Some(seeds) = simulation.seeds {
+        command.args(["--seeds", &seeds.to_string()]);
+    }
+    if let Some(seed) = simulation.seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    if simulation.is_verbose {
+        command.arg("--verbose");
     }
     process::run(&mut command)
 }

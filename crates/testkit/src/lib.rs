@@ -1,6 +1,7 @@
 //! What the tests of other rooms share; a dev-dependency only.
 
 pub mod mutate;
+pub mod sim;
 
 /// A function to fuzz, with the name of its corpus.
 pub type FuzzTarget = (&'static str, fn(&[u8]));

@@ -1,0 +1,305 @@
+//! The judge: what was promised, what came, and whether that is right. It knows nothing of the code under test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// A publisher's messages to one topic at one QoS, in the order in which they were published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Lane(pub(super) usize);
+
+/// A subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Reader(pub(super) usize);
+
+/// Something on the way of a message that may forget: by its name.
+pub(super) type Place = &'static str;
+
+/// That the messages of a lane reach a subscriber, and what may be said of it.
+#[derive(Debug, Clone)]
+pub(super) struct Reach {
+    pub(super) lane: Lane,
+    pub(super) reader: Reader,
+    /// The lowest QoS on the way.
+    pub(super) qos: u8,
+    /// The QoS at which it comes to the last broker.
+    pub(super) published_qos: u8,
+    /// What it passes.
+    pub(super) places: Vec<Place>,
+}
+
+/// What a place forgot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forgot {
+    /// What it had accepted, and who wanted it.
+    Messages,
+    /// How far exchanges at QoS 2 had come: what it had not confirmed comes again, and what goes out under an
+    /// identifier that is still in use on the other side is lost.
+    Exchanges,
+}
+
+/// A time in which what was on its way through a place is judged less.
+#[derive(Debug)]
+struct Gap {
+    place: Place,
+    forgot: Forgot,
+    /// Open until everybody is subscribed again.
+    until_ms: u64,
+}
+
+#[derive(Debug, Default)]
+struct Sent {
+    at_ms: u64,
+    is_confirmed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Came {
+    /// Which messages came, in the order of their first coming.
+    order: Vec<usize>,
+    seen: BTreeSet<usize>,
+}
+
+/// What the judge has written down.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    reaches: Vec<Reach>,
+    sent: BTreeMap<Lane, Vec<Sent>>,
+    came: BTreeMap<(Reader, Lane), Came>,
+    gaps: Vec<Gap>,
+    /// Without any fault nothing at all comes twice.
+    is_calm: bool,
+    violations: Vec<String>,
+    pub(super) tally: Tally,
+}
+
+/// What the judge has counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Messages that were published.
+    pub published: u64,
+    /// Messages whose publisher was told that they are accepted.
+    pub confirmed: u64,
+    /// Messages that came, each at each subscriber once.
+    pub came: u64,
+    /// Messages that came once more, as they may at QoS 1.
+    pub again: u64,
+    /// Messages that did not come, as they may at QoS 0 or when a place forgets.
+    pub excused: u64,
+}
+
+impl Tally {
+    /// Adds what was counted in another run.
+    pub fn add(&mut self, other: Self) {
+        self.published += other.published;
+        self.confirmed += other.confirmed;
+        self.came += other.came;
+        self.again += other.again;
+        self.excused += other.excused;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { published, confirmed, came, again, excused } = self;
+        write!(
+            f,
+            "{published} published, {confirmed} confirmed, {came} came, {again} again as they may, \
+             {excused} did not as they may"
+        )
+    }
+}
+
+impl Ledger {
+    pub(super) fn new(reaches: Vec<Reach>, is_calm: bool) -> Self {
+        Self { reaches, is_calm, ..Self::default() }
+    }
+
+    /// Notes that a message is about to be published, and returns its number in its lane.
+    pub(super) fn publish(&mut self, lane: Lane, at_ms: u64) -> usize {
+        self.tally.published += 1;
+        let sent = self.sent.entry(lane).or_default();
+        sent.push(Sent { at_ms, is_confirmed: false });
+        sent.len() - 1
+    }
+
+    /// Notes that its publisher was told that it is accepted.
+    pub(super) fn confirm(&mut self, lane: Lane, number: usize) {
+        if let Some(sent) = self.sent.get_mut(&lane).and_then(|sent| sent.get_mut(number)) {
+            sent.is_confirmed = true;
+            self.tally.confirmed += 1;
+        }
+    }
+
+    /// Notes that a subscriber has taken a message.
+    pub(super) fn take(&mut self, reader: Reader, lane: Lane, number: usize, at_ms: u64) {
+        let reach = self.reaches.iter().find(|reach| reach.lane == lane && reach.reader == reader);
+        let sent_at_ms = self.sent.get(&lane).and_then(|sent| sent.get(number)).map(|sent| sent.at_ms);
+        let (Some(reach), Some(sent_at_ms)) = (reach.cloned(), sent_at_ms) else {
+            return self.accuse(format!("{reader:?} got {number} of {lane:?}, which is not for it"));
+        };
+        let came = self.came.entry((reader, lane)).or_default();
+        if !came.seen.insert(number) {
+            return self.take_again(&reach, number, sent_at_ms, at_ms);
+        }
+        let last = came.order.last().copied();
+        came.order.push(number);
+        self.tally.came += 1;
+        if let Some(last) = last.filter(|last| *last > number) {
+            self.accuse(format!("order: {reader:?} got {number} of {lane:?} after {last}, at {at_ms} ms"));
+        }
+    }
+
+    fn take_again(&mut self, reach: &Reach, number: usize, sent_at_ms: u64, at_ms: u64) {
+        self.tally.again += 1;
+        let is_excused =
+            self.gaps.iter().any(|gap| reach.places.contains(&gap.place) && gap.until_ms >= sent_at_ms);
+        let may_repeat = !self.is_calm && (reach.qos == 1 || is_excused && reach.qos == 2);
+        if !may_repeat {
+            let Reach { lane, reader, qos, .. } = reach;
+            self.accuse(format!(
+                "twice: {reader:?} got {number} of {lane:?} again at QoS {qos}, at {at_ms} ms"
+            ));
+        }
+    }
+
+    /// Notes that a place forgets from now on, until [`remember`](Self::remember).
+    pub(super) fn forget(&mut self, place: Place, forgot: Forgot) {
+        self.gaps.push(Gap { place, forgot, until_ms: u64::MAX });
+    }
+
+    /// Notes that a place works again and everybody who was subscribed there is.
+    pub(super) fn remember(&mut self, place: Place, at_ms: u64) {
+        let open = self.gaps.iter_mut().filter(|gap| gap.place == place && gap.until_ms == u64::MAX);
+        open.for_each(|gap| gap.until_ms = at_ms);
+    }
+
+    /// Notes that something is not as it must be.
+    pub(super) fn accuse(&mut self, what: String) {
+        self.violations.push(what);
+    }
+
+    /// Returns the first thing that was not as it must be.
+    pub(super) fn violation(&self) -> Option<&str> {
+        self.violations.first().map(String::as_str)
+    }
+
+    /// Returns what is still to come: confirmed, not there, and not excused.
+    pub(super) fn missing(&self) -> impl Iterator<Item = (Lane, usize, Reader)> {
+        let promised = self.reaches.iter().filter(|reach| reach.qos > 0 || self.is_calm);
+        promised.flat_map(|reach| {
+            let numbers = self.missing_on(reach);
+            numbers.map(|number| (reach.lane, number, reach.reader))
+        })
+    }
+
+    fn missing_on<'a>(&'a self, reach: &'a Reach) -> impl Iterator<Item = usize> + 'a {
+        let sent = self.sent.get(&reach.lane).map(Vec::as_slice).unwrap_or_default();
+        let is_missing =
+            |(number, sent): &(usize, &'a Sent)| sent.is_confirmed && !self.is_excused(reach, sent, *number);
+        sent.iter().enumerate().filter(is_missing).map(|(number, _)| number)
+    }
+
+    /// Judges the end: everything that was promised has come.
+    pub(super) fn close(&mut self) {
+        let missing: Vec<_> = self.missing().collect();
+        for (lane, number, reader) in missing {
+            self.accuse(format!("lost: {reader:?} never got {number} of {lane:?}, which was confirmed"));
+        }
+        let reaches = &self.reaches;
+        let due: usize = reaches.iter().map(|reach| self.sent.get(&reach.lane).map_or(0, Vec::len)).sum();
+        self.tally.excused = (due as u64).saturating_sub(self.tally.came);
+    }
+
+    fn is_excused(&self, reach: &Reach, sent: &Sent, number: usize) -> bool {
+        let is_taken =
+            self.came.get(&(reach.reader, reach.lane)).is_some_and(|came| came.seen.contains(&number));
+        let forgets = |gap: &Gap| match gap.forgot {
+            Forgot::Messages => sent.at_ms <= gap.until_ms,
+            // The next broker takes a new message for an old one if its identifier is still in use there.
+            Forgot::Exchanges => reach.published_qos == 2,
+        };
+        is_taken || self.gaps.iter().any(|gap| reach.places.contains(&gap.place) && forgets(gap))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READER: Reader = Reader(0);
+    const LANE: Lane = Lane(0);
+
+    fn ledger(qos: u8) -> Ledger {
+        let places = vec!["north", "south"];
+        Ledger::new(vec![Reach { lane: LANE, reader: READER, qos, published_qos: qos, places }], false)
+    }
+
+    fn published(qos: u8, count: usize) -> Ledger {
+        let mut ledger = ledger(qos);
+        for number in 0..count {
+            assert_eq!(ledger.publish(LANE, number as u64), number);
+            ledger.confirm(LANE, number);
+        }
+        ledger
+    }
+
+    fn judged(mut ledger: Ledger) -> String {
+        ledger.close();
+        ledger.violation().unwrap_or("fine").split(':').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_was_confirmed_must_come_and_what_was_not_need_not() {
+        assert_eq!(judged(published(1, 1)), "lost");
+        let mut unconfirmed = ledger(1);
+        unconfirmed.publish(LANE, 0);
+        assert_eq!(judged(unconfirmed), "fine");
+        assert_eq!(judged(published(0, 1)), "fine");
+    }
+
+    #[test]
+    fn only_at_qos_1_may_a_message_come_again() {
+        for (qos, verdict) in [(0, "twice"), (1, "fine"), (2, "twice")] {
+            let mut ledger = published(qos, 1);
+            ledger.take(READER, LANE, 0, 5);
+            ledger.take(READER, LANE, 0, 6);
+            assert_eq!(judged(ledger), verdict, "QoS {qos}");
+        }
+    }
+
+    #[test]
+    fn the_order_is_that_of_first_comings() {
+        let mut ledger = published(1, 3);
+        [0, 1, 0, 1, 2].iter().for_each(|number| ledger.take(READER, LANE, *number, 5));
+        assert_eq!(judged(ledger), "fine");
+        let mut ledger = published(1, 3);
+        [0, 2, 1].iter().for_each(|number| ledger.take(READER, LANE, *number, 5));
+        assert_eq!(judged(ledger), "order");
+    }
+
+    #[test]
+    fn a_place_that_forgets_excuses_what_was_on_its_way_and_nothing_after() {
+        let mut ledger = published(2, 2);
+        ledger.take(READER, LANE, 0, 5);
+        ledger.forget("north", Forgot::Messages);
+        ledger.remember("north", 10);
+        ledger.take(READER, LANE, 0, 11);
+        assert_eq!(ledger.violation(), None);
+        let later = ledger.publish(LANE, 20);
+        ledger.confirm(LANE, later);
+        assert_eq!(ledger.missing().collect::<Vec<_>>(), [(LANE, 2, READER)]);
+        ledger.take(READER, LANE, later, 21);
+        ledger.take(READER, LANE, later, 22);
+        assert!(ledger.violation().unwrap().starts_with("twice"));
+        let mut elsewhere = published(1, 1);
+        elsewhere.forget("east", Forgot::Messages);
+        assert_eq!(judged(elsewhere), "lost");
+    }
+
+    #[test]
+    fn what_nobody_sent_must_not_come() {
+        let mut ledger = published(1, 1);
+        ledger.take(READER, LANE, 1, 5);
+        assert!(ledger.violation().unwrap().contains("not for it"));
+    }
+}

@@ -1,0 +1,77 @@
+//! A whole hub in simulated time, from a seed: devices, brokers, network, disks, and what goes wrong with them.
+//!
+//! ```text
+//!  writers ──► north ──┐          ┌── hub ──────────────┐          ┌── south ──► readers
+//!                      └─ network ┤ embedded broker     ├ network ─┘
+//!  writers ──► hub ──────────────►│ connectors, flows   │──► readers
+//!                                 └─────────────────────┘
+//! ```
+//!
+//! The scenario is drawn from the seed, the code under test is that of the product, and the judge is neither: it
+//! knows what devices published, what they were told, and what came. One run is one thread, one runtime, a clock that
+//! stands still until nothing is left to do; so the same seed gives the same run (C14).
+
+mod clock;
+mod device;
+mod ledger;
+mod machine;
+mod network;
+mod scenario;
+mod stream;
+mod trace;
+mod world;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use ledger::Tally;
+use scenario::Scenario;
+
+/// Seeds that broke a promise once.
+pub const FAILED_ONCE: &[u64] = &[];
+
+/// What came of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the judge has counted.
+    pub tally: Tally,
+    /// A hash of everything that happened.
+    pub hash: u64,
+    /// What was not as it must be.
+    pub violation: Option<Violation>,
+}
+
+/// Something that was not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// What.
+    pub what: String,
+    /// What happened last.
+    pub lines: Vec<String>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.lines {
+            writeln!(f, "{line}")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+/// Plays the scenario of a seed. A verbose run tells what happens on standard error as it does.
+pub fn run(seed: u64, is_verbose: bool) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| play(seed, is_verbose))).unwrap_or_else(|_| Outcome {
+        tally: Tally::default(),
+        hash: 0,
+        violation: Some(Violation { what: "it panics".to_owned(), lines: Vec::new() }),
+    })
+}
+
+fn play(seed: u64, is_verbose: bool) -> Outcome {
+    // What draws from the thread's own randomness draws the same each time.
+    fastrand::seed(seed);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("a runtime: {error}"));
+    runtime.block_on(world::play(Scenario::of_seed(seed), is_verbose))
+}

@@ -1,0 +1,255 @@
+//! What a run consists of, drawn from its seed: who is there, what flows, what goes wrong.
+
+use std::fmt;
+
+use crosspoint_client::{Protocol, QoS};
+use fastrand::Rng;
+
+use super::device::{LanePlan, PublisherPlan, ReaderPlan};
+use super::ledger::{Lane, Place, Reach, Reader};
+
+/// The host of the hub and its embedded broker.
+pub(super) const HUB: Place = "hub";
+/// The hosts of the remote brokers.
+pub(super) const REMOTES: [Place; 2] = ["north", "south"];
+/// What forgets when the hub does, on the way from one broker to another.
+pub(super) const FLOWS: Place = "flows";
+
+/// Every flow that there may be: its name, from which broker and to which.
+const ROUTES: [(&str, Place, Place); 5] = [
+    ("a", "north", "south"),
+    ("b", "north", HUB),
+    ("c", HUB, "south"),
+    ("d", "south", "north"),
+    ("e", HUB, "north"),
+];
+
+/// A flow of the hub; its topics begin with its name, on both sides.
+#[derive(Debug, Clone)]
+pub(super) struct FlowPlan {
+    pub(super) name: &'static str,
+    pub(super) from: Place,
+    pub(super) to: Place,
+    pub(super) qos: u8,
+}
+
+/// Something that goes wrong, or is made to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    /// Every connection of a host is reset.
+    Cut(Place),
+    /// Every connection of a host falls silent; nobody is told.
+    Silence(Place),
+    /// Every connection of a host is slow for so long.
+    Slow(Place, u64),
+    /// Dialling a host is refused for so long.
+    Refuse(Place, u64),
+    /// Dialling a host comes to nothing for so long.
+    Swallow(Place, u64),
+    /// A host stops in order and is back after so long.
+    Stop(Place, u64),
+    /// The process on a host is killed and is back after so long.
+    Kill(Place, u64),
+    /// A host loses its power and is back after so long.
+    PowerOff(Place, u64),
+    /// The wall clock of everybody jumps by so much.
+    Jump(i64),
+}
+
+/// A whole run.
+#[derive(Debug, Clone)]
+pub(super) struct Scenario {
+    pub(super) seed: u64,
+    pub(super) flows: Vec<FlowPlan>,
+    pub(super) publishers: Vec<PublisherPlan>,
+    pub(super) readers: Vec<ReaderPlan>,
+    pub(super) reaches: Vec<Reach>,
+    /// Each with the wait before it, in milliseconds.
+    pub(super) faults: Vec<(u64, Fault)>,
+    pub(super) keep_alive_s: u64,
+}
+
+impl Scenario {
+    pub(super) fn of_seed(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let mut scenario = Self {
+            seed,
+            flows: flows(&mut rng),
+            publishers: Vec::new(),
+            readers: Vec::new(),
+            reaches: Vec::new(),
+            faults: Vec::new(),
+            keep_alive_s: rng.u64(4..20),
+        };
+        for flow in scenario.flows.clone() {
+            scenario.add_devices(&mut rng, &flow);
+        }
+        if rng.bool() {
+            scenario.add_neighbours(&mut rng);
+        }
+        scenario.faults = faults(&mut rng);
+        scenario
+    }
+
+    /// Tells whether nothing goes wrong.
+    pub(super) fn is_calm(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// Returns how many subscriptions a broker has when everybody is there.
+    pub(super) fn subscriptions_at(&self, place: Place) -> usize {
+        let readers = self.readers.iter().filter(|reader| reader.server == place).count();
+        readers + self.flows.iter().filter(|flow| flow.from == place).count()
+    }
+
+    /// Publishers at a flow's source, a subscriber at its sink, and sometimes one at its source as well.
+    fn add_devices(&mut self, rng: &mut Rng, flow: &FlowPlan) {
+        let sink = self.add_reader(rng, flow.name, flow.to);
+        let beside = rng.bool().then(|| self.add_reader(rng, flow.name, flow.from));
+        for _ in 0..rng.usize(1..3) {
+            for LanePlan { lane, qos, .. } in self.add_publisher(rng, flow.name, flow.from) {
+                let through = vec![flow.from, FLOWS, flow.to];
+                self.add_reach(lane, sink, (qos as u8).min(flow.qos), through);
+                if let Some(beside) = beside {
+                    self.add_reach(lane, beside, qos as u8, vec![flow.from]);
+                }
+            }
+        }
+    }
+
+    /// Devices of one broker among themselves.
+    fn add_neighbours(&mut self, rng: &mut Rng) {
+        let place = if rng.bool() { HUB } else { REMOTES[0] };
+        let readers: Vec<Reader> =
+            (0..rng.usize(1..3)).map(|_| self.add_reader(rng, "near", place)).collect();
+        for LanePlan { lane, qos, .. } in self.add_publisher(rng, "near", place) {
+            readers.iter().for_each(|reader| self.add_reach(lane, *reader, qos as u8, vec![place]));
+        }
+    }
+
+    fn add_reach(&mut self, lane: Lane, reader: Reader, published_qos: u8, places: Vec<Place>) {
+        let wanted = self.readers.get(reader.0).map_or(0, |reader| reader.qos as u8);
+        self.reaches.push(Reach { lane, reader, qos: published_qos.min(wanted), published_qos, places });
+    }
+
+    fn add_reader(&mut self, rng: &mut Rng, root: &str, server: Place) -> Reader {
+        let reader = Reader(self.readers.len());
+        let protocol = protocol(rng);
+        // 3.1 does not tell a client that the server has lost its session, whose identifiers at QoS 2 then mean others.
+        let is_simple = protocol == Protocol::V3_1 || rng.u8(0..4) == 0;
+        self.readers.push(ReaderPlan {
+            reader,
+            name: format!("reader{}", reader.0),
+            server,
+            protocol,
+            filter: format!("{root}/#"),
+            qos: if is_simple { QoS::AtLeastOnce } else { QoS::ExactlyOnce },
+            pause_ms_max: if rng.u8(0..4) == 0 { rng.u64(1..200) } else { 0 },
+            seed: rng.u64(..),
+        });
+        reader
+    }
+
+    fn add_publisher(&mut self, rng: &mut Rng, root: &str, server: Place) -> Vec<LanePlan> {
+        let before = self.publishers.iter().map(|publisher| publisher.lanes.len()).sum::<usize>();
+        let lanes = (before..before + rng.usize(1..4)).map(|number| LanePlan {
+            lane: Lane(number),
+            topic: format!("{root}/{number}"),
+            qos: qos(rng),
+        });
+        let lanes: Vec<LanePlan> = lanes.collect();
+        self.publishers.push(PublisherPlan {
+            name: format!("writer{}", self.publishers.len()),
+            server,
+            protocol: protocol(rng),
+            lanes: lanes.clone(),
+            count: rng.usize(5..60),
+            window: rng.usize(1..20),
+            interval_ms: if rng.u8(0..3) == 0 { 0 } else { rng.u64(1..1_500) },
+            payload_bytes_max: if rng.u8(0..5) == 0 { 9_000 } else { 100 },
+            seed: rng.u64(..),
+        });
+        lanes
+    }
+}
+
+fn flows(rng: &mut Rng) -> Vec<FlowPlan> {
+    let mut routes = ROUTES.to_vec();
+    rng.shuffle(&mut routes);
+    routes.truncate(rng.usize(1..4));
+    let plans = routes.into_iter().map(|(name, from, to)| FlowPlan { name, from, to, qos: rng.u8(1..3) });
+    plans.collect()
+}
+
+fn faults(rng: &mut Rng) -> Vec<(u64, Fault)> {
+    let count = if rng.u8(0..8) == 0 { 0 } else { rng.usize(1..8) };
+    (0..count).map(|_| (rng.u64(0..10_000), fault(rng))).collect()
+}
+
+fn fault(rng: &mut Rng) -> Fault {
+    let place = match rng.u8(0..4) {
+        0 => REMOTES[0],
+        1 => REMOTES[1],
+        _ => HUB,
+    };
+    let for_ms = rng.u64(1..15_000);
+    match rng.u8(0..18) {
+        0..=3 => Fault::Cut(place),
+        4..=5 => Fault::Silence(place),
+        6..=7 => Fault::Slow(place, for_ms),
+        8 => Fault::Refuse(place, for_ms),
+        9 => Fault::Swallow(place, for_ms),
+        10..=11 => Fault::Stop(place, for_ms),
+        12..=14 => Fault::Kill(place, for_ms),
+        15..=16 => Fault::PowerOff(place, for_ms),
+        _ => Fault::Jump(jump_ms(rng)),
+    }
+}
+
+/// A correction, an hour, or a board that has lost its battery.
+fn jump_ms(rng: &mut Rng) -> i64 {
+    const YEAR_MS: i64 = 365 * 24 * 3_600_000;
+    match rng.u8(0..3) {
+        0 => rng.i64(-2_000..2_000),
+        1 => rng.i64(-3_600_000..3_600_000),
+        _ => rng.i64(-50..50) * YEAR_MS,
+    }
+}
+
+fn protocol(rng: &mut Rng) -> Protocol {
+    match rng.u8(0..5) {
+        0 => Protocol::V3_1_1,
+        1 => Protocol::V3_1,
+        _ => Protocol::V5,
+    }
+}
+
+fn qos(rng: &mut Rng) -> QoS {
+    match rng.u8(0..6) {
+        0 => QoS::AtMostOnce,
+        1..=2 => QoS::AtLeastOnce,
+        _ => QoS::ExactlyOnce,
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for FlowPlan { name, from, to, qos } in &self.flows {
+            write!(f, "flow {name} {from} -> {to} qos {qos}; ")?;
+        }
+        for PublisherPlan { name, server, count, window, lanes, .. } in &self.publishers {
+            write!(f, "{name} at {server}: {count} in {window} on")?;
+            for LanePlan { topic, qos, .. } in lanes {
+                write!(f, " {topic}@{}", *qos as u8)?;
+            }
+            write!(f, "; ")?;
+        }
+        for ReaderPlan { name, server, filter, qos, .. } in &self.readers {
+            write!(f, "{name} at {server}: {filter}@{}; ", *qos as u8)?;
+        }
+        for (after_ms, fault) in &self.faults {
+            write!(f, "+{after_ms} {fault:?} ")?;
+        }
+        Ok(())
+    }
+}

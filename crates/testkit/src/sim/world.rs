@@ -1,0 +1,205 @@
+//! One run, from the first device to the judgement.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::clock::Clock;
+use super::device::{self, Bench, Subscriber};
+use super::ledger::Ledger;
+use super::machine::{Down, Machine};
+use super::network::{FAST_BYTES_PER_S, Network, Reach};
+use super::scenario::{Fault, HUB, REMOTES, Scenario};
+use super::trace::Trace;
+use super::{Outcome, Violation};
+
+/// How long everybody may take to come together before anything goes wrong.
+const GATHERING_MAX: Duration = Duration::from_secs(60);
+
+/// How long everything may take to arrive after the last fault.
+const SETTLING_MAX: Duration = Duration::from_secs(900);
+
+/// How long what may come twice is waited for when everything has come.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// How often is looked whether all is done.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How slow a slow connection is.
+const SLOW_BYTES_PER_S: u64 = 2_000;
+
+/// Plays one scenario, on a runtime whose clock is paused.
+pub(super) async fn play(scenario: Scenario, is_verbose: bool) -> Outcome {
+    let trace = Trace::start(is_verbose);
+    trace.note(format_args!("{scenario}"));
+    let mut rng = Rng::with_seed(scenario.seed ^ 0x6e65_7477_6f72_6b00);
+    let ledger = Ledger::new(scenario.reaches.clone(), scenario.is_calm());
+    let bench = Bench {
+        network: Network::new(rng.fork(), trace.clone()),
+        clock: Clock::start(),
+        ledger: Arc::new(Mutex::new(ledger)),
+        trace: trace.clone(),
+    };
+    let mut world = World::start(bench, scenario).await;
+    world.run().await;
+    world.end().await
+}
+
+struct World {
+    bench: Bench,
+    scenario: Scenario,
+    machines: Vec<Machine>,
+    subscribers: Vec<Subscriber>,
+    publishers: JoinSet<()>,
+}
+
+impl World {
+    async fn start(bench: Bench, scenario: Scenario) -> Self {
+        let mut machines = Vec::new();
+        for place in REMOTES.into_iter().chain([HUB]) {
+            let mut machine = Machine::new(place, &bench, &scenario);
+            machine.start().await;
+            machines.push(machine);
+        }
+        let readers = scenario.readers.iter();
+        let subscribers = readers.map(|plan| Subscriber::start(&bench, plan.clone())).collect();
+        Self { bench, scenario, machines, subscribers, publishers: JoinSet::new() }
+    }
+
+    async fn run(&mut self) {
+        if !self.wait("everybody to subscribe", GATHERING_MAX, Self::is_complete).await {
+            return;
+        }
+        for plan in &self.scenario.publishers {
+            self.publishers.spawn(device::publish(self.bench.clone(), plan.clone()));
+        }
+        for (after_ms, fault) in self.scenario.faults.clone() {
+            self.pass(Duration::from_millis(after_ms)).await;
+            self.bench.trace.note(format_args!("{fault:?}"));
+            self.strike(fault).await;
+        }
+        if self.wait("everything to arrive", SETTLING_MAX, Self::is_settled).await {
+            self.pass(QUIET).await;
+        }
+    }
+
+    async fn strike(&mut self, fault: Fault) {
+        let network = self.bench.network.clone();
+        match fault {
+            Fault::Cut(place) => network.cut(place),
+            Fault::Silence(place) => network.silence(place),
+            Fault::Slow(place, for_ms) => {
+                network.set_speed(place, SLOW_BYTES_PER_S);
+                self.pass(Duration::from_millis(for_ms)).await;
+                network.set_speed(place, FAST_BYTES_PER_S);
+            }
+            Fault::Refuse(place, for_ms) => self.bar(place, Reach::Refused, for_ms).await,
+            Fault::Swallow(place, for_ms) => self.bar(place, Reach::Silent, for_ms).await,
+            Fault::Stop(place, for_ms) => self.take_down(place, Down::Stopped, for_ms).await,
+            Fault::Kill(place, for_ms) => self.take_down(place, Down::Killed, for_ms).await,
+            Fault::PowerOff(place, for_ms) => self.take_down(place, Down::Unpowered, for_ms).await,
+            Fault::Jump(by_ms) => self.bench.clock.jump(by_ms),
+        }
+    }
+
+    /// Cuts a host off, and lets nobody dial it for a while.
+    async fn bar(&mut self, place: &'static str, reach: Reach, for_ms: u64) {
+        self.bench.network.set_reach(place, reach);
+        self.bench.network.cut(place);
+        self.pass(Duration::from_millis(for_ms)).await;
+        self.bench.network.set_reach(place, Reach::Open);
+    }
+
+    async fn take_down(&mut self, place: &'static str, down: Down, for_ms: u64) {
+        let Some(at) = self.machines.iter().position(|machine| machine.place == place) else { return };
+        if let Some(machine) = self.machines.get_mut(at) {
+            machine.stop(down).await;
+        }
+        self.pass(Duration::from_millis(for_ms)).await;
+        if let Some(machine) = self.machines.get_mut(at) {
+            machine.deny_old_connections();
+            machine.start().await;
+        }
+    }
+
+    /// Lets time go by, and looks around now and then.
+    async fn pass(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            sleep(LOOK.min(until - Instant::now())).await;
+            self.look();
+        }
+    }
+
+    fn look(&self) {
+        self.machines.iter().filter(|machine| machine.is_running()).for_each(Machine::look_at_subscriptions);
+    }
+
+    async fn wait(&mut self, what: &str, within: Duration, is_so: impl Fn(&mut Self) -> bool) -> bool {
+        let until = Instant::now() + within;
+        while !is_so(self) {
+            if self.bench.ledger.lock().violation().is_some() {
+                return false;
+            }
+            if Instant::now() >= until {
+                let stall = self.describe_stall(what);
+                self.bench.ledger.lock().accuse(stall);
+                return false;
+            }
+            self.pass(LOOK).await;
+        }
+        true
+    }
+
+    fn is_complete(&mut self) -> bool {
+        self.machines.iter().all(Machine::is_complete)
+    }
+
+    fn is_settled(&mut self) -> bool {
+        while self.publishers.try_join_next().is_some() {}
+        let waits = self.machines.iter().map(Machine::waiting).sum::<u64>() > 0;
+        !waits && self.publishers.is_empty() && self.bench.ledger.lock().missing().next().is_none()
+    }
+
+    fn describe_stall(&self, what: &str) -> String {
+        let ledger = self.bench.ledger.lock();
+        let missing: Vec<_> = ledger.missing().collect();
+        let waiting: u64 = {
+            drop(ledger);
+            self.machines.iter().map(Machine::waiting).sum()
+        };
+        let (publishers, count) = (self.publishers.len(), missing.len());
+        format!(
+            "stalled: waited for {what}; {publishers} publishers go on, {waiting} messages wait in outboxes, \
+             {count} have not come, first {:?}",
+            missing.first()
+        )
+    }
+
+    /// Ends everything in order, and judges.
+    async fn end(mut self) -> Outcome {
+        self.publishers.abort_all();
+        let ending = async {
+            for subscriber in self.subscribers {
+                subscriber.stop().await;
+            }
+            for machine in &mut self.machines {
+                machine.stop(Down::Stopped).await;
+            }
+        };
+        let is_ended = timeout(Duration::from_secs(120), ending).await.is_ok();
+        let mut ledger = self.bench.ledger.lock();
+        if !is_ended {
+            ledger.accuse("stalled: stopping takes more than two minutes".to_owned());
+        }
+        ledger.close();
+        let trace = &self.bench.trace;
+        let violation =
+            ledger.violation().map(|what| Violation { what: what.to_owned(), lines: trace.lines() });
+        Outcome { tally: ledger.tally, hash: trace.hash(), violation }
+    }
+}
