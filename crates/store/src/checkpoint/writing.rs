@@ -226,17 +226,17 @@ mod tests {
         let (table, key, value) = (rng.u32(0..3), [rng.u8(0..40)], [rng.u8(..); 9]);
         let queue = rng.u64(0..30);
         let next = index.queues.get(&queue).map_or(0, |queue| queue.next);
-        let record = match rng.u8(0..20) {
-            0..4 => Record::Put { table, key: &key, value: &value },
-            4..6 => Record::Delete { table, key: &key },
-            6..9 => Record::Consume { queue, position: next.saturating_sub(rng.u64(0..30)) },
-            9 => Record::Remove { queue },
-            10 => {
+        let record = match rng.u8(0..40) {
+            0..8 => Record::Put { table, key: &key, value: &value },
+            8..11 => Record::Delete { table, key: &key },
+            11..15 => Record::Consume { queue, position: next.saturating_sub(rng.u64(0..30)) },
+            15 => Record::Remove { queue },
+            16..18 => {
                 let Some((queue, block)) = index.unspilled(1).next() else { return };
                 let (first, entries) = (block.first, block.entries_in_memory().unwrap().to_vec());
                 Record::Block { queue, first, entries }
             }
-            11 => {
+            18..20 => {
                 let position = next.saturating_sub(rng.u64(1..20));
                 let targets = [Target { queue, position, flags: 0 }].into_iter().collect();
                 Record::Moved { targets, message: b"" }
