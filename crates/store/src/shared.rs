@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -29,6 +30,8 @@ struct Inbox {
     work: Work,
     /// When the writer shall write what was consumed, if it has seen some.
     consume_at: Option<Instant>,
+    /// Who drives a writer that has no thread.
+    driver: Option<Waker>,
     is_closed: bool,
     state: State,
     stats: Stats,
@@ -111,11 +114,13 @@ impl Shared {
         let was_urgent = inbox.work.is_urgent();
         change(&mut inbox.work, added);
         let wakes = !had_work || (!was_urgent && inbox.work.is_urgent());
+        let driver = inbox.driver.take();
         drop(inbox);
         // The writer looks again before it waits, so that one call is enough until it has taken the work.
         if wakes {
             self.arrived.notify_one();
         }
+        driver.into_iter().for_each(Waker::wake);
         Ok(())
     }
 
@@ -153,9 +158,23 @@ impl Shared {
         }
     }
 
+    /// Looks for work as a task does: whether the store is open once there is some, or it is closed.
+    pub(crate) fn poll_arrived(&self, context: &Context<'_>) -> Poll<bool> {
+        let mut inbox = self.inbox.lock();
+        if !inbox.work.is_empty() || inbox.is_closed {
+            return Poll::Ready(!inbox.is_closed);
+        }
+        inbox.driver = Some(context.waker().clone());
+        Poll::Pending
+    }
+
     pub(crate) fn close(&self) {
-        self.inbox.lock().is_closed = true;
+        let mut inbox = self.inbox.lock();
+        inbox.is_closed = true;
+        let driver = inbox.driver.take();
+        drop(inbox);
         self.arrived.notify_one();
+        driver.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn state(&self) -> State {

@@ -7,6 +7,7 @@ mod maintenance;
 mod serving;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -144,6 +145,15 @@ impl Writer {
         }
         self.perform(work);
         true
+    }
+
+    /// Waits until there is something for [`turn`](Self::turn) to do; returns whether the store is still open.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn arrived(&mut self) -> bool {
+        poll_fn(|context| self.shared.poll_arrived(context)).await
     }
 
     /// Syncs what is only written. Returns whether there was anything to sync.

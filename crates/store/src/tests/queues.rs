@@ -243,3 +243,43 @@ fn a_queue_reader_goes_on_where_it_was() {
     }
     assert_eq!(read, [vec![0, 1], vec![2, 3], vec![4]]);
 }
+
+#[test]
+fn a_driven_writer_is_told_when_something_arrives_and_when_the_store_is_closed() {
+    let Rig { store, mut writer, .. } = Rig::open(&SimulatedDisk::new()).unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    assert_eq!(pin!(writer.arrived()).poll(&mut context), Poll::Pending);
+    let mut batch = Batch::new();
+    batch.publish(Bytes::from_static(b"a"), [(1, 0)]);
+    let ticket = store.commit(batch);
+    assert_eq!(pin!(writer.arrived()).poll(&mut context), Poll::Ready(true));
+    assert!(writer.turn());
+    ticket.wait().unwrap();
+    assert_eq!(pin!(writer.arrived()).poll(&mut context), Poll::Pending);
+    drop(store);
+    assert_eq!(pin!(writer.arrived()).poll(&mut context), Poll::Ready(false));
+}
+
+#[test]
+fn a_driver_that_sleeps_is_woken() {
+    let Rig { store, mut writer, .. } = Rig::open(&SimulatedDisk::new()).unwrap();
+    let woken = std::sync::Arc::new(Woken::default());
+    let waker = woken.clone().into();
+    let mut context = Context::from_waker(&waker);
+    assert_eq!(pin!(writer.arrived()).poll(&mut context), Poll::Pending);
+    store.consume(1, 1);
+    assert_eq!(woken.0.swap(0, std::sync::atomic::Ordering::Relaxed), 1);
+    writer.turn();
+    assert_eq!(pin!(writer.arrived()).poll(&mut context), Poll::Pending);
+    store.close();
+    assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[derive(Default)]
+struct Woken(std::sync::atomic::AtomicUsize);
+
+impl std::task::Wake for Woken {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
