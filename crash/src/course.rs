@@ -31,6 +31,15 @@ const WINDOW_MAX: usize = 64;
 /// The most messages of a publisher.
 const MESSAGES_MAX: u64 = 2_500;
 
+/// The same in a long round, where more waits than is held in memory.
+const LONG_MESSAGES_MAX: u64 = 15_000;
+
+/// The same in a heavy round, where the log grows beyond one file.
+const HEAVY_MESSAGES_MAX: u64 = 5_000;
+
+/// How many bytes more each message of a heavy round has.
+const HEAVY_BYTES: usize = 8_192;
+
 /// One in how many packets makes a client cut its own connection, where clients do.
 const CUT_ONE_IN: u32 = 1_500;
 
@@ -74,6 +83,8 @@ struct Stream {
     qos: u8,
     next: u64,
     count: u64,
+    /// How many bytes more its messages have.
+    extra: usize,
 }
 
 impl Course {
@@ -97,10 +108,16 @@ impl Course {
     fn clients(&self, rng: &mut Rng, qos: &[u8]) -> Clients {
         let source = self.source.number;
         let destination = self.destination.as_ref().unwrap_or(&self.source).number;
+        let (messages_max, extra) = match rng.u8(..20) {
+            0 if self.is_difficult => (HEAVY_MESSAGES_MAX, HEAVY_BYTES),
+            1 | 2 if self.is_difficult => (LONG_MESSAGES_MAX, 0),
+            _ => (MESSAGES_MAX, 0),
+        };
         let publishers = (0..).zip(qos).map(|(index, qos)| {
             let version = if rng.bool() { Version::V5 } else { Version::V311 };
             let client = Client::lasting(format!("publisher-{index}"), source, version);
-            let stream = Stream { publisher: index, qos: *qos, next: 0, count: rng.u64(200..=MESSAGES_MAX) };
+            let count = rng.u64(200..=messages_max);
+            let stream = Stream { publisher: index, qos: *qos, next: 0, count, extra };
             let cut = if self.is_difficult && rng.bool() { CUT_ONE_IN } else { 0 };
             (Publisher::new(client, rng.usize(1..=WINDOW_MAX), cut, rng.fork()), stream)
         });
@@ -260,7 +277,7 @@ struct Numbers<'a> {
 
 impl Work for Numbers<'_> {
     fn next(&mut self) -> Feed {
-        let Stream { publisher, qos, next, count } = &mut *self.stream;
+        let Stream { publisher, qos, next, count, extra } = &mut *self.stream;
         if next == count {
             return Feed::End;
         }
@@ -270,7 +287,7 @@ impl Work for Numbers<'_> {
         let stamp = Stamp { publisher: *publisher, number: *next };
         *next += 1;
         self.books.sent(stamp);
-        Feed::Next(Numbered::new(stamp, topic(IN, stamp), *qos))
+        Feed::Next(Numbered::new(stamp, topic(IN, stamp), *qos, *extra))
     }
 
     fn acknowledged(&mut self, stamp: Stamp) {
@@ -295,7 +312,7 @@ impl<F: Fn() -> bool> Work for Beam<F> {
             return Feed::Later;
         }
         self.last = Some(Instant::now());
-        Feed::Next(Numbered::new(self.stamp, topic(IN, self.stamp), 1))
+        Feed::Next(Numbered::new(self.stamp, topic(IN, self.stamp), 1, 0))
     }
 
     fn acknowledged(&mut self, _: Stamp) {}

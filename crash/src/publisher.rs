@@ -18,9 +18,10 @@ pub(crate) struct Numbered {
 }
 
 impl Numbered {
-    /// Returns a message with the payload that belongs to its number.
-    pub(crate) fn new(stamp: Stamp, topic: String, qos: u8) -> Self {
-        let publish = Publish { is_again: false, qos, retain: false, topic, id: 0, payload: stamp.payload() };
+    /// Returns a message with the payload that belongs to its number, and some extra bytes of it.
+    pub(crate) fn new(stamp: Stamp, topic: String, qos: u8, extra: usize) -> Self {
+        let publish =
+            Publish { is_again: false, qos, retain: false, topic, id: 0, payload: stamp.payload(extra) };
         Self { stamp, publish }
     }
 }

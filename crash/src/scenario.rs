@@ -205,7 +205,11 @@ fn report(books: &Books, struck: Outcome<u64>) -> Report {
 const NO_CONSOLE: &str = "[console]\nenabled = false\n";
 
 fn listener(port: &Port) -> String {
-    format!("[broker.listener.main]\nbind = \"127.0.0.1:{}\"\n{NO_CONSOLE}", port.number)
+    // What waits in a heavy round is more than a session's queue takes by default, and that would be dropped.
+    format!(
+        "[broker]\nsession_queue_bytes = 1073741824\n[broker.listener.main]\nbind = \"127.0.0.1:{}\"\n{NO_CONSOLE}",
+        port.number
+    )
 }
 
 fn connector(name: &str, port: &Port) -> String {

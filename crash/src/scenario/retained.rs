@@ -141,7 +141,7 @@ impl Work for Changes<'_> {
     fn next(&mut self) -> Feed {
         let topic = self.publisher + PUBLISHERS * self.rng.usize(..TOPICS / PUBLISHERS);
         let change = self.shelf.change(topic);
-        let mut numbered = Numbered::new(change.stamp, shelf::topic(topic), shelf::qos(topic));
+        let mut numbered = Numbered::new(change.stamp, shelf::topic(topic), shelf::qos(topic), 0);
         numbered.publish.retain = true;
         if change.is_removal {
             numbered.publish.payload.clear();

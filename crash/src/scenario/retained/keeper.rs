@@ -198,7 +198,7 @@ impl<F: Fn() -> bool> Work for Questions<F> {
             self.last = Some(Instant::now());
         }
         let stamp = Stamp { publisher: filter, number: self.cycle };
-        Feed::Next(Numbered::new(stamp, name(filter), 2))
+        Feed::Next(Numbered::new(stamp, name(filter), 2, 0))
     }
 
     fn acknowledged(&mut self, _: Stamp) {}

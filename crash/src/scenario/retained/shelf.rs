@@ -156,7 +156,7 @@ mod tests {
             retain: true,
             topic: topic(1),
             id: 1,
-            payload: Stamp { publisher: 1, number }.payload(),
+            payload: Stamp { publisher: 1, number }.payload(0),
         };
         let books = Books::new(&[], 0);
         shelf.compare(&found.map(message).into_iter().collect::<Vec<_>>(), &books);
