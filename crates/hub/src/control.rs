@@ -1,12 +1,36 @@
 //! What may be asked of a hub from outside of it: how its store stands, what waits, what died.
 //!
-//! [`StoreFolder`] looks at the store of a hub that has stopped.
+//! ```text
+//!            request, a line of JSON
+//!   Control ──────────────────────────► Channel ──► Desk ──► store, outboxes     the hub runs
+//!      │     ◄──── rows, progress, end             ▲
+//!      └───────────────────────────────────────────┘                            it has stopped
+//! ```
+//!
+//! [`StoreFolder`] looks at the files of a store whose hub has stopped.
 //!
 //! It draws nothing and decides nothing about messages: what an outbox or a dead letter is stands in their own rooms.
+//! Whoever may write to the data directory may ask; nobody else reaches the socket in it.
 
+#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the hub opens its channel with its new store"))]
+
+mod caller;
+#[cfg(unix)]
+mod channel;
+mod desk;
 mod failure;
+mod request;
 mod store_folder;
+#[cfg(test)]
+mod tests;
 mod watched;
 
+pub use crosspoint_store::{Damage, Report, Salvaged};
+
+pub use caller::{Control, Part};
+#[cfg(unix)]
+pub(crate) use channel::Channel;
+pub(crate) use desk::Desk;
 pub use failure::ControlError;
+pub use request::{Edit, Kept, Request, Which};
 pub use store_folder::{FileSizes, Progress, StoreFolder};

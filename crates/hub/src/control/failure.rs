@@ -43,6 +43,36 @@ pub enum ControlError {
         /// Where the store is.
         path: PathBuf,
     },
+    /// A process has the store open and cannot be asked.
+    #[error("the store in {} is in use by process {owner}, which takes no commands", path.display())]
+    Deaf {
+        /// Where the store is.
+        path: PathBuf,
+        /// The process.
+        owner: String,
+    },
+    /// The hub has refused what was asked.
+    #[error("{cause}")]
+    Refused {
+        /// Why.
+        cause: String,
+        /// What to do about it.
+        mend: String,
+    },
+    /// The hub ended before it had answered.
+    #[error("the hub ended before it had answered")]
+    Gone,
+    /// Whoever asked wants no more of the answer.
+    #[error("the answer is not wanted any more")]
+    Stopped,
+    /// There is no such connector or message.
+    #[error("{cause}")]
+    NotThere {
+        /// What is not there.
+        cause: String,
+        /// What to do about it.
+        mend: String,
+    },
     /// The system refuses.
     #[error("the store in {} cannot be used: {cause}", path.display())]
     Disk {
@@ -66,6 +96,13 @@ impl ControlError {
                     .to_owned()
             }
             Self::Occupied { .. } => "name a folder that is empty or not there yet".to_owned(),
+            Self::Deaf { owner, .. } if cfg!(unix) => {
+                format!("wait until it has started or stopped, or stop it with `kill -TERM {owner}`")
+            }
+            Self::Deaf { .. } => "on this system, stop the hub first".to_owned(),
+            Self::Refused { mend, .. } | Self::NotThere { mend, .. } => mend.clone(),
+            Self::Gone => "look with `crosspoint outbox list` how far it came, and try again".to_owned(),
+            Self::Stopped => "ask again".to_owned(),
             Self::Full { .. } => "free some space on that disk".to_owned(),
             Self::Disk { .. } => "see whether the disk is well and this user may read and write there".to_owned(),
         }

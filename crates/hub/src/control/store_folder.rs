@@ -159,7 +159,12 @@ impl StoreFolder {
 
     /// Tells whether a store is there, without making one.
     fn look(&self) -> Result<(), ControlError> {
-        if self.path.is_dir() { Ok(()) } else { Err(ControlError::NoStore { path: self.path.clone() }) }
+        let entries = self.path.read_dir().into_iter().flatten().filter_map(Result::ok);
+        let mut names = entries.filter_map(|entry| entry.file_name().to_str().and_then(FileName::parse));
+        if names.any(|name| matches!(name, FileName::Segment(_) | FileName::Checkpoint(_))) {
+            return Ok(());
+        }
+        Err(ControlError::NoStore { path: self.path.clone() })
     }
 
     fn lock(&self) -> Result<Directory, ControlError> {
