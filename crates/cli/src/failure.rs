@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Failed,
     /// The command line is wrong; nothing was sent.
     Usage,
+    /// What is kept on disk is damaged.
+    Damaged,
     /// The time that the user gave is over; the code is that of `mosquitto_sub`.
     TimedOut,
 }
@@ -31,6 +33,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
+            Exit::Damaged => 3,
             Exit::TimedOut => 27,
         })
     }
@@ -53,6 +56,11 @@ impl Failure {
     /// Returns a fault of the command line.
     pub(crate) fn usage(cause: impl Display, next_step: impl Display) -> Self {
         Self { exit: Exit::Usage, ..Self::new(cause, next_step) }
+    }
+
+    /// Returns what happens when something on disk is not what it must be.
+    pub(crate) fn damaged(cause: impl Display, next_step: impl Display) -> Self {
+        Self { exit: Exit::Damaged, ..Self::new(cause, next_step) }
     }
 
     /// Returns what happens when the time of `-W` is over.
@@ -96,6 +104,13 @@ impl Voice {
     pub(crate) fn warn(&self, what: impl Display) {
         if self.verbosity > Verbosity::Quiet {
             self.say("warning", "33", what);
+        }
+    }
+
+    /// Says what was done.
+    pub(crate) fn note(&self, what: impl Display) {
+        if self.verbosity > Verbosity::Quiet {
+            self.say("done", "32", what);
         }
     }
 

@@ -3,6 +3,8 @@ use std::io::{self, IsTerminal};
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
+use crate::progress::AboveProgress;
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
 pub(crate) enum LogFormat {
@@ -16,7 +18,7 @@ pub(crate) enum LogFormat {
 /// Starts logging to standard error, at level "info" unless `RUST_LOG` says otherwise.
 pub(crate) fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| AboveProgress);
     match format {
         LogFormat::Text => builder.with_ansi(is_coloured(&io::stderr())).with_target(false).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),

@@ -3,20 +3,27 @@
 //! It holds what a person sees: arguments, what is printed, exit codes. What a command does is done by the rooms
 //! beneath.
 
+mod amount;
+mod ask;
 mod check;
 mod connection;
 mod connector;
 mod failure;
 mod format;
 mod json;
+mod kept;
 mod logging;
 mod output;
 mod payload;
+mod place;
 mod print;
+mod progress;
 mod property;
 mod publish;
 mod remote;
+mod store;
 mod subscribe;
+mod table;
 mod up;
 mod url;
 
@@ -68,6 +75,12 @@ enum Command {
     Pub(Box<publish::PublishFlags>),
     /// Subscribes, and prints what comes.
     Sub(Box<subscribe::SubscribeFlags>),
+    /// Lists, shows, retries, drops and exports what waits for connectors.
+    Outbox(kept::OutboxFlags),
+    /// Lists, shows, edits, retries, drops and exports what connectors could not deliver.
+    Dead(kept::DeadFlags),
+    /// Looks after what a hub keeps on disk: whether it is whole, and what of it can be saved.
+    Store(store::StoreFlags),
 }
 
 fn main() -> ExitCode {
@@ -78,5 +91,8 @@ fn main() -> ExitCode {
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Pub(flags)) => publish::run(&flags),
         Some(Command::Sub(flags)) => subscribe::run(&flags),
+        Some(Command::Outbox(flags)) => kept::run_outbox(&flags),
+        Some(Command::Dead(flags)) => kept::run_dead(&flags),
+        Some(Command::Store(flags)) => store::run(&flags),
     }
 }

@@ -31,6 +31,37 @@ pub(crate) struct PayloadFlags {
     null_message: bool,
 }
 
+/// What was typed about the new payload of a message.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct EditedPayload {
+    /// This text as its new payload
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    message: Option<OsString>,
+    /// The content of this file as its new payload
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// An empty payload
+    #[arg(short, long)]
+    null_message: bool,
+}
+
+impl EditedPayload {
+    /// Reads the new payload, if there is to be one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is too large.
+    pub(crate) fn read(&self) -> Result<Option<Vec<u8>>, Failure> {
+        if let Some(text) = &self.message {
+            return Ok(Some(text.clone().into_encoded_bytes()));
+        }
+        let Some(path) = &self.file else { return Ok(self.null_message.then(Vec::new)) };
+        let name = path.display().to_string();
+        let file = std::fs::File::open(path).map_err(|error| unreadable(&name, &error))?;
+        read_bytes(file, &name).map(Some)
+    }
+}
+
 /// What is to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Payload {
@@ -63,9 +94,13 @@ impl PayloadFlags {
 }
 
 fn read_all(from: impl Read, name: &str) -> Result<Payload, Failure> {
+    read_bytes(from, name).map(Payload::One)
+}
+
+fn read_bytes(from: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     from.take(PAYLOAD_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| unreadable(name, &error))?;
-    if bytes.len() as u64 > PAYLOAD_BYTES_MAX { Err(too_large(name)) } else { Ok(Payload::One(bytes)) }
+    if bytes.len() as u64 > PAYLOAD_BYTES_MAX { Err(too_large(name)) } else { Ok(bytes) }
 }
 
 /// The lines of stdin.

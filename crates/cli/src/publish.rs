@@ -1,6 +1,6 @@
 //! `crosspoint pub`: publishes, and ends well only when the broker has it.
 
-use std::{pin::pin, process::ExitCode, time::Duration};
+use std::{path::PathBuf, pin::pin, process::ExitCode, time::Duration};
 
 use clap::Args;
 use crosspoint_client::{
@@ -14,6 +14,8 @@ use crate::{
     payload::{Lines, Payload, PayloadFlags},
     remote::{Remote, RemoteFlags, qos},
 };
+
+mod keeping;
 
 /// How long the goodbye to the broker may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -51,6 +53,21 @@ pub(crate) struct PublishFlags {
         help_heading = "Message"
     )]
     max_inflight: Option<u16>,
+    /// Put it into the outbox of --connector, whether the hub runs or not, and end when it is durable there
+    #[arg(
+        long, requires = "connector", help_heading = "Project",
+        conflicts_with_all = ["max_inflight", "id", "id_prefix", "will_topic"]
+    )]
+    store: bool,
+    /// With --store: the hub's own folder (default: crosspoint-data beside the project file)
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "store",
+        conflicts_with = "project",
+        help_heading = "Project"
+    )]
+    data: Option<PathBuf>,
     #[command(flatten)]
     remote: RemoteFlags,
 }
@@ -71,7 +88,10 @@ struct Publish {
 /// Runs the command.
 pub(crate) fn run(flags: &PublishFlags) -> ExitCode {
     let voice = flags.remote.voice();
-    let ended = flags.publish().and_then(|publish| block_on(publish.run(voice)));
+    let ended = match flags.store {
+        true => keeping::run(flags, voice),
+        false => flags.publish().and_then(|publish| block_on(publish.run(voice))),
+    };
     match ended {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
@@ -130,7 +150,7 @@ impl Publish {
             result = self.publish_all(&client, voice) => result,
             failure = connection.given_up() => Err(failure),
             () = &mut interrupted => Err(interrupted_early()),
-            () = &mut timeout => Err(not_in_time()),
+            () = &mut timeout => Err(not_in_time("the broker")),
         };
         client.close(if result.is_ok() { CLOSE_WITHIN } else { CLOSE_FAILED_WITHIN }).await;
         result
@@ -232,10 +252,10 @@ fn interrupted_early() -> Failure {
     )
 }
 
-fn not_in_time() -> Failure {
+fn not_in_time(who: &str) -> Failure {
     Failure::timed_out(
-        "the broker did not confirm everything within the time of -W",
-        "give it more time, or check the broker's load",
+        format!("{who} did not confirm everything within the time of -W"),
+        format!("give it more time, or check the load of {who}"),
     )
 }
 

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::check::{self, PROJECT_FILE};
 use crate::logging::{self, LogFormat};
+use crate::place;
 use crate::{FAILED, WRONG};
 
 /// How long a clean stop may take before what is left is cut.
@@ -48,7 +49,7 @@ pub(crate) fn run(up: &Up) -> ExitCode {
         return ExitCode::from(WRONG);
     }
     let Some(plan) = check::load(&project, up.env.as_deref()) else { return ExitCode::from(WRONG) };
-    let folder = up.data.clone().unwrap_or_else(|| project.with_file_name("crosspoint-data"));
+    let folder = up.data.clone().unwrap_or_else(|| place::beside(&project));
     let data = match DataDir::open(folder) {
         Ok(data) => data,
         Err(reason) => {

@@ -1,143 +1,12 @@
-//! `crosspoint up` and `crosspoint check` as built: what they print, how they end, and what they make of bad input.
-#![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! `up` and `check`: what they print, how they end, and what they make of bad input.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
-/// The longest that a test waits for anything.
-const WITHIN: Duration = Duration::from_secs(30);
-
-/// A project whose ports the system chooses.
-const PROJECT: &str = "[broker.listener.main]\nbind = \"127.0.0.1:0\"\n[console]\nenabled = false\n";
-
-fn crosspoint(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_crosspoint"));
-    command
-        .current_dir(folder)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .env_remove("RUST_LOG")
-        .env_remove("CROSSPOINT_ENV");
-    command
-}
-
-/// Runs a command to its end.
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut child =
-        crosspoint(folder, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait(&mut child);
-    child.wait_with_output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Waits for a process to end; one that does not is killed.
-fn wait(child: &mut Child) -> ExitStatus {
-    let begin = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        if begin.elapsed() > WITHIN {
-            child.kill().unwrap();
-            panic!("it does not end");
-        }
-        thread::yield_now();
-        thread::park_timeout(Duration::from_millis(5));
-    }
-}
-
-fn folder(project: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("crosspoint.toml"), project).unwrap();
-    folder
-}
-
-/// A hub that runs; killed if the test ends before it.
-struct Up {
-    child: Child,
-    out: Receiver<String>,
-    log: Receiver<String>,
-}
-
-impl Up {
-    fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut child =
-            crosspoint(folder, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (out, log) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
-        Self { child, out, log }
-    }
-
-    /// Starts one and waits until it runs; returns what it printed.
-    fn running(folder: &Path, arguments: &[&str]) -> (Self, String) {
-        let up = Self::start(folder, arguments);
-        let printed = read_until(&up.out, "Ctrl-C stops it.");
-        (up, printed)
-    }
-
-    fn signal(&self, name: &str) {
-        let sent =
-            Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    /// Sends a signal and returns how it ended, and after how long.
-    fn stop(mut self, signal: &str) -> (Option<i32>, Duration) {
-        let begin = Instant::now();
-        self.signal(signal);
-        (wait(&mut self.child).code(), begin.elapsed())
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        // It has ended, or the test has failed.
-        self.child.kill().unwrap_or_default();
-        self.child.wait().unwrap();
-    }
-}
-
-fn lines(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
-    let (sender, lines) = channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    lines
-}
-
-#[track_caller]
-fn read_until(lines: &Receiver<String>, what: &str) -> String {
-    let mut read = String::new();
-    while !read.contains(what) {
-        let line = lines.recv_timeout(WITHIN).unwrap_or_else(|_| panic!("no {what:?} in:\n{read}"));
-        read = read + &line + "\n";
-    }
-    read
-}
-
-/// Returns the port of the first address with this scheme.
-#[track_caller]
-fn port(printed: &str, scheme: &str) -> u16 {
-    let address = printed.split(scheme).nth(1).unwrap_or_else(|| panic!("no {scheme} in {printed}"));
-    let port: String = address.split(':').nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
-    port.parse().unwrap()
-}
+use crate::support::{PROJECT, Up, WITHIN, crosspoint, folder, lines, port, read_until, run, text};
 
 #[test]
 fn the_first_run_writes_the_sample_says_where_it_listens_and_works() {
@@ -146,7 +15,7 @@ fn the_first_run_writes_the_sample_says_where_it_listens_and_works() {
     assert!(printed.starts_with("made crosspoint.toml, a sample project"), "{printed}");
     assert!(printed.contains("crosspoint sub") && printed.contains("demo/out/#"), "{printed}");
     let port = port(&printed, "mqtt://").to_string();
-    assert_ne!(self::port(&printed, "ws://"), 0);
+    assert_ne!(crate::support::port(&printed, "ws://"), 0);
     let mut sub = crosspoint(
         folder.path(),
         &["sub", "-p", &port, "-t", "demo/out/#", "-v", "-C", "1", "-W", "20", "-q", "1"],

@@ -1,0 +1,7 @@
+//! `crosspoint up` and what asks a hub, as built: in an empty folder, with real output.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+mod store;
+mod support;
+mod up;
