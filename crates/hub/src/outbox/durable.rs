@@ -45,7 +45,6 @@ pub(crate) use opening::open;
 pub(crate) use queue::IN_FLIGHT_MAX;
 
 use figures::Aside;
-use queue::Queue;
 use shared::Shared;
 
 /// What says what time it is.
@@ -89,7 +88,6 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 pub(crate) struct Backlog {
     shared: Arc<Shared>,
-    queue: Queue,
 }
 
 /// What one batch adds to one outbox. It has to be given to [`Outbox::settled`] when the batch is through.
@@ -169,18 +167,14 @@ impl Backlog {
     /// `restored` are the positions of which the session's store knows, in ascending order. For a remote target, stopping
     /// ends when the client has told every outcome: close it at the same time.
     pub(crate) async fn pump(
-        mut self,
+        self,
         target: Target,
         restored: Vec<Restored>,
         stop: oneshot::Receiver<()>,
     ) -> Self {
         match target {
-            Target::Local(client) => {
-                pump::local::run(&self.shared, &mut self.queue, &client, stop).await;
-            }
-            Target::Remote(client) => {
-                pump::remote::run(&self.shared, &mut self.queue, &client, restored, stop).await;
-            }
+            Target::Local(client) => pump::local::run(&self.shared, &client, stop).await,
+            Target::Remote(client) => pump::remote::run(&self.shared, &client, restored, stop).await,
         }
         self
     }

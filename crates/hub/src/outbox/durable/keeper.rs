@@ -9,7 +9,6 @@ use crosspoint_store::{Batch, Committed, Error, State as StoreState, Ticket};
 use tracing::{error, warn};
 
 use super::figures::Kept;
-use super::queue::Queue;
 use super::shared::{FIGURES_TABLE, Shared, Tally};
 
 /// How long something may stay unwritten.
@@ -39,9 +38,9 @@ impl Keeper {
     }
 
     /// Counts what has left, moves the head, and writes when it is time.
-    pub(super) fn turn(&mut self, queue: &mut Queue, tally: &mut Tally, now_ms: u64) {
+    pub(super) fn turn(&mut self, tally: &mut Tally, now_ms: u64) {
         self.shared.ended(tally);
-        self.advance(queue);
+        self.advance();
         let is_dirty = self.shared.state().is_dirty || self.failed.is_some();
         if !is_dirty || self.writing.is_some() {
             return;
@@ -90,13 +89,13 @@ impl Keeper {
     }
 
     /// Writes everything, for the end of a pump.
-    pub(super) async fn finish(mut self, queue: &mut Queue, tally: &mut Tally) {
+    pub(super) async fn finish(mut self, tally: &mut Tally) {
         if self.writing.is_some() {
             let result = self.written().await;
             self.on_written(result, 0);
         }
         self.shared.ended(tally);
-        self.advance(queue);
+        self.advance();
         if self.shared.state().is_dirty || self.failed.is_some() {
             self.write(0);
             let result = self.written().await;
@@ -104,15 +103,8 @@ impl Keeper {
         }
     }
 
-    fn advance(&mut self, queue: &mut Queue) {
-        let mut state = self.shared.state();
-        let mut passed = 0;
-        let head = queue.advance(|end| {
-            state.pass(end);
-            passed += 1;
-        });
-        state.head = head;
-        self.unwritten += passed;
+    fn advance(&mut self) {
+        self.unwritten += self.shared.state().advance();
     }
 
     fn write(&mut self, now_ms: u64) {
@@ -138,7 +130,7 @@ impl Shared {
         figures.waiting_bytes = live.waiting_bytes;
         state.kept.bytes_until = next;
         let kept: Kept = state.kept;
-        let head = state.head;
+        let head = state.queue.head();
         state.gone.write(batch, self.number, head);
         let folded = std::mem::take(&mut state.folded);
         state.is_dirty = false;

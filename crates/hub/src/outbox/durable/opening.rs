@@ -7,7 +7,6 @@ use crosspoint_store::{QueueStatus, Store};
 use super::entry::{FlowNames, Item};
 use super::figures::{Aside, Kept, OutboxFigures};
 use super::gone;
-use super::queue::Queue;
 use super::shared::{FIGURES_TABLE, Shared, State};
 use super::{Backlog, Outbox, OutboxOptions};
 
@@ -42,7 +41,7 @@ pub(crate) async fn open(store: Store, options: OutboxOptions) -> Result<(Outbox
     let last_aside = state.folded.iter().copied().max().unwrap_or(0);
     state.begin(live, last_aside);
     let shared = Shared::new(store, options, state);
-    let backlog = Backlog { shared: Arc::clone(&shared), queue: Queue::new(status.head) };
+    let backlog = Backlog { shared: Arc::clone(&shared) };
     Ok((Outbox { shared }, backlog))
 }
 
@@ -66,7 +65,7 @@ fn read_gone(store: &Store, number: u64, state: &mut State, live: &mut OutboxFig
     for (key, value) in rows(store, gone::TABLE, number) {
         let unknown = || "a mark in an outbox has a form that this version does not know".to_owned();
         let (first, (length, end)) = gone::decode(&key, &value).ok_or_else(unknown)?;
-        let passed = state.head.saturating_sub(first).min(length);
+        let passed = state.queue.head().saturating_sub(first).min(length);
         live.count(end, length - passed);
         count += length - passed;
         state.gone.restore(first, (length, end));

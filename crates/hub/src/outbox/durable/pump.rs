@@ -1,20 +1,22 @@
 //! The task of an outbox: sends what waits, and settles what the other side has confirmed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crosspoint_store::{Batch, Committed, Error, Store, Ticket, Waiting, Wanted};
+use crosspoint_store::{Batch, Committed, Error, Taken, Ticket, Waiting, Wanted};
 use tracing::{error, warn};
 
 use super::dead_letter::DeadLetter;
 use super::entry::{FlowNames, Item};
 use super::figures::End;
-use super::queue::{Queue, Verdict};
+use super::queue::Verdict;
 use super::shared::{Shared, State, Tally};
 use super::{Restored, gone};
 use crate::config::plan::WhenFull;
 use crate::pace::Pace;
 
 pub(super) mod local;
+mod outgoing;
 pub(super) mod remote;
 
 /// How much is read back at once.
@@ -22,15 +24,14 @@ const READ_ENTRIES: usize = 1_024;
 const READ_BYTES: usize = 2 << 20;
 
 /// What a pump of either kind works with.
-struct Pumping<'a> {
+struct Pumping {
     shared: Arc<Shared>,
-    queue: &'a mut Queue,
     tally: Tally,
     /// What the client goes on sending by itself, ascending.
     restored: std::iter::Peekable<std::vec::IntoIter<Restored>>,
     reading: Option<(Wanted, Ticket<Vec<Waiting>>)>,
     burying: Option<(Vec<u64>, Ticket<Committed>)>,
-    /// What is to be buried next, with the reason.
+    /// What is to be buried next: reason and last error.
     doomed: Vec<(u64, String, String)>,
     flows: FlowNames,
     buried: Pace,
@@ -38,20 +39,19 @@ struct Pumping<'a> {
 }
 
 /// What stands next in the outbox.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Ahead {
-    /// A message, at this position, that may be sent.
+    /// A message, at this position.
     Message(u64),
-    /// The store is being asked.
-    Reading,
+    /// The store has to be asked for it.
+    Unread(Wanted),
     Nothing,
 }
 
-impl<'a> Pumping<'a> {
-    fn new(shared: &Arc<Shared>, queue: &'a mut Queue, restored: Vec<Restored>) -> Self {
-        queue.set_attempts_max(shared.state().policy.attempts_max);
+impl Pumping {
+    fn new(shared: &Arc<Shared>, restored: Vec<Restored>) -> Self {
         Self {
             shared: shared.clone(),
-            queue,
             tally: Tally::default(),
             restored: restored.into_iter().peekable(),
             reading: None,
@@ -65,101 +65,77 @@ impl<'a> Pumping<'a> {
 
     // --- what stands next ---
 
-    /// Goes over what is not to be sent, and tells what stands next.
-    fn look_ahead(&mut self, wall_ms: u64) -> Ahead {
-        if self.reading.is_some() {
-            return Ahead::Reading;
-        }
-        let shared = self.shared.clone();
-        let mut state = shared.state();
+    /// Goes over what is not to be sent any more, and tells what stands next.
+    fn look_ahead(&mut self, state: &mut State, wall_ms: u64) -> Ahead {
         loop {
-            if state.peeked.is_none() {
-                match state.front.take() {
-                    crosspoint_store::Taken::Entry(position, item) => state.peeked = Some((position, item)),
-                    crosspoint_store::Taken::Nothing => return Ahead::Nothing,
-                    crosspoint_store::Taken::Read(wanted) => {
-                        drop(state);
-                        self.reading = Some((wanted, read(&shared.store, shared.queue, wanted)));
-                        return Ahead::Reading;
-                    }
-                }
-            }
-            let Some((position, item)) = &state.peeked else { return Ahead::Nothing };
-            let position = *position;
+            let position = match state.peek() {
+                Taken::Entry(position, ()) => position,
+                Taken::Read(wanted) => return Ahead::Unread(wanted),
+                Taken::Nothing => return Ahead::Nothing,
+            };
             // Positions that the store has lost were counted when the outbox was opened.
-            while self.queue.end() < position {
-                let end = state.gone.at(self.queue.end()).unwrap_or(End::Damaged);
-                self.queue.take_ended(end);
+            while state.queue.end() < position {
+                let end = state.gone.at(state.queue.end()).unwrap_or(End::Damaged);
+                state.queue.take_ended(end);
             }
-            if let Some(end) = state.gone.at(position) {
-                self.queue.take_ended(end);
-            } else {
-                match item {
-                    None => {
-                        self.tally.add(End::Damaged, 0);
-                        self.queue.take_ended(End::Damaged);
-                    }
-                    Some(item) if self.restored.next_if(|known| known.position < position).is_some() => {
-                        // The head has passed it since.
-                        let _ = item;
-                        continue;
-                    }
-                    Some(item) if self.restored.peek().is_some_and(|known| known.position == position) => {
-                        let is_done = self.restored.next().is_some_and(|known| known.is_done);
-                        if is_done {
-                            self.tally.add(End::Confirmed, item.bytes());
-                            self.queue.take_ended(End::Confirmed);
-                        } else {
-                            self.queue.take_restored(item.clone());
-                        }
-                        let topic = item.message.topic().to_owned();
-                        state.latest.forget(&topic, position);
-                    }
-                    Some(item) if is_over_age(item, &state, wall_ms) => {
-                        self.tally.add(End::Expired, item.bytes());
-                        self.queue.take_ended(End::Expired);
-                        let topic = item.message.topic().to_owned();
-                        state.latest.forget(&topic, position);
-                    }
-                    Some(_) => return Ahead::Message(position),
-                }
+            if !self.pass_by(state, position, wall_ms) {
+                return Ahead::Message(position);
             }
             state.peeked = None;
         }
     }
 
-    /// Returns what is looked at with the message that stands next.
-    fn with_next<T>(&self, f: impl FnOnce(&Item, &State) -> T) -> Option<T> {
-        let state = self.shared.state();
-        let (_, item) = state.peeked.as_ref()?;
-        Some(f(item.as_ref()?, &state))
+    /// Takes the message that stands next if it is not to be sent; returns whether it did.
+    fn pass_by(&mut self, state: &mut State, position: u64, wall_ms: u64) -> bool {
+        if let Some(end) = state.gone.at(position) {
+            state.queue.take_ended(end);
+            return true;
+        }
+        let Some((_, Some(item))) = &state.peeked else {
+            self.tally.add(End::Damaged, 0);
+            state.queue.take_ended(End::Damaged);
+            return true;
+        };
+        let item = item.clone();
+        while self.restored.next_if(|known| known.position < position).is_some() {}
+        let end = match self.restored.next_if(|known| known.position == position) {
+            Some(known) if known.is_done => End::Confirmed,
+            Some(_) => {
+                state.latest.forget(item.message.topic(), position);
+                state.queue.take_restored(item);
+                return true;
+            }
+            None if is_too_old(&item, state, wall_ms) => End::Expired,
+            None => return false,
+        };
+        state.latest.forget(item.message.topic(), position);
+        self.tally.add(end, item.bytes());
+        state.queue.take_ended(end);
+        true
     }
 
-    /// Takes the message that stands next, unless it has been replaced this moment.
-    fn take_next(&mut self, position: u64) -> Option<Item> {
-        let mut state = self.shared.state();
-        if state.gone.at(position).is_some() || state.peeked.as_ref()?.0 != position {
-            return None;
+    /// Asks the store for what stands next, once.
+    fn read(&mut self, wanted: Wanted) {
+        if self.reading.is_none() {
+            let Shared { store, queue, .. } = &*self.shared;
+            self.reading = Some((wanted, store.read(*queue, wanted.from, READ_ENTRIES, READ_BYTES)));
         }
-        let item = state.peeked.take()?.1?;
-        if state.latest.is_on() {
-            state.latest.forget(item.message.topic(), position);
-        }
-        Some(item)
     }
 
     /// Brings what the store has read.
-    fn on_read(&mut self, wanted: Wanted, result: Result<Vec<Waiting>, Error>) {
+    fn on_read(&mut self, result: Result<Vec<Waiting>, Error>) {
+        let Some((wanted, _)) = self.reading.take() else { return };
+        let connector = &*self.shared.connector;
         let entries = match result {
             Ok(entries) => entries,
             Err(Error::Corrupt(damage)) => {
-                let connector = &*self.shared.connector;
-                error!(connector, %damage, position = wanted.from, "A message in the outbox is lost: the store is damaged.");
-                self.shared.state().front.on_read(wanted, [(wanted.from, None, 0)]);
+                let position = wanted.from;
+                error!(connector, %damage, position, "The store is damaged: a message in the outbox is lost.");
+                self.shared.state().front.on_read(wanted, [(position, None, 0)]);
                 return;
             }
             Err(error) => {
-                error!(connector = &*self.shared.connector, %error, "The outbox cannot be read.");
+                error!(connector, %error, "The outbox cannot be read.");
                 return;
             }
         };
@@ -175,33 +151,44 @@ impl<'a> Pumping<'a> {
         self.shared.state().front.on_read(wanted, decoded);
     }
 
+    // --- room ---
+
     /// Drops the oldest messages that are not with the client while somebody waits for room.
     fn make_room(&mut self, wall_ms: u64) {
+        let shared = self.shared.clone();
         loop {
-            let is_needed = {
-                let state = self.shared.state();
-                state.policy.when_full == WhenFull::DropOldest
-                    && (state.is_over() || self.shared.is_awaited.load(std::sync::atomic::Ordering::Relaxed))
-            };
-            if !is_needed || !self.drop_oldest(wall_ms) {
+            let mut state = shared.state();
+            let is_needed = state.policy.when_full == WhenFull::DropOldest
+                && (state.is_over() || shared.is_awaited.load(Ordering::Relaxed));
+            if !is_needed || !self.drop_oldest(&mut state, wall_ms) {
                 return;
             }
-            self.shared.ended(&mut self.tally);
+            drop(state);
+            shared.ended(&mut self.tally);
         }
     }
 
-    fn drop_oldest(&mut self, wall_ms: u64) -> bool {
-        if let Some(position) = self.queue.oldest_kept_back() {
-            let verdict = self.queue.end_kept_back(position, End::Full);
+    fn drop_oldest(&mut self, state: &mut State, wall_ms: u64) -> bool {
+        if let Some(position) = state.queue.oldest_kept_back() {
+            let verdict = state.queue.end_kept_back(position, End::Full);
             self.settle(position, verdict);
             return true;
         }
-        let Ahead::Message(position) = self.look_ahead(wall_ms) else { return false };
-        if let Some(item) = self.take_next(position) {
-            self.queue.take_ended(End::Full);
-            self.tally.add(End::Full, item.bytes());
+        match self.look_ahead(state, wall_ms) {
+            Ahead::Message(position) => {
+                if let Some(item) = state.take_peeked(position) {
+                    state.queue.take_ended(End::Full);
+                    self.tally.add(End::Full, item.bytes());
+                }
+                true
+            }
+            Ahead::Unread(wanted) => {
+                self.read(wanted);
+                // What was passed by has made room too.
+                !self.tally.is_empty()
+            }
+            Ahead::Nothing => !self.tally.is_empty(),
         }
-        true
     }
 
     // --- outcomes ---
@@ -232,14 +219,13 @@ impl<'a> Pumping<'a> {
         self.tally.add(end, item.bytes());
     }
 
-    /// Gives up a message that went past the queue.
+    /// Gives up a message that went past the queue. At QoS 0 nobody waits for it.
     fn bury_direct(&mut self, item: &Item, reason: &str) {
         let (connector, topic) = (&*self.shared.connector, item.message.topic());
         let mut batch = Batch::new();
         let letter = DeadLetter::unsent(item, reason, self.shared.now().wall_ms);
         self.shared.put_letter(&mut batch, &letter);
         warn!(connector, topic, reason, "A message goes to the dead letters.");
-        // At QoS 0 nobody waits for it.
         drop(self.shared.store.commit(batch));
         self.end_direct(End::Dead, item);
     }
@@ -250,22 +236,8 @@ impl<'a> Pumping<'a> {
             return;
         }
         let (mut batch, mut positions) = (Batch::new(), Vec::new());
-        let died_wall_ms = self.shared.now().wall_ms;
         for (position, reason, last_error) in std::mem::take(&mut self.doomed) {
-            let Some(corpse) = self.queue.corpse(position) else { continue };
-            if let Some(messages) = self.buried.note(1) {
-                let (connector, flow) = (&*self.shared.connector, &*corpse.item.flow);
-                let topic = corpse.item.message.topic();
-                warn!(connector, flow, topic, reason, messages, "A message goes to the dead letters.");
-            }
-            let letter = DeadLetter {
-                item: corpse.item.clone(),
-                reason,
-                last_error,
-                attempts: corpse.attempts,
-                may_be_delivered: corpse.may_be_there,
-                died_wall_ms,
-            };
+            let Some(letter) = self.letter(position, reason, last_error) else { continue };
             self.shared.put_letter(&mut batch, &letter);
             gone::put(&mut batch, self.shared.number, position, End::Dead);
             positions.push(position);
@@ -275,34 +247,83 @@ impl<'a> Pumping<'a> {
         }
     }
 
+    fn letter(&mut self, position: u64, reason: String, last_error: String) -> Option<DeadLetter> {
+        let died_wall_ms = self.shared.now().wall_ms;
+        let state = self.shared.state();
+        let corpse = state.queue.corpse(position)?;
+        let letter = DeadLetter {
+            item: corpse.item.clone(),
+            reason,
+            last_error,
+            attempts: corpse.attempts,
+            may_be_delivered: corpse.may_be_there,
+            died_wall_ms,
+        };
+        drop(state);
+        if let Some(messages) = self.buried.note(1) {
+            let (connector, flow) = (&*self.shared.connector, &*letter.item.flow);
+            let (topic, reason) = (letter.item.message.topic(), &*letter.reason);
+            warn!(connector, flow, topic, reason, messages, "A message goes to the dead letters.");
+        }
+        Some(letter)
+    }
+
     fn on_buried(&mut self, result: &Result<Committed, Error>, now_ms: u64) {
         let Some((positions, _)) = self.burying.take() else { return };
-        if result.is_ok() {
-            let mut state = self.shared.state();
-            positions.iter().for_each(|position| state.gone.insert_kept(*position, End::Dead));
-        }
+        let shared = self.shared.clone();
+        let mut state = shared.state();
         for position in positions {
-            match result {
-                Ok(_) => {
-                    let verdict = self.queue.buried(position);
-                    self.settle(position, verdict);
-                }
-                Err(_) => self.queue.not_buried(position, now_ms),
+            if result.is_ok() {
+                state.gone.insert_kept(position, End::Dead);
+                let verdict = state.queue.buried(position);
+                self.settle(position, verdict);
+            } else {
+                state.queue.not_buried(position, now_ms);
             }
+        }
+    }
+
+    /// Waits until what is on its way to the dead letters is there.
+    async fn finish_burying(&mut self) {
+        if self.burying.is_some() {
+            let result = answer(&mut self.burying).await;
+            self.on_buried(&result, 0);
         }
     }
 }
 
-fn is_over_age(item: &Item, state: &State, wall_ms: u64) -> bool {
-    let too_old = state
-        .policy
-        .age_max
-        .is_some_and(|max| u128::from(wall_ms.saturating_sub(item.accepted_wall_ms)) > max.as_millis());
-    too_old || item.message.expires_wall_ms().is_some_and(|at| at <= wall_ms)
+impl State {
+    /// Tells which position stands next; its message is in `peeked` then.
+    fn peek(&mut self) -> Taken<()> {
+        if let Some((position, _)) = &self.peeked {
+            return Taken::Entry(*position, ());
+        }
+        match self.front.take() {
+            Taken::Entry(position, item) => {
+                self.peeked = Some((position, item));
+                Taken::Entry(position, ())
+            }
+            Taken::Read(wanted) => Taken::Read(wanted),
+            Taken::Nothing => Taken::Nothing,
+        }
+    }
+
+    /// Takes the message that stands next.
+    fn take_peeked(&mut self, position: u64) -> Option<Item> {
+        let item = self.peeked.take()?.1?;
+        if self.latest.is_on() {
+            self.latest.forget(item.message.topic(), position);
+        }
+        Some(item)
+    }
 }
 
-fn read(store: &Store, queue: u64, wanted: Wanted) -> Ticket<Vec<Waiting>> {
-    store.read(queue, wanted.from, READ_ENTRIES, READ_BYTES)
+fn is_too_old(item: &Item, state: &State, wall_ms: u64) -> bool {
+    let is_over_age = |max: std::time::Duration| {
+        u128::from(wall_ms.saturating_sub(item.accepted_wall_ms)) > max.as_millis()
+    };
+    let has_expired = item.message.expires_wall_ms().is_some_and(|at| at <= wall_ms);
+    has_expired || state.policy.age_max.is_some_and(is_over_age)
 }
 
 /// Waits for the answer of a ticket, if there is one.

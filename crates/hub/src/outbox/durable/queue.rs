@@ -140,6 +140,11 @@ impl Queue {
 
     // --- what was taken ---
 
+    /// Returns the first position that has not ended.
+    pub(super) const fn head(&self) -> u64 {
+        self.head
+    }
+
     /// Returns the position that has to be taken next.
     pub(super) fn end(&self) -> u64 {
         self.head + self.places.len() as u64
@@ -329,15 +334,14 @@ impl Queue {
         Some(self.head + index as u64)
     }
 
-    /// Moves the head over what has ended and returns how each of these ended, oldest first.
-    pub(super) fn advance(&mut self, mut passed: impl FnMut(End)) -> u64 {
-        while let Some(Place { state: State::Ended(end), .. }) = self.places.front() {
-            passed(*end);
-            self.places.pop_front();
-            self.head += 1;
-            self.cursor = self.cursor.saturating_sub(1);
-        }
-        self.head
+    /// Moves the head over one position that has ended, and returns how it did.
+    pub(super) fn pass(&mut self) -> Option<End> {
+        let Some(Place { state: State::Ended(end), .. }) = self.places.front() else { return None };
+        let end = *end;
+        self.places.pop_front();
+        self.head += 1;
+        self.cursor = self.cursor.saturating_sub(1);
+        Some(end)
     }
 
     /// Notes that the client is gone: what has no outcome is to be sent again.

@@ -17,6 +17,7 @@ use super::entry::Item;
 use super::figures::{Aside, End, Kept, OutboxFigures};
 use super::gone::Gone;
 use super::latest::Latest;
+use super::queue::Queue;
 use super::{Added, Clock, OutboxOptions};
 use crate::config::plan::{OutboxPlan, WhenFull};
 
@@ -65,6 +66,8 @@ impl std::fmt::Debug for ClockBox {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) policy: Arc<OutboxPlan>,
+    /// What the pump has taken, from the head on.
+    pub(super) queue: Queue,
     /// What waits behind what the pump has taken; `None` is an entry that cannot be read.
     pub(super) front: Front<Option<Item>>,
     /// Taken out of the front, and not yet by the pump.
@@ -77,8 +80,7 @@ pub(super) struct State {
     pub(super) kept: Kept,
     /// Rows that are folded into `kept` and have to go.
     pub(super) folded: Vec<u64>,
-    pub(super) head: u64,
-    /// Whether `kept` or `head` have changed since they were written.
+    /// Whether `kept` or the head have changed since they were written.
     pub(super) is_dirty: bool,
     pub(super) gone: Gone,
     pub(super) latest: Latest,
@@ -330,13 +332,13 @@ impl State {
     pub(super) fn new(policy: Arc<OutboxPlan>, head: u64) -> Self {
         Self {
             policy,
+            queue: Queue::new(head),
             front: Front::new(MEMORY_ENTRIES_MAX, MEMORY_BYTES_MAX),
             peeked: None,
             direct: VecDeque::new(),
             live: OutboxFigures::default(),
             kept: Kept::default(),
             folded: Vec::new(),
-            head,
             is_dirty: false,
             gone: Gone::default(),
             latest: Latest::default(),
@@ -359,6 +361,7 @@ impl State {
 
     pub(super) fn set_policy(&mut self, policy: Arc<OutboxPlan>) {
         self.latest.set_filters(&policy.keep_latest);
+        self.queue.set_attempts_max(policy.attempts_max);
         self.policy = policy;
     }
 
@@ -400,7 +403,17 @@ impl State {
         self.is_dirty = true;
     }
 
-    /// Notes that the head has passed a position that ended so.
+    /// Moves the head over what has ended, and returns how many that were.
+    pub(super) fn advance(&mut self) -> u64 {
+        let mut passed = 0;
+        while let Some(end) = self.queue.pass() {
+            self.pass(end);
+            passed += 1;
+        }
+        passed
+    }
+
+    /// Notes how something has ended that is behind the head, or never had a position.
     pub(super) fn pass(&mut self, end: End) {
         self.kept.figures.count(end, 1);
         self.is_dirty = true;

@@ -9,9 +9,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Ahead, Pumping, answer};
+use crate::outbox::durable::entry::Item;
 use crate::outbox::durable::figures::End;
 use crate::outbox::durable::keeper::Keeper;
-use crate::outbox::durable::queue::{Next, Queue};
+use crate::outbox::durable::queue::Next;
 use crate::outbox::durable::shared::Shared;
 
 /// How many messages are handed over before anything else is looked at.
@@ -20,28 +21,23 @@ const AT_ONCE: usize = 256;
 /// Hands messages to the embedded broker until it is told to stop.
 pub(in crate::outbox::durable) async fn run(
     shared: &Arc<Shared>,
-    queue: &mut Queue,
     client: &LocalClient,
     mut stop: oneshot::Receiver<()>,
 ) {
-    let mut pumping = Pumping::new(shared, queue, Vec::new());
+    let mut pumping = Pumping::new(shared, Vec::new());
     let mut keeper = Keeper::new(shared);
     let began = (Instant::now(), shared.now().monotonic_ms);
     shared.state().is_connected = true;
     loop {
-        hand_over(&mut pumping, client);
+        let wait_until_ms = hand_over(&mut pumping, client);
         pumping.bury_doomed();
-        keeper.turn(pumping.queue, &mut pumping.tally, shared.now().monotonic_ms);
-        let due_ms = keeper.due_ms();
+        keeper.turn(&mut pumping.tally, shared.now().monotonic_ms);
+        let due_ms = [wait_until_ms, keeper.due_ms()].into_iter().flatten().min();
         let due = began.0 + Duration::from_millis(due_ms.unwrap_or_default().saturating_sub(began.1));
         tokio::select! {
             biased;
             _ = &mut stop => break,
-            result = answer(&mut pumping.reading) => {
-                if let Some((wanted, _)) = pumping.reading.take() {
-                    pumping.on_read(wanted, result);
-                }
-            }
+            result = answer(&mut pumping.reading) => pumping.on_read(result),
             result = answer(&mut pumping.burying) => {
                 pumping.on_buried(&result, shared.now().monotonic_ms);
             }
@@ -51,46 +47,81 @@ pub(in crate::outbox::durable) async fn run(
         }
     }
     shared.state().is_connected = false;
-    if pumping.burying.is_some() {
-        let result = answer(&mut pumping.burying).await;
-        pumping.on_buried(&result, 0);
-    }
-    keeper.finish(pumping.queue, &mut pumping.tally).await;
+    pumping.bury_doomed();
+    pumping.finish_burying().await;
+    keeper.finish(&mut pumping.tally).await;
 }
 
-fn hand_over(pumping: &mut Pumping<'_>, client: &LocalClient) {
+/// Hands over what waits; returns when to come again, if that is known.
+fn hand_over(pumping: &mut Pumping, client: &LocalClient) -> Option<u64> {
     let now = pumping.shared.now();
     pumping.make_room(now.wall_ms);
     for _ in 0..AT_ONCE {
-        let direct = pumping.shared.state().direct.pop_front();
-        if let Some(item) = direct {
-            match client.publish_message(&item.message, item.qos, item.retain) {
-                Ok(_) => pumping.end_direct(End::Sent, &item),
-                Err(reason) => pumping.bury_direct(&item, &reason.to_string()),
-            }
+        if hand_over_direct(pumping, client) {
             continue;
         }
-        let position = match pumping.queue.next(now.monotonic_ms) {
-            Next::Again(position) => {
-                pumping.queue.sent_again(position);
-                position
-            }
-            Next::Take => {
-                let Ahead::Message(position) = pumping.look_ahead(now.wall_ms) else { return };
-                let Some(item) = pumping.take_next(position) else { continue };
-                pumping.queue.take(item);
-                position
-            }
-            Next::Wait(_) | Next::Rest => return,
+        let (position, item) = match find(pumping, now) {
+            Found::Item(position, item) => (position, item),
+            Found::Nothing(wait_until_ms) => return wait_until_ms,
         };
-        let Some(item) = pumping.queue.item(position) else { return };
         let end = if item.qos == QoS::AtMostOnce { End::Sent } else { End::Confirmed };
-        let verdict = match client.publish_message(&item.message, item.qos, item.retain) {
-            Ok(_) => pumping.queue.end_in_flight(position, end),
-            Err(reason) => pumping.queue.bury(position, reason.to_string()),
+        let published = client.publish_message(&item.message, item.qos, item.retain);
+        let verdict = {
+            let mut state = pumping.shared.state();
+            match published {
+                Ok(_) => state.queue.end_in_flight(position, end),
+                Err(reason) => state.queue.bury(position, reason.to_string()),
+            }
         };
         pumping.settle(position, verdict);
     }
     // There may be more: come back after a look at what else has happened.
     pumping.shared.work.notify_one();
+    None
+}
+
+enum Found {
+    Item(u64, Item),
+    /// Nothing now, or not before a time.
+    Nothing(Option<u64>),
+}
+
+fn find(pumping: &mut Pumping, now: crosspoint_protocol::Now) -> Found {
+    let shared = pumping.shared.clone();
+    let mut state = shared.state();
+    match state.queue.next(now.monotonic_ms) {
+        Next::Again(position) => {
+            state.queue.sent_again(position);
+            state
+                .queue
+                .item(position)
+                .map_or(Found::Nothing(None), |item| Found::Item(position, item.clone()))
+        }
+        Next::Take => match pumping.look_ahead(&mut state, now.wall_ms) {
+            Ahead::Message(position) => match state.take_peeked(position) {
+                Some(item) => {
+                    state.queue.take(item.clone());
+                    Found::Item(position, item)
+                }
+                None => Found::Nothing(None),
+            },
+            Ahead::Unread(wanted) => {
+                drop(state);
+                pumping.read(wanted);
+                Found::Nothing(None)
+            }
+            Ahead::Nothing => Found::Nothing(None),
+        },
+        Next::Wait(until_ms) => Found::Nothing(Some(until_ms)),
+        Next::Rest => Found::Nothing(None),
+    }
+}
+
+fn hand_over_direct(pumping: &mut Pumping, client: &LocalClient) -> bool {
+    let Some(item) = pumping.shared.state().direct.pop_front() else { return false };
+    match client.publish_message(&item.message, item.qos, item.retain) {
+        Ok(_) => pumping.end_direct(End::Sent, &item),
+        Err(reason) => pumping.bury_direct(&item, &reason.to_string()),
+    }
+    true
 }

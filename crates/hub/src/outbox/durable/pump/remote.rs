@@ -5,22 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crosspoint_client::{
-    Client, Publication, PublishResult, Publisher, State as ClientState, TryPublishError,
+    Client, Confirmations, Publication, PublishError, PublishResult, Publisher, State as ClientState,
+    TryPublishError,
 };
+use crosspoint_protocol::Now;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
+use super::outgoing::{Check, Link};
 use super::{Ahead, Pumping, Restored, answer};
 use crate::outbox::durable::entry::Item;
 use crate::outbox::durable::figures::End;
 use crate::outbox::durable::keeper::Keeper;
-use crate::outbox::durable::queue::{Next, Queue};
+use crate::outbox::durable::queue::Next;
 use crate::outbox::durable::shared::Shared;
 
 /// How many confirmations are handled in one go.
 const CONFIRMATIONS_AT_ONCE: usize = 1_024;
 
-/// How many messages are sent before confirmations are looked at again.
+/// How many messages are sent before anything else is looked at.
 const SENT_AT_ONCE: usize = 256;
 
 /// From here on cookies belong to messages that go past the queue; no position comes as far.
@@ -32,21 +35,13 @@ const DIRECT_COOKIE: u64 = 1 << 63;
 /// brings about: whoever stops the pump closes the client too.
 pub(in crate::outbox::durable) async fn run(
     shared: &Arc<Shared>,
-    queue: &mut Queue,
     client: &Client,
     restored: Vec<Restored>,
     mut stop: oneshot::Receiver<()>,
 ) {
     let (publisher, mut confirmations) = client.publisher();
     let mut states = client.state();
-    let mut sending = Sending {
-        pumping: Pumping::new(shared, queue, restored),
-        publisher: Some(publisher),
-        direct: VecDeque::new(),
-        next_direct: DIRECT_COOKIE,
-        is_connected: false,
-        wait_until_ms: None,
-    };
+    let mut sending = Sending::new(shared, publisher, restored);
     let mut keeper = Keeper::new(shared);
     let mut outcomes = Vec::new();
     // Deadlines are on the clock that the outbox was given; timers run on tokio's.
@@ -54,31 +49,22 @@ pub(in crate::outbox::durable) async fn run(
     sending.on_state(&states.borrow_and_update());
     loop {
         sending.turn();
-        let now_ms = shared.now().monotonic_ms;
-        keeper.turn(sending.pumping.queue, &mut sending.pumping.tally, now_ms);
+        keeper.turn(&mut sending.pumping.tally, shared.now().monotonic_ms);
         let due_ms = [sending.wait_until_ms, keeper.due_ms()].into_iter().flatten().min();
         let due = began.0 + Duration::from_millis(due_ms.unwrap_or_default().saturating_sub(began.1));
         tokio::select! {
             biased;
-            count = confirmations.next_many(&mut outcomes, CONFIRMATIONS_AT_ONCE) => {
-                if count == 0 {
-                    break;
-                }
-                outcomes.drain(..).for_each(|(cookie, outcome)| sending.settle(cookie, outcome));
-            }
+            count = confirmations.next_many(&mut outcomes, CONFIRMATIONS_AT_ONCE) => match count {
+                0 => break,
+                _ => sending.settle_all(&mut outcomes),
+            },
             _ = &mut stop, if sending.publisher.is_some() => sending.publisher = None,
-            changed = states.changed() => {
-                match changed {
-                    Ok(()) => sending.on_state(&states.borrow_and_update()),
-                    // The engine is gone, and with it every outcome.
-                    Err(_) => break,
-                }
-            }
-            result = answer(&mut sending.pumping.reading) => {
-                if let Some((wanted, _)) = sending.pumping.reading.take() {
-                    sending.pumping.on_read(wanted, result);
-                }
-            }
+            changed = states.changed() => match changed {
+                Ok(()) => sending.on_state(&states.borrow_and_update()),
+                // The engine is gone; whatever it knew of outcomes is in the channel.
+                Err(_) => break,
+            },
+            result = answer(&mut sending.pumping.reading) => sending.pumping.on_read(result),
             result = answer(&mut sending.pumping.burying) => {
                 sending.pumping.on_buried(&result, shared.now().monotonic_ms);
             }
@@ -87,28 +73,42 @@ pub(in crate::outbox::durable) async fn run(
             () = sleep_until(due), if due_ms.is_some() => {}
         }
     }
-    while let Ok(count) =
-        tokio::time::timeout(Duration::ZERO, confirmations.next_many(&mut outcomes, usize::MAX)).await
-        && count > 0
-    {
-        outcomes.drain(..).for_each(|(cookie, outcome)| sending.settle(cookie, outcome));
-    }
-    sending.finish(keeper).await;
+    sending.finish(confirmations, keeper).await;
 }
 
 /// A pump of a remote connector at work.
-struct Sending<'a> {
-    pumping: Pumping<'a>,
+struct Sending {
+    pumping: Pumping,
     /// `None` once nothing more is to be sent. The outcomes end when this is gone and all have been told.
     publisher: Option<Publisher>,
+    /// While it is connected.
+    link: Option<Link>,
     /// What goes past the queue and has no outcome, by ascending cookie.
     direct: VecDeque<(u64, Item)>,
     next_direct: u64,
-    is_connected: bool,
     wait_until_ms: Option<u64>,
 }
 
-impl Sending<'_> {
+/// What was found to be sent.
+enum Found {
+    Publication(u64, Publication),
+    /// Something was done, and there may be more.
+    Other,
+    Nothing,
+}
+
+impl Sending {
+    fn new(shared: &Arc<Shared>, publisher: Publisher, restored: Vec<Restored>) -> Self {
+        Self {
+            pumping: Pumping::new(shared, restored),
+            publisher: Some(publisher),
+            link: None,
+            direct: VecDeque::new(),
+            next_direct: DIRECT_COOKIE,
+            wait_until_ms: None,
+        }
+    }
+
     /// Does what can be done now.
     fn turn(&mut self) {
         self.take_restored();
@@ -116,13 +116,11 @@ impl Sending<'_> {
         let now = self.pumping.shared.now();
         self.pumping.make_room(now.wall_ms);
         self.wait_until_ms = None;
-        if !self.is_connected || self.publisher.is_none() {
-            // What has expired or was replaced gives its room back all the same.
-            self.pumping.look_ahead(now.wall_ms);
-            return;
+        if self.link.is_none() || self.publisher.is_none() {
+            return self.pass_by(now);
         }
         for _ in 0..SENT_AT_ONCE {
-            if !self.send_next(now.monotonic_ms, now.wall_ms) {
+            if !self.send_next(now) {
                 return;
             }
         }
@@ -130,80 +128,100 @@ impl Sending<'_> {
         self.pumping.shared.work.notify_one();
     }
 
+    /// What has expired or was replaced gives its room back without a connection too.
+    fn pass_by(&mut self, now: Now) {
+        let shared = self.pumping.shared.clone();
+        if let Ahead::Unread(wanted) = self.pumping.look_ahead(&mut shared.state(), now.wall_ms) {
+            self.pumping.read(wanted);
+        }
+    }
+
     /// Sends one message; returns whether there may be another.
-    fn send_next(&mut self, now_ms: u64, wall_ms: u64) -> bool {
-        if self.send_direct() {
+    fn send_next(&mut self, now: Now) -> bool {
+        if self.send_direct(now) {
             return true;
         }
-        match self.pumping.queue.next(now_ms) {
-            Next::Again(position) => self.send_again(position, now_ms),
-            Next::Take => match self.pumping.look_ahead(wall_ms) {
+        let (position, publication) = match self.find(now) {
+            Found::Publication(position, publication) => (position, publication),
+            Found::Other => return true,
+            Found::Nothing => return false,
+        };
+        let Some(publisher) = &self.publisher else { return false };
+        let Err(error) = publisher.try_send(publication, position) else { return true };
+        self.pumping.shared.state().queue.not_sent(position, now.monotonic_ms);
+        if matches!(error, TryPublishError::Full(_)) {
+            return true;
+        }
+        self.publisher = None;
+        false
+    }
+
+    /// Finds the next message that may be sent, and notes that it is.
+    fn find(&mut self, now: Now) -> Found {
+        let shared = self.pumping.shared.clone();
+        let mut state = shared.state();
+        let Some(link) = &mut self.link else { return Found::Nothing };
+        let policy = state.policy.clone();
+        match state.queue.next(now.monotonic_ms) {
+            Next::Again(position) => {
+                state.queue.sent_again(position);
+                let item = state.queue.item(position);
+                item.map_or(Found::Other, |item| {
+                    Found::Publication(position, link.publication(item, &policy, now))
+                })
+            }
+            Next::Take => match self.pumping.look_ahead(&mut state, now.wall_ms) {
                 Ahead::Message(position) => {
-                    if let Some(item) = self.pumping.take_next(position) {
-                        self.pumping.queue.take(item);
-                        self.hand_over(position, now_ms)
-                    } else {
-                        true
+                    let Some((_, Some(item))) = &state.peeked else { return Found::Other };
+                    match link.check(item, &policy, now) {
+                        Check::Good => {}
+                        Check::Wait(until_ms) => {
+                            self.wait_until_ms = Some(until_ms);
+                            return Found::Nothing;
+                        }
+                        Check::Never(reason) => {
+                            let Some(item) = state.take_peeked(position) else { return Found::Other };
+                            state.queue.take_burying(item);
+                            self.pumping.doomed.push((position, reason, String::new()));
+                            return Found::Other;
+                        }
                     }
+                    let Some(item) = state.take_peeked(position) else { return Found::Other };
+                    let publication = link.publication(&item, &policy, now);
+                    state.queue.take(item);
+                    Found::Publication(position, publication)
                 }
-                Ahead::Reading | Ahead::Nothing => false,
+                Ahead::Unread(wanted) => {
+                    drop(state);
+                    self.pumping.read(wanted);
+                    Found::Nothing
+                }
+                Ahead::Nothing => Found::Nothing,
             },
             Next::Wait(until_ms) => {
                 self.wait_until_ms = Some(until_ms);
-                false
+                Found::Nothing
             }
-            Next::Rest => false,
+            Next::Rest => Found::Nothing,
         }
     }
 
-    fn send_again(&mut self, position: u64, now_ms: u64) -> bool {
-        self.pumping.queue.sent_again(position);
-        self.hand_over(position, now_ms)
-    }
+    // --- past the queue ---
 
-    /// Gives the message at a position to the client.
-    fn hand_over(&mut self, position: u64, now_ms: u64) -> bool {
-        let (Some(publisher), Some(item)) = (&self.publisher, self.pumping.queue.item(position)) else {
-            return false;
-        };
-        match publisher.try_send(publication_of(item), position) {
-            Ok(()) => true,
-            Err(TryPublishError::Full(_)) => {
-                self.pumping.queue.not_sent(position, now_ms);
-                true
-            }
-            Err(_) => {
-                self.pumping.queue.not_sent(position, now_ms);
-                self.publisher = None;
-                false
-            }
-        }
-    }
-
-    fn send_direct(&mut self) -> bool {
-        let Some(item) = self.pumping.shared.state().direct.pop_front() else { return false };
+    fn send_direct(&mut self, now: Now) -> bool {
+        let (Some(link), Some(publisher)) = (&self.link, &self.publisher) else { return false };
+        let mut state = self.pumping.shared.state();
+        let Some(item) = state.direct.pop_front() else { return false };
+        let publication = link.publication(&item, &state.policy, now);
+        drop(state);
         let cookie = self.next_direct;
-        let sent = self.publisher.as_ref().map(|publisher| publisher.try_send(publication_of(&item), cookie));
-        match sent {
-            Some(Ok(())) => {
-                self.next_direct += 1;
-                self.direct.push_back((cookie, item));
-                true
-            }
-            _ => {
-                self.pumping.shared.state().direct.push_front(item);
-                false
-            }
+        if publisher.try_send(publication, cookie).is_err() {
+            self.pumping.shared.state().direct.push_front(item);
+            return false;
         }
-    }
-
-    fn settle(&mut self, cookie: u64, outcome: PublishResult) {
-        if cookie >= DIRECT_COOKIE {
-            return self.settle_direct(cookie, outcome);
-        }
-        let now_ms = self.pumping.shared.now().monotonic_ms;
-        let verdict = self.pumping.queue.on_outcome(cookie, outcome, now_ms);
-        self.pumping.settle(cookie, verdict);
+        self.next_direct += 1;
+        self.direct.push_back((cookie, item));
+        true
     }
 
     fn settle_direct(&mut self, cookie: u64, outcome: PublishResult) {
@@ -211,50 +229,85 @@ impl Sending<'_> {
         let Some((_, item)) = self.direct.remove(index) else { return };
         match outcome {
             Ok(_) => self.pumping.end_direct(End::Sent, &item),
-            Err(crosspoint_client::PublishError::Closed | crosspoint_client::PublishError::Unconfirmed) => {
-                self.pumping.shared.state().direct.push_front(item);
+            Err(PublishError::Closed | PublishError::Unconfirmed) => {
+                self.pumping.shared.state().direct.push_back(item);
             }
-            Err(crosspoint_client::PublishError::Expired) => self.pumping.end_direct(End::Expired, &item),
+            Err(PublishError::Expired) => self.pumping.end_direct(End::Expired, &item),
             Err(error) => self.pumping.bury_direct(&item, &error.to_string()),
+        }
+    }
+
+    // --- outcomes ---
+
+    fn settle_all(&mut self, outcomes: &mut Vec<(u64, PublishResult)>) {
+        let shared = self.pumping.shared.clone();
+        let now_ms = shared.now().monotonic_ms;
+        for (cookie, outcome) in outcomes.drain(..) {
+            if cookie >= DIRECT_COOKIE {
+                self.settle_direct(cookie, outcome);
+            } else {
+                let verdict = shared.state().queue.on_outcome(cookie, outcome, now_ms);
+                self.pumping.settle(cookie, verdict);
+            }
         }
     }
 
     /// Takes outcomes of what the client had restored, as far as it has been taken.
     fn take_restored(&mut self) {
-        let restored = std::mem::take(&mut self.pumping.shared.state().restored);
-        for (position, outcome) in restored {
-            if position >= self.pumping.queue.end() {
-                // It has not been read yet.
-                self.pumping.shared.state().restored.push((position, outcome));
-            } else {
-                self.settle(position, outcome);
+        let shared = self.pumping.shared.clone();
+        let mut state = shared.state();
+        let end = state.queue.end();
+        let (now_ms, mut ended) = (shared.now().monotonic_ms, Vec::new());
+        state.restored.retain(|(position, outcome)| {
+            let is_taken = *position < end;
+            if is_taken {
+                ended.push((*position, *outcome));
+            }
+            !is_taken
+        });
+        for (position, outcome) in ended {
+            let verdict = state.queue.on_outcome(position, outcome, now_ms);
+            self.pumping.settle(position, verdict);
+        }
+    }
+
+    // --- the connection ---
+
+    fn on_state(&mut self, client: &ClientState) {
+        let now = self.pumping.shared.now();
+        let mut state = self.pumping.shared.state();
+        match (client, &self.link) {
+            (ClientState::Connected(connected), None) => {
+                self.link = Some(Link::new(connected, now));
+                state.queue.on_connected(now.monotonic_ms);
+            }
+            (ClientState::Connected(_), Some(_)) => {}
+            _ => self.link = None,
+        }
+        state.is_connected = self.link.is_some();
+    }
+
+    async fn finish(mut self, mut confirmations: Confirmations, keeper: Keeper) {
+        self.publisher = None;
+        let mut outcomes = Vec::new();
+        while let Ok(1..) = tokio::time::timeout(
+            Duration::ZERO,
+            confirmations.next_many(&mut outcomes, CONFIRMATIONS_AT_ONCE),
+        )
+        .await
+        {
+            self.settle_all(&mut outcomes);
+        }
+        {
+            let mut state = self.pumping.shared.state();
+            state.is_connected = false;
+            state.queue.on_client_gone();
+            while let Some((_, item)) = self.direct.pop_back() {
+                state.direct.push_front(item);
             }
         }
+        self.pumping.bury_doomed();
+        self.pumping.finish_burying().await;
+        keeper.finish(&mut self.pumping.tally).await;
     }
-
-    fn on_state(&mut self, state: &ClientState) {
-        let now_ms = self.pumping.shared.now().monotonic_ms;
-        let was_connected = std::mem::replace(&mut self.is_connected, state.is_connected());
-        self.pumping.shared.state().is_connected = self.is_connected;
-        if self.is_connected && !was_connected {
-            self.pumping.queue.on_connected(now_ms);
-        }
-    }
-
-    async fn finish(mut self, keeper: Keeper) {
-        self.pumping.shared.state().is_connected = false;
-        self.pumping.queue.on_client_gone();
-        while let Some((_, item)) = self.direct.pop_back() {
-            self.pumping.shared.state().direct.push_front(item);
-        }
-        if self.pumping.burying.is_some() {
-            let result = answer(&mut self.pumping.burying).await;
-            self.pumping.on_buried(&result, 0);
-        }
-        keeper.finish(self.pumping.queue, &mut self.pumping.tally).await;
-    }
-}
-
-fn publication_of(item: &Item) -> Publication {
-    Publication::of_message(item.message.clone()).qos(item.qos).retain(item.retain)
 }
