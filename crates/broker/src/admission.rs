@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
 };
 
@@ -12,15 +12,17 @@ use crosspoint_net::{Peer, PeerAddress};
 use crosspoint_protocol::{
     ReasonCode,
     limits::PACKET_BYTES_MAX,
-    packet::{ConnAckProperties, Connect, Will},
+    packet::{ConnAckProperties, Connect},
 };
 
 use crate::{
     access::{LoginRequest, Permissions},
     is_reserved,
+    listener::{Durability, Entrance},
     mailbox::Receiver,
     sessions::{OpenSession, Opened},
     shared::Shared,
+    will::Testament,
 };
 
 /// The decision on one CONNECT, while it is being made.
@@ -30,7 +32,7 @@ pub(crate) struct Admission(Pin<Box<dyn Future<Output = Result<Admitted, Refused
 pub(crate) struct Admitted {
     pub(crate) opened: Opened,
     pub(crate) permissions: Arc<Permissions>,
-    pub(crate) will: Option<Box<Will>>,
+    pub(crate) will: Option<Arc<Testament>>,
     pub(crate) session_expiry_s: u32,
     pub(crate) is_bridge: bool,
     pub(crate) properties: Box<ConnAckProperties>,
@@ -48,18 +50,19 @@ impl Admission {
         shared: Arc<Shared>,
         connect: Box<Connect>,
         peer: &Peer,
-        anonymous_allowed: bool,
+        entrance: &Entrance,
     ) -> Self {
         let mut properties = Box::new(ConnAckProperties::default());
         let mut login = LoginRequest::new(choose_client_id(&connect, &mut properties));
         login.username = connect.login.username.clone();
         login.password = connect.login.password.clone();
-        login.anonymous_allowed = anonymous_allowed;
+        login.anonymous_allowed = entrance.anonymous.load(Relaxed);
         login.peer = match peer.address() {
             PeerAddress::Ip(address) => Some(address.ip()),
             PeerAddress::Unix => None,
         };
-        Self(Box::pin(decide(shared, connect, login, properties)))
+        let is_kept = entrance.durability != Durability::Memory;
+        Self(Box::pin(decide(shared, connect, login, properties, is_kept)))
     }
 }
 
@@ -76,6 +79,7 @@ async fn decide(
     connect: Box<Connect>,
     login: LoginRequest,
     mut properties: Box<ConnAckProperties>,
+    is_kept: bool,
 ) -> Result<Admitted, Refused> {
     let client_id = login.client_id.clone();
     let refuse = |reason: ReasonCode, why: &'static str| {
@@ -100,14 +104,22 @@ async fn decide(
         ));
     }
     let session_expiry_s = choose_expiry(&connect, shared.options.session_expiry_max_s, &mut properties);
+    let will = connect.will.as_ref().map(|will| Arc::new(Testament::of(will)));
     let open = OpenSession {
         client_id: client_id.clone(),
         username: identity.username,
         clean_start: connect.clean_start,
         receiver: receiver_of(&connect),
+        expiry_s: session_expiry_s,
+        will: will.clone(),
+        is_kept,
     };
-    let opened = shared.open_session(open).await.map_err(|reason| {
-        refuse(reason, "another client with this identifier is connected, as another user or without end")
+    let opened = shared.open_session(open).await.map_err(|reason| match reason {
+        ReasonCode::QuotaExceeded => refuse(reason, "the disk is full"),
+        ReasonCode::ServerUnavailable => refuse(reason, "the store has failed"),
+        _ => {
+            refuse(reason, "another client with this identifier is connected, as another user or without end")
+        }
     })?;
     // Users may have changed while this client was being let in, and before its session could be found.
     let mut permissions = identity.permissions;
@@ -117,14 +129,7 @@ async fn decide(
             permissions = now;
         }
     }
-    Ok(Admitted {
-        opened,
-        permissions,
-        will: connect.will.map(|will| Box::new(compact_will(will))),
-        session_expiry_s,
-        is_bridge: connect.is_bridge,
-        properties,
-    })
+    Ok(Admitted { opened, permissions, will, session_expiry_s, is_bridge: connect.is_bridge, properties })
 }
 
 fn choose_client_id(connect: &Connect, properties: &mut ConnAckProperties) -> ByteString {
@@ -151,19 +156,4 @@ fn choose_expiry(connect: &Connect, max_s: u32, properties: &mut ConnAckProperti
 fn receiver_of(connect: &Connect) -> Receiver {
     let max = connect.properties.maximum_packet_bytes.map_or(PACKET_BYTES_MAX, |bytes| bytes as usize);
     Receiver { version: connect.version, packet_bytes_max: max, is_local: false }
-}
-
-/// A Will is kept long: it must not hold the buffer that it was read from.
-fn compact_will(mut will: Will) -> Will {
-    will.topic = will.topic.compact();
-    will.payload = bytes::Bytes::copy_from_slice(&will.payload);
-    let properties = &mut will.properties;
-    properties.content_type = properties.content_type.as_ref().map(crate::compact);
-    properties.response_topic = properties.response_topic.as_ref().map(crate::compact);
-    properties.correlation_data = properties.correlation_data.as_deref().map(bytes::Bytes::copy_from_slice);
-    for (name, value) in &mut properties.user_properties {
-        *name = crate::compact(name);
-        *value = crate::compact(value);
-    }
-    will
 }

@@ -6,6 +6,7 @@ use std::{
 
 use crosspoint_net::{ListenError, Stream};
 use crosspoint_protocol::{ReasonCode, packet::Publish};
+use crosspoint_store::Store;
 use tokio::{sync::watch, task::JoinHandle};
 use tracing::warn;
 
@@ -14,8 +15,9 @@ use crate::{
     connection::Connection,
     connections::{Connections, Place},
     counters::Statistics,
+    durable::{self, InvalidRecord},
     housekeeping,
-    listener::{BoundListener, ListenerOptions},
+    listener::{BoundListener, Durability, Entrance, ListenerOptions},
     local::{LocalClient, LocalOptions, LocalRefused},
     options::BrokerOptions,
     shared::{BROKER_ITSELF, Shared},
@@ -38,6 +40,7 @@ pub struct Broker {
     shared: Arc<Shared>,
     listeners: Vec<OpenListener>,
     housekeeping: JoinHandle<()>,
+    committer: JoinHandle<()>,
     workers: WorkerPool,
     stopping: watch::Sender<bool>,
 }
@@ -56,6 +59,7 @@ pub struct BrokerBuilder {
     options: BrokerOptions,
     listeners: Vec<ListenerOptions>,
     access: Option<Arc<dyn Authenticator>>,
+    store: Option<Store>,
 }
 
 /// Why a broker does not start.
@@ -73,6 +77,9 @@ pub enum StartError {
     /// Access control cannot be set up.
     #[error("access control: {0}")]
     Access(#[source] InvalidUsers),
+    /// The store has something that this program does not know.
+    #[error("the store: {0}")]
+    Store(#[source] InvalidRecord),
     /// A thread cannot be started.
     #[error("a worker thread cannot be started")]
     Thread(#[source] std::io::Error),
@@ -100,10 +107,21 @@ impl BrokerBuilder {
         self
     }
 
-    /// Opens the listeners and starts the broker. Must be called on a tokio runtime.
+    /// Sets where sessions, messages that wait and retained messages are kept. Default: in memory.
+    ///
+    /// The tables 1 to 7 and the queues whose numbers are divisible by 8 are the broker's; others may have the rest of it.
+    #[must_use]
+    pub fn store(mut self, store: Store) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Opens the listeners, loads what the store has, and starts the broker. Must be called on a tokio runtime. Loading
+    /// blocks: a second for about a million records.
     ///
     /// # Errors
-    /// A listener cannot be opened, or a thread cannot be started; nothing runs then.
+    /// A listener cannot be opened, the store has something that this program does not know, or a thread cannot be
+    /// started; nothing runs then.
     pub async fn start(self) -> Result<Broker, StartError> {
         let mut listeners = Vec::with_capacity(self.listeners.len());
         for options in self.listeners {
@@ -116,10 +134,15 @@ impl BrokerBuilder {
             Some(access) => access,
             None => Arc::new(Users::new(Vec::new(), Vec::new()).map_err(StartError::Access)?),
         };
-        let shared = Arc::new(Shared::new(self.options, access, workers.len()));
+        let shared = Arc::new(Shared::new(self.options, access, self.store, workers.len()));
+        durable::load(&shared).map_err(StartError::Store)?;
+        // Users may have changed since, and time has passed.
+        shared.reauthorize();
+        housekeeping::look_after_due(&shared);
         let (stopping, is_stopping) = watch::channel(false);
         let housekeeping = tokio::spawn(housekeeping::run(shared.clone(), is_stopping));
-        let mut broker = Broker { shared, listeners: Vec::new(), housekeeping, workers, stopping };
+        let committer = tokio::spawn(durable::run(shared.clone()));
+        let mut broker = Broker { shared, listeners: Vec::new(), housekeeping, committer, workers, stopping };
         listeners.into_iter().for_each(|bound| broker.serve(bound));
         Ok(broker)
     }
@@ -172,8 +195,9 @@ impl Broker {
     pub fn serve_stream(&self, stream: Stream) {
         let Some((worker, runtime)) = self.workers.next() else { return };
         let task = |place: Place| async move {
-            let anonymous = Arc::new(AtomicBool::new(true));
-            Connection::new(place.shared().clone(), worker, stream, anonymous).run().await;
+            let entrance =
+                Entrance { anonymous: Arc::new(AtomicBool::new(true)), durability: Durability::Synced };
+            Connection::new(place.shared().clone(), worker, stream, entrance).run().await;
         };
         Connections::spawn(&self.shared, OF_NO_LISTENER, runtime, task);
     }
@@ -209,7 +233,7 @@ impl Broker {
     }
 
     /// Stops: no new connection is accepted, every client is told, and what still runs after the stop deadline is
-    /// cut.
+    /// cut. What is known of sessions is committed to the store, which stays open.
     ///
     /// # Cancel safety
     /// When dropped before it is done, everything is cut at once.
@@ -238,6 +262,14 @@ impl Broker {
         }
         self.shared.connections.cut();
         self.workers.stop().await;
+        // On this runtime they go when it gets to them; each gives its session back.
+        while !self.shared.connections.is_empty() {
+            self.shared.connections.gone().await;
+        }
+        if let Some(durable) = &self.shared.durable {
+            durable.committer.close();
+        }
+        (&mut self.committer).await.unwrap_or_default();
     }
 }
 
@@ -246,6 +278,7 @@ impl Drop for Broker {
         self.stopping.send_replace(true);
         self.listeners.iter().for_each(|listener| listener.task.abort());
         self.housekeeping.abort();
+        self.committer.abort();
         self.shared.connections.cut();
     }
 }

@@ -1,12 +1,13 @@
 //! One task a device: drives the server's end of one connection.
 //!
 //! Here is the turn and what comes in. [`subscribing`] changes the routing table, [`mail`] sends what others have
-//! left, [`wire`] has the socket and the timer, [`ending`] gives the session back.
+//! left, [`owed`] is what waits for the disk, [`wire`] has the socket and the timer, [`ending`] gives the session back.
 //!
 //! Invariant: a turn that leaves something undone either has a waker that continues it or asks for the next turn.
 
 mod ending;
 mod mail;
+mod owed;
 mod subscribing;
 mod wire;
 
@@ -14,18 +15,15 @@ use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use crosspoint_net::Stream;
 use crosspoint_protocol::{
     Now, PacketId, ReasonCode,
-    connection::{AcceptConnect, IncomingPublish, Output, ServerConnection, ServerEvent},
-    packet::{Connect, Will},
+    connection::{AcceptConnect, Delta, IncomingPublish, Output, ServerConnection, ServerEvent},
+    packet::Connect,
 };
 use tokio::time::Sleep;
 use tracing::{debug, info};
@@ -35,13 +33,16 @@ use crate::{
     admission::{Admission, Admitted, Refused},
     counters::count,
     is_reserved,
+    listener::{Durability, Entrance},
     session::Session,
     shared::Shared,
     turn::{Published, READ_BYTES, Turn},
+    will::Testament,
     workspace::Workspace,
 };
 use ending::Farewell;
 use mail::Backlog;
+use owed::{Answer, Owed};
 
 /// Nothing is read while so many answers wait for a peer that does not read them, in bytes.
 const TRANSMIT_STALLED_BYTES: usize = 4 * 1024 * 1024;
@@ -59,12 +60,13 @@ pub(crate) struct Connection {
     stage: Stage,
     /// Whether the core may have more to tell than it was asked for.
     is_undrained: bool,
-    /// Whether the listener lets anonymous clients in now.
-    anonymous: Arc<AtomicBool>,
+    entrance: Entrance,
     /// Retained messages that a new Subscription is still to be sent. What is in the mailbox waits behind them.
     backlog: VecDeque<Backlog>,
     /// Answers to UNSUBSCRIBE that wait behind the backlog, because what was left before them does.
     unsubacks: Vec<(PacketId, Vec<ReasonCode>)>,
+    /// What waits for the disk.
+    owed: Option<Box<Owed>>,
     timer: Option<Pin<Box<Sleep>>>,
     timer_at_ms: u64,
 }
@@ -84,7 +86,7 @@ enum Stage {
 struct Member {
     session: Arc<Session>,
     permissions: Arc<Permissions>,
-    will: Option<Box<Will>>,
+    will: Option<Arc<Testament>>,
     session_expiry_s: u32,
     is_bridge: bool,
 }
@@ -112,12 +114,7 @@ enum Progress {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        worker: usize,
-        stream: Stream,
-        anonymous: Arc<AtomicBool>,
-    ) -> Box<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, worker: usize, stream: Stream, entrance: Entrance) -> Box<Self> {
         let now = shared.clock.now();
         Box::new(Self {
             core: ServerConnection::new(shared.options.server, now),
@@ -127,9 +124,10 @@ impl Connection {
             stage: Stage::Greeting { bytes: 0 },
             // The core has a deadline to tell before the first byte comes.
             is_undrained: true,
-            anonymous,
+            entrance,
             backlog: VecDeque::new(),
             unsubacks: Vec::new(),
+            owed: None,
             timer: None,
             timer_at_ms: u64::MAX,
         })
@@ -155,11 +153,12 @@ impl Connection {
     /// One turn: read and handle at most 64 KiB, take what others have left, write once.
     fn turn(&mut self, cx: &mut Context<'_>, workspace: &mut Workspace, now: Now) -> Progress {
         workspace.lend(self.core.transmit());
+        self.pay(now);
         let unread = self.read_and_handle(cx, workspace, now);
         let untaken = self.take_mailbox(cx, workspace, now);
         if self.is_open() && !self.is_undrained {
             // What the mailbox gave may have ended the connection, or changed the session.
-            self.handle_outputs(workspace, now);
+            self.handle_outputs(cx, workspace, now);
         }
         self.poll_deadlines(cx, workspace, now);
         let progress = match (self.write(cx), &self.stage) {
@@ -168,7 +167,7 @@ impl Connection {
                 self.core.transmit().clear();
                 Progress::Spent
             }
-            (Poll::Ready(Err(_)), _) => self.lose_stream(workspace, now),
+            (Poll::Ready(Err(_)), _) => self.lose_stream(cx, workspace, now),
             (_, Stage::Ending(Farewell::Late)) => Progress::Closed,
             (Poll::Ready(Ok(())), Stage::Ending(_)) => self.shut_down(cx, workspace),
             _ if unread == Rest::Turn || self.is_undrained => Progress::Spent,
@@ -185,7 +184,7 @@ impl Connection {
         let mut turn_bytes = 0;
         loop {
             if self.is_undrained {
-                self.handle_outputs(workspace, now);
+                self.handle_outputs(cx, workspace, now);
             }
             if self.is_undrained {
                 return Rest::Turn;
@@ -229,15 +228,14 @@ impl Connection {
     }
 
     /// Drains what the core has to tell, as far as one turn goes.
-    fn handle_outputs(&mut self, workspace: &mut Workspace, now: Now) {
+    fn handle_outputs(&mut self, cx: &mut Context<'_>, workspace: &mut Workspace, now: Now) {
         let shared = self.shared.clone();
         let mut turn = Turn::new(&shared, self.worker, workspace, now);
         self.is_undrained = true;
         while !turn.is_spent() {
             match self.core.poll_output(now) {
                 Output::Event(event) => self.on_event(event, &mut turn, now),
-                // Nothing of this broker is on disk: what it holds, it holds in memory.
-                Output::Persist(sequence, _) => self.core.handle_persisted(sequence, now),
+                Output::Persist(sequence, delta) => self.on_delta(sequence, delta, &mut turn, now),
                 Output::Wait(deadline_ms) => {
                     self.is_undrained = false;
                     self.want_timer(deadline_ms);
@@ -249,7 +247,11 @@ impl Connection {
                 }
             }
         }
-        turn.end();
+        let commit = turn.end();
+        if let Some(owed) = &mut self.owed {
+            owed.depend_on(commit, cx.waker());
+            self.settle_finished();
+        }
     }
 
     fn on_event(&mut self, event: ServerEvent, turn: &mut Turn<'_>, now: Now) {
@@ -262,8 +264,7 @@ impl Connection {
             // No method of enhanced authentication is offered: CONNECT with one was refused.
             ServerEvent::Auth(_) => self.core.disconnect(ReasonCode::BadAuthenticationMethod),
             ServerEvent::Ended(end) => {
-                turn.release_table();
-                self.on_ended(end, now);
+                self.on_ended(end, turn, now);
             }
         }
     }
@@ -272,6 +273,7 @@ impl Connection {
         let (Stage::Open(member), Some(topic)) = (&self.stage, &incoming.publish.topic) else { return };
         let counters = self.shared.counters(self.worker);
         count(&counters.messages_received, 1);
+        let before = turn.changed();
         let decision = if !may_publish(member, topic.as_str()) {
             count(&counters.dropped_not_authorized, 1);
             Err(ReasonCode::NotAuthorized)
@@ -279,10 +281,20 @@ impl Connection {
             match turn.publish(topic, &incoming.publish, member.session.key) {
                 Published::Delivered => Ok(ReasonCode::Success),
                 Published::Unwanted => Ok(ReasonCode::NoMatchingSubscribers),
-                Published::RetainedFull => Err(ReasonCode::QuotaExceeded),
+                Published::RetainedFull | Published::StoreFull => Err(ReasonCode::QuotaExceeded),
             }
         };
+        if let (Some(number), Some(Delta::Offered { id })) = (member.session.number, incoming.delta())
+            && decision.is_ok()
+        {
+            turn.changes().put_incoming(number, id.packet_id());
+            turn.changes().hurry();
+        }
+        let is_stored = turn.changed() != before;
         match (incoming.token, decision) {
+            (Some(token), Ok(reason)) if is_stored && self.waits_for_disk() => {
+                self.owe(Answer::Accept(token, reason));
+            }
             (Some(token), Ok(reason)) => self.core.accept_with(token, reason),
             (Some(token), Err(reason)) => self.core.reject(token, reason),
             (None, _) => {}
@@ -290,8 +302,7 @@ impl Connection {
     }
 
     fn on_connect(&mut self, connect: Box<Connect>) {
-        let admission =
-            Admission::begin(self.shared.clone(), connect, self.stream.peer(), self.anonymous.load(Relaxed));
+        let admission = Admission::begin(self.shared.clone(), connect, self.stream.peer(), &self.entrance);
         self.stage = Stage::Admitting(admission);
     }
 
@@ -328,7 +339,16 @@ impl Connection {
             session_present: opened.is_present,
             properties: *properties,
         };
+        let is_resumed = accept.session_present;
         self.core.accept_connect(accept, now);
+        if is_resumed && self.shared.durable.is_some() {
+            self.note_in_flight();
+        }
+    }
+
+    /// Tells whether what is promised here has to be on disk before.
+    fn waits_for_disk(&self) -> bool {
+        self.entrance.durability != Durability::Memory
     }
 
     const fn is_open(&self) -> bool {

@@ -36,6 +36,12 @@ pub struct Statistics {
     pub subscriptions: u64,
     /// Retained messages that are kept now.
     pub retained_messages: u64,
+    /// Sessions that are kept in the store, online or not.
+    pub stored_sessions: u64,
+    /// Messages that wait in the store for those sessions and have not been handed to their clients.
+    pub stored_messages: u64,
+    /// Batches that the broker has committed to the store.
+    pub commits: u64,
     /// PUBLISH packets that came in.
     pub messages_received: u64,
     /// Messages that were handed to clients, those without a socket included.

@@ -3,10 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use crosspoint_protocol::{Message, Now, QoS, TopicName, packet::PublishProperties};
 use tokio::{sync::watch, time::Instant};
 
-use crate::shared::Shared;
+use crate::{
+    durable::{Changes, RETAINED},
+    shared::Shared,
+};
 
 /// How often retained messages that have expired are dropped.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -31,13 +35,28 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>
             next_sys = shared.options.sys_interval.map(|interval| Instant::now() + interval);
         }
         if next_sweep <= Instant::now() {
-            shared.router.read().retained.lock().drop_expired(shared.clock.now());
+            drop_expired(&shared);
             next_sweep = Instant::now() + SWEEP_INTERVAL;
         }
     }
 }
 
-fn look_after_due(shared: &Shared) {
+/// Drops retained messages that have expired, from the store as well. Their table is locked meanwhile, so that none that
+/// comes now is taken for one of them.
+fn drop_expired(shared: &Shared) {
+    let router = shared.router.read();
+    let mut retained = router.retained.lock();
+    retained.drop_expired(shared.clock.now());
+    let expired = retained.take_expired();
+    let mut changes = Changes::default();
+    for message in expired {
+        changes.delete(RETAINED, Bytes::copy_from_slice(message.topic_bytes()));
+    }
+    shared.commit_lazily(&mut changes);
+}
+
+/// Does what has come due for sessions.
+pub(crate) fn look_after_due(shared: &Shared) {
     let now = shared.clock.now();
     while let Some(session) = shared.schedule.take_due(now.monotonic_ms) {
         if let Some(session) = session.upgrade() {

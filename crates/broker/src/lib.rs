@@ -10,7 +10,9 @@
 //! A connection lives on the thread where it was born. A publisher's turn leaves messages in the mailboxes of those
 //! who want them and wakes each owner once; the owner assigns identifiers and writes. Nobody waits for anybody.
 //!
-//! What it does *not* do yet: nothing is on disk. Sessions, queues and retained messages live as long as the process.
+//! With a store, sessions, queues and retained messages outlive the process: what a turn changes goes into a batch, and
+//! the answers that promise it, and the messages themselves, leave when the batch is durable. Without one, everything
+//! lives in memory.
 //!
 //! # Examples
 //! ```
@@ -35,6 +37,7 @@ mod clock;
 mod connection;
 mod connections;
 mod counters;
+mod durable;
 mod housekeeping;
 mod listener;
 mod local;
@@ -48,13 +51,17 @@ mod session;
 mod sessions;
 mod shared;
 mod turn;
+mod will;
 mod workers;
 mod workspace;
 
 pub use broker::{Broker, BrokerBuilder, BrokerHandle, StartError};
 pub use counters::Statistics;
-pub use listener::ListenerOptions;
-pub use local::{LocalClient, LocalClosed, LocalDelivery, LocalOptions, LocalRefused};
+pub use durable::InvalidRecord;
+pub use listener::{Durability, ListenerOptions};
+pub use local::{
+    Accepting, LocalClient, LocalClosed, LocalDelivery, LocalOptions, LocalRefused, NotAccepted,
+};
 pub use options::{BrokerOptions, QueueLimits, Workers};
 
 use bytestring::ByteString;

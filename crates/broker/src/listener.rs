@@ -24,19 +24,38 @@ pub struct ListenerOptions {
     pub(crate) name: String,
     pub(crate) listen: ListenOptions,
     pub(crate) anonymous: bool,
+    pub(crate) durability: Durability,
+}
+
+/// When a message or a session that came in is taken for kept, on a broker that has a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When it is on disk: it survives a power failure. Costs the wait for a sync, which all who wait share.
+    #[default]
+    Synced,
+    /// At once. Sessions that begin here live as long as the process, and what is published is stored only for
+    /// those of other listeners, without waiting.
+    Memory,
 }
 
 impl ListenerOptions {
     /// Makes a listener with a name to know it by. Anonymous clients are let in until [`Self::anonymous`] says
     /// otherwise, also when there are users.
     pub fn new(name: impl Into<String>, listen: ListenOptions) -> Self {
-        Self { name: name.into(), listen, anonymous: true }
+        Self { name: name.into(), listen, anonymous: true, durability: Durability::Synced }
     }
 
     /// Sets whether clients without a user name are let in. Default `true`.
     #[must_use]
     pub const fn anonymous(mut self, is_allowed: bool) -> Self {
         self.anonymous = is_allowed;
+        self
+    }
+
+    /// Sets what an acknowledgement promises, on a broker that has a store. Default [`Durability::Synced`].
+    #[must_use]
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
         self
     }
 }
@@ -47,13 +66,14 @@ pub(crate) struct BoundListener {
     name: String,
     listener: Arc<Listener>,
     anonymous: Arc<AtomicBool>,
+    durability: Durability,
 }
 
 impl BoundListener {
     pub(crate) async fn bind(options: ListenerOptions) -> Result<Self, ListenError> {
         let listener = Arc::new(Listener::bind(&options.listen).await?);
         let anonymous = Arc::new(AtomicBool::new(options.anonymous));
-        Ok(Self { name: options.name, listener, anonymous })
+        Ok(Self { name: options.name, listener, anonymous, durability: options.durability })
     }
 
     /// Sets whether clients without a user name are let in from now on.
@@ -81,7 +101,8 @@ impl BoundListener {
         mut stopping: watch::Receiver<bool>,
     ) -> JoinHandle<()> {
         let acceptor = self.listener.acceptor();
-        let gate = Gate { number, shared, workers, anonymous: self.anonymous.clone(), acceptor };
+        let entrance = Entrance { anonymous: self.anonymous.clone(), durability: self.durability };
+        let gate = Gate { number, shared, workers, entrance, acceptor };
         let listener = self.listener.clone();
         let name = self.name.clone();
         tokio::spawn(async move {
@@ -109,31 +130,33 @@ struct Gate {
     shared: Arc<Shared>,
     workers: WorkerPool,
     acceptor: Arc<Acceptor>,
-    anonymous: Arc<AtomicBool>,
+    entrance: Entrance,
+}
+
+/// What a connection has to know of the listener through which it came in.
+#[derive(Debug, Clone)]
+pub(crate) struct Entrance {
+    /// Whether anonymous clients are let in now.
+    pub(crate) anonymous: Arc<AtomicBool>,
+    pub(crate) durability: Durability,
 }
 
 impl Gate {
     fn let_in(&self, incoming: Incoming) {
         let Some((worker, runtime)) = self.workers.next() else { return };
-        let anonymous = self.anonymous.clone();
+        let entrance = self.entrance.clone();
         let acceptor = self.acceptor.clone();
-        let task = |place| serve(place, worker, incoming, acceptor, anonymous);
+        let task = |place| serve(place, worker, incoming, acceptor, entrance);
         Connections::spawn(&self.shared, self.number, runtime, task);
     }
 }
 
-async fn serve(
-    place: Place,
-    worker: usize,
-    incoming: Incoming,
-    acceptor: Arc<Acceptor>,
-    anonymous: Arc<AtomicBool>,
-) {
+async fn serve(place: Place, worker: usize, incoming: Incoming, acceptor: Arc<Acceptor>, entrance: Entrance) {
     let shared = place.shared();
     let deadline = Instant::now() + Duration::from_millis(shared.options.server.connect_deadline_ms);
     // Boxed: the handshakes would otherwise make the future of every connection as large as theirs.
     match Box::pin(incoming.open(&acceptor, deadline)).await {
-        Ok(stream) => Connection::new(shared.clone(), worker, stream, anonymous).run().await,
+        Ok(stream) => Connection::new(shared.clone(), worker, stream, entrance).run().await,
         Err(error) => debug!(%error, "A connection did not get as far as MQTT."),
     }
 }
@@ -148,14 +171,16 @@ mod tests {
     #[tokio::test]
     async fn the_future_of_a_connection_is_at_most_1_kib() {
         let users = Users::new(Vec::new(), Vec::new()).unwrap();
-        let shared = Arc::new(Shared::new(BrokerOptions::default(), Arc::new(users), 1));
+        let shared = Arc::new(Shared::new(BrokerOptions::default(), Arc::new(users), None, 1));
         let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let listener = Listener::bind(&ListenOptions::new(Transport::Tcp, address)).await.unwrap();
         let BindAddress::Ip(address) = *listener.local_addr() else { panic!("no address") };
         let _peer = tokio::net::TcpStream::connect(address).await.unwrap();
         let incoming = listener.accept().await.unwrap();
         let place = Place::of(&shared);
-        let future = serve(place, 0, incoming, listener.acceptor(), Arc::new(AtomicBool::new(true)));
+        let entrance =
+            Entrance { anonymous: Arc::new(AtomicBool::new(true)), durability: Durability::Synced };
+        let future = serve(place, 0, incoming, listener.acceptor(), entrance);
         assert!(size_of_val(&future) <= 1024, "{}", size_of_val(&future));
         // What it boxes lives as long as the connection: it counts for the memory of an idle one.
         assert!(size_of::<Connection>() <= 1024, "{}", size_of::<Connection>());

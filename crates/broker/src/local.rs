@@ -1,10 +1,14 @@
 //! A client without a socket: how the rest of a program publishes and subscribes.
 
+mod accepting;
+
+pub use accepting::{Accepting, NotAccepted};
+
 use std::{
     collections::VecDeque,
     future::poll_fn,
     sync::Arc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use bytestring::ByteString;
@@ -14,14 +18,16 @@ use crosspoint_protocol::{
     packet::{Publish, PublishProperties, SubscriptionOptions},
     session::SessionState,
 };
+use crosspoint_store::{Batch, Wanted};
 use parking_lot::Mutex;
 
 use crate::{
     counters::count,
-    mailbox::{Command, Entry, Receiver},
+    durable::{Changes, SUBSCRIPTIONS, SubscriptionRecord},
+    mailbox::{Command, Entry, Receiver, UNSTORED},
     router::NewSubscription,
     session::{LOCAL_PREFIX, Session, SessionKey},
-    sessions::{CloseSession, OpenSession},
+    sessions::{CloseSession, OpenSession, Reading},
     shared::Shared,
     turn::{Published, Turn},
     workspace::Workspace,
@@ -62,6 +68,8 @@ pub struct LocalClient {
     session: Arc<Session>,
     /// Retained messages of new Subscriptions, which go before what is in the mailbox.
     backlog: Mutex<VecDeque<Entry>>,
+    /// Messages that are being read back from the store.
+    reading: Mutex<Option<Reading>>,
     session_expiry_s: u32,
     session_present: bool,
 }
@@ -77,6 +85,9 @@ pub struct LocalDelivery {
     pub retain: bool,
     /// The identifiers of the Subscriptions that matched.
     pub subscription_ids: Vec<u32>,
+    /// Where it stands in the queue of a durable session: [`LocalClient::queue`]. Whoever took it consumes it there.
+    /// `None` for a message that is in memory only.
+    pub position: Option<u64>,
 }
 
 /// Why a local client gets no more messages.
@@ -92,12 +103,16 @@ impl LocalClient {
             username: None,
             clean_start: options.session_expiry_s == 0,
             receiver,
+            expiry_s: options.session_expiry_s,
+            will: None,
+            is_kept: true,
         };
         let opened = shared.open_session(open).await.map_err(LocalRefused)?;
         Ok(Self {
             shared,
             session: opened.session,
             backlog: Mutex::default(),
+            reading: Mutex::default(),
             session_expiry_s: options.session_expiry_s,
             session_present: opened.is_present,
         })
@@ -108,10 +123,20 @@ impl LocalClient {
         self.session_present
     }
 
-    /// Publishes a message and tells whether anybody wants it. It is in every mailbox when this returns.
+    /// Returns the session's queue in the broker's store, if it has one and the session outlives its client.
+    ///
+    /// What [`next`](Self::next) gives at a position there is the caller's to consume, in a batch of its own. Without
+    /// that it comes again when the client is opened anew.
+    pub fn queue(&self) -> Option<u64> {
+        self.session.queue()
+    }
+
+    /// Publishes a message and tells whether anybody wants it. It is in every mailbox when this returns; those of durable
+    /// sessions get it when it is on disk.
     ///
     /// # Errors
-    /// [`ReasonCode::QuotaExceeded`] when it was to be retained and as many messages are kept as may be.
+    /// [`ReasonCode::QuotaExceeded`] when it was to be retained and as many messages are kept as may be, or the disk is
+    /// full.
     pub fn publish(
         &self,
         topic: TopicName,
@@ -132,19 +157,39 @@ impl LocalClient {
         self.in_turn(|turn, publisher| turn.publish_message(message, qos, retain, publisher))
     }
 
+    /// Publishes a message in one batch with changes of the caller's own: both are kept, or none. The answer comes when
+    /// they are on disk, or at once when nothing of them has to be.
+    ///
+    /// # Errors
+    /// As [`Accepting`] says. When it says so at once nothing has changed; otherwise the message may have reached
+    /// sessions that are in memory.
+    pub fn publish_message_with(&self, batch: Batch, message: &Message, qos: QoS, retain: bool) -> Accepting {
+        let now = self.shared.clock.now();
+        if !batch.is_empty() && self.shared.durable.is_none() {
+            return Accepting::refused(NotAccepted::NoStore);
+        }
+        let (published, commit) = Workspace::with(|workspace| {
+            let mut turn = Turn::new(&self.shared, usize::MAX, workspace, now);
+            let published = turn.publish_message(message, qos, retain, self.session.key);
+            if published.is_taken() && !batch.is_empty() {
+                turn.add(batch);
+            }
+            (published, turn.end())
+        });
+        match (answer_of(published), commit) {
+            (Ok(is_wanted), commit) => Accepting::of(is_wanted, commit),
+            (Err(reason), _) => Accepting::refused(NotAccepted::Refused(reason)),
+        }
+    }
+
     fn in_turn(&self, f: impl FnOnce(&mut Turn<'_>, SessionKey) -> Published) -> Result<bool, ReasonCode> {
         let now = self.shared.clock.now();
-        let published = Workspace::with(|workspace| {
+        answer_of(Workspace::with(|workspace| {
             let mut turn = Turn::new(&self.shared, usize::MAX, workspace, now);
             let published = f(&mut turn, self.session.key);
             turn.end();
             published
-        });
-        match published {
-            Published::Delivered => Ok(true),
-            Published::Unwanted => Ok(false),
-            Published::RetainedFull => Err(ReasonCode::QuotaExceeded),
-        }
+        }))
     }
 
     /// Subscribes. `id` is the Subscription Identifier that deliveries bear; 0 is none.
@@ -154,12 +199,13 @@ impl LocalClient {
         let mut router = self.shared.router.write();
         let new = NewSubscription { filter, options, id, only: None };
         let retained = router.subscribe(&self.session, new, now);
-        state.filters.insert(filter.compact());
+        state.filters.insert(filter.compact(), id);
+        self.keep_subscription(filter, Some(SubscriptionRecord { options, id }));
         let mut backlog = self.backlog.lock();
         backlog.extend(retained.into_iter().map(|message| {
             let qos = message.qos().min(options.qos);
             let subscription_ids = (id != 0).then_some(id).into_iter().collect();
-            Entry { message, subscription_ids, qos, retain: true }
+            Entry { subscription_ids, ..Entry::new(message, qos, true) }
         }));
         drop((backlog, router, state));
         let waker = self.session.mailbox.lock().schedule();
@@ -171,18 +217,31 @@ impl LocalClient {
     pub fn unsubscribe(&self, filter: &TopicFilter) -> bool {
         let mut state = self.session.state.lock();
         state.filters.remove(filter);
+        self.keep_subscription(filter, None);
         let was_there = self.shared.router.write().unsubscribe(self.session.key, filter);
         let is_wanted =
-            |entry: &Entry| state.filters.iter().any(|filter| filter.matches(entry.message.topic()));
+            |entry: &Entry| state.filters.keys().any(|filter| filter.matches(entry.message.topic()));
         self.backlog.lock().retain(is_wanted);
         let dropped = self.session.mailbox.lock().retain(is_wanted);
+        self.shared.settle(&self.session);
         count(&self.shared.counters(usize::MAX).dropped_unsubscribed, dropped);
         was_there
     }
 
+    fn keep_subscription(&self, filter: &TopicFilter, record: Option<SubscriptionRecord>) {
+        let Some(number) = self.session.number else { return };
+        let mut changes = Changes::default();
+        let key = SubscriptionRecord::key(number, filter);
+        match record {
+            Some(record) => changes.put(SUBSCRIPTIONS, key, record.encode()),
+            None => changes.delete(SUBSCRIPTIONS, key),
+        }
+        self.shared.commit(&mut changes);
+    }
+
     /// Returns the filters that the session holds.
     pub fn filters(&self) -> Vec<TopicFilter> {
-        self.session.state.lock().filters.iter().cloned().collect()
+        self.session.state.lock().filters.keys().cloned().collect()
     }
 
     /// Waits for the next message. One task at a time may wait.
@@ -193,10 +252,28 @@ impl LocalClient {
     /// # Cancel safety
     /// A message is lost to nobody when this is dropped: it is taken only when it is returned.
     pub async fn next(&self) -> Result<LocalDelivery, LocalClosed> {
-        poll_fn(|cx| self.poll_next(cx.waker())).await
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(&self, waker: &Waker) -> Poll<Result<LocalDelivery, LocalClosed>> {
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Result<LocalDelivery, LocalClosed>> {
+        loop {
+            let mut reading = self.reading.lock();
+            // While it is pending, the store wakes the task.
+            let is_reading = self.shared.poll_read(&self.session, &mut reading, cx).is_pending();
+            let mut wanted = None;
+            if let Poll::Ready(taken) = self.poll_mailbox(cx.waker(), &mut wanted) {
+                return Poll::Ready(taken);
+            }
+            let Some(wanted) = wanted.filter(|_| !is_reading) else { return Poll::Pending };
+            *reading = self.shared.read(&self.session, wanted);
+        }
+    }
+
+    fn poll_mailbox(
+        &self,
+        waker: &Waker,
+        wanted: &mut Option<Wanted>,
+    ) -> Poll<Result<LocalDelivery, LocalClosed>> {
         let now = self.shared.clock.now();
         let counters = self.shared.counters(usize::MAX);
         let mut backlog = self.backlog.lock();
@@ -205,8 +282,9 @@ impl LocalClient {
         if let Some(Command::Disconnect(reason)) = mailbox.command {
             return Poll::Ready(Err(LocalClosed(reason)));
         }
-        while let Some(entry) = backlog.pop_front().or_else(|| mailbox.pop()) {
+        while let Some(entry) = backlog.pop_front().or_else(|| mailbox.take(wanted)) {
             if entry.message.is_expired(now) {
+                // In a queue it is consumed with whatever comes after it.
                 count(&counters.dropped_expired, 1);
                 continue;
             }
@@ -216,6 +294,7 @@ impl LocalClient {
                 qos: entry.qos,
                 retain: entry.retain,
                 subscription_ids: entry.subscription_ids.to_vec(),
+                position: (entry.position != UNSTORED).then_some(entry.position),
             }));
         }
         Poll::Pending
@@ -228,6 +307,7 @@ impl LocalClient {
             subscription_ids: delivery.subscription_ids.into(),
             qos: delivery.qos,
             retain: delivery.retain,
+            position: delivery.position.unwrap_or(UNSTORED),
         };
         // The backlog goes before the mailbox.
         self.backlog.lock().push_front(entry);
@@ -241,11 +321,25 @@ impl Drop for LocalClient {
         let backlog = std::mem::take(self.backlog.get_mut());
         if self.session_expiry_s != 0 {
             let mut mailbox = self.session.mailbox.lock();
-            let kept = backlog.into_iter().rev().filter(|entry| entry.qos != QoS::AtMostOnce);
+            // What is in the store is there until it is consumed.
+            let is_kept = |entry: &Entry| entry.qos != QoS::AtMostOnce && entry.position == UNSTORED;
+            let kept = backlog.into_iter().rev().filter(is_kept);
             kept.for_each(|entry| mailbox.push_front(entry));
         }
-        let close =
-            CloseSession { exchanges: SessionState::default(), will: None, expiry_s: self.session_expiry_s };
+        let close = CloseSession {
+            exchanges: SessionState::default(),
+            undecided: Vec::new(),
+            will: None,
+            expiry_s: self.session_expiry_s,
+        };
         self.shared.close_session(&self.session, close, self.shared.clock.now());
+    }
+}
+
+fn answer_of(published: Published) -> Result<bool, ReasonCode> {
+    match published {
+        Published::Delivered => Ok(true),
+        Published::Unwanted => Ok(false),
+        Published::RetainedFull | Published::StoreFull => Err(ReasonCode::QuotaExceeded),
     }
 }

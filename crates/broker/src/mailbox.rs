@@ -1,20 +1,37 @@
 //! Where others leave what a session's owner has to send.
 
+mod stored;
+
+pub(crate) use stored::{Settled, StoredQueue};
+
 use std::{collections::VecDeque, task::Waker};
 
 use crosspoint_protocol::{Message, QoS, ReasonCode, Transmit, Version, message::PublishHead};
+use crosspoint_store::{Taken, Wanted};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::options::QueueLimits;
 
 /// A message that waits in a session's queue.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) message: Message,
     pub(crate) subscription_ids: SmallVec<[u32; 2]>,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    /// Where it stands in the session's queue in the store, or [`UNSTORED`].
+    pub(crate) position: u64,
+}
+
+/// The position of a message that is in memory only.
+pub(crate) const UNSTORED: u64 = u64::MAX;
+
+impl Entry {
+    /// Makes an entry that is in memory only.
+    pub(crate) fn new(message: Message, qos: QoS, retain: bool) -> Self {
+        Self { message, subscription_ids: SmallVec::new(), qos, retain, position: UNSTORED }
+    }
 }
 
 /// What others leave for a session. Guarded by one mutex, which is a leaf: nothing else is locked and nobody is
@@ -32,6 +49,8 @@ pub(crate) struct Mailbox {
     /// Messages at QoS 1 and 2 in the order of their coming; for a local receiver those at QoS 0 too.
     pub(crate) queue: VecDeque<Entry>,
     queue_bytes: usize,
+    /// The messages of a durable session.
+    pub(crate) stored: Option<Box<StoredQueue>>,
     pub(crate) command: Option<Command>,
     /// Those who wait until the owner has gone.
     pub(crate) successors: Vec<oneshot::Sender<()>>,
@@ -104,6 +123,7 @@ impl Mailbox {
             direct_messages: 0,
             queue: VecDeque::new(),
             queue_bytes: 0,
+            stored: None,
             command: None,
             successors: Vec::new(),
             limits,
@@ -133,7 +153,11 @@ impl Mailbox {
 
     /// Tells whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.direct.is_empty()
+        self.queue.is_empty() && self.direct.is_empty() && !self.is_stored_ready()
+    }
+
+    fn is_stored_ready(&self) -> bool {
+        self.stored.as_ref().is_some_and(|stored| stored.is_ready())
     }
 
     /// Notes that messages were dropped for want of room, and tells whether that is news.
@@ -222,12 +246,57 @@ impl Mailbox {
         Some(entry)
     }
 
+    /// Takes the next message: what was kept for a client that left comes before what is stored, and messages at QoS 0
+    /// after it. When the next one waits in the store only, `wanted` tells what to read.
+    pub(crate) fn take(&mut self, wanted: &mut Option<Wanted>) -> Option<Entry> {
+        let is_first = self.queue.front().is_some_and(|entry| entry.qos != QoS::AtMostOnce);
+        if !is_first && let Some(stored) = &mut self.stored {
+            match stored.take() {
+                Taken::Entry(position, entry) => return Some(Entry { position, ..entry }),
+                Taken::Read(read) => *wanted = Some(read),
+                Taken::Nothing => {}
+            }
+        }
+        self.pop()
+    }
+
+    /// Leaves a message that is durable now. The session is the one that has this queue.
+    pub(crate) fn push_stored(&mut self, position: u64, entry: Entry) -> Left {
+        let is_too_large = self.is_online && self.is_too_large(&entry);
+        let Some(stored) = &mut self.stored else { return Left::Absent };
+        if is_too_large {
+            stored.skip(position);
+            return Left::TooLarge;
+        }
+        match stored.push(position, entry, &self.limits) {
+            0 => Left::Waiting,
+            dropped => Left::DroppedOldest(dropped),
+        }
+    }
+
+    /// Takes what is to be changed in the store.
+    pub(crate) fn take_settled(&mut self) -> Settled {
+        self.stored.as_mut().map(|stored| stored.take_settled()).unwrap_or_default()
+    }
+
+    /// Drops everything that waits, and returns how many messages that were.
+    pub(crate) fn clear(&mut self) -> usize {
+        let stored = self.stored.take().map_or(0, |stored| stored.len());
+        self.queue_bytes = 0;
+        std::mem::take(&mut self.queue).len() + usize::try_from(stored).unwrap_or(usize::MAX)
+    }
+
     /// Drops what is queued and does not pass, and returns how many were dropped.
     pub(crate) fn retain(&mut self, mut passes: impl FnMut(&Entry) -> bool) -> usize {
         let before = self.queue.len();
         self.queue.retain(|entry| passes(entry));
         self.queue_bytes = self.queue.iter().map(entry_bytes).sum();
-        before - self.queue.len()
+        let mut dropped = before - self.queue.len();
+        if let Some(stored) = &mut self.stored {
+            stored.generation = stored.generation.wrapping_add(1);
+            dropped += stored.retain(passes);
+        }
+        dropped
     }
 
     fn is_too_large(&self, entry: &Entry) -> bool {

@@ -54,6 +54,7 @@ pub struct BrokerOptions {
     pub(crate) sys_interval: Option<Duration>,
     pub(crate) workers: Workers,
     pub(crate) stop_deadline: Duration,
+    pub(crate) will_grace: Duration,
     pub(crate) wall_clock_ms: Option<u64>,
 }
 
@@ -78,6 +79,7 @@ impl Default for BrokerOptions {
             sys_interval: Some(Duration::from_secs(10)),
             workers: Workers::Threads(0),
             stop_deadline: Duration::from_secs(5),
+            will_grace: Duration::from_secs(30),
             wall_clock_ms: None,
         }
     }
@@ -171,6 +173,14 @@ impl BrokerOptions {
     #[must_use]
     pub const fn workers(mut self, workers: Workers) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// Sets how long the Wills of clients that were connected when the broker was killed wait for their clients after
+    /// the next start, up to a day. Default 30 s.
+    #[must_use]
+    pub fn will_grace(mut self, grace: Duration) -> Self {
+        self.will_grace = grace.min(DAY);
         self
     }
 

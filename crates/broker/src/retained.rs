@@ -13,11 +13,13 @@ pub(crate) struct Retained {
     topics: TopicTree<Message>,
     /// Before this time on the wall clock nothing expires.
     next_expiry_ms: u64,
+    /// What has expired and is still to be taken out of the store.
+    expired: Vec<Message>,
 }
 
 impl Retained {
     pub(crate) fn new() -> Self {
-        Self { topics: TopicTree::new(), next_expiry_ms: u64::MAX }
+        Self { topics: TopicTree::new(), next_expiry_ms: u64::MAX, expired: Vec::new() }
     }
 
     /// Keeps a message instead of the one that its topic had. Returns `false` when there are `messages_max`.
@@ -30,8 +32,9 @@ impl Retained {
         true
     }
 
-    pub(crate) fn remove(&mut self, topic: &str) {
-        self.topics.remove(topic);
+    /// Forgets the message of a topic, and tells whether there was one.
+    pub(crate) fn remove(&mut self, topic: &str) -> bool {
+        self.topics.remove(topic).is_some()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -50,9 +53,22 @@ impl Retained {
             ControlFlow::Continue(())
         });
         for message in expired {
-            self.remove(message.topic());
+            self.drop_one(message);
         }
         found
+    }
+
+    /// Returns the topics whose messages have expired since this was last asked, and that have no other one since.
+    pub(crate) fn take_expired(&mut self) -> Vec<Message> {
+        let mut expired = std::mem::take(&mut self.expired);
+        expired.retain(|message| self.topics.get(message.topic()).is_none());
+        expired
+    }
+
+    fn drop_one(&mut self, message: Message) {
+        if self.remove(message.topic()) {
+            self.expired.push(message);
+        }
     }
 
     /// Drops what has expired. Looks at every message, but only when one of them can have expired.
@@ -70,7 +86,7 @@ impl Retained {
             }
         }
         for message in expired {
-            self.remove(message.topic());
+            self.drop_one(message);
         }
     }
 }

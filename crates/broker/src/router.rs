@@ -103,6 +103,12 @@ impl Router {
         }
     }
 
+    /// Adds a Subscription that was loaded.
+    pub(crate) fn restore(&mut self, session: &Arc<Session>, new: NewSubscription<'_>) {
+        let options = SubscriptionOptions { retain_handling: RetainHandling::DoNotSend, ..new.options };
+        self.subscribe(session, NewSubscription { options, ..new }, Now::default());
+    }
+
     /// Removes a Subscription and tells whether it was there.
     pub(crate) fn unsubscribe(&mut self, key: SessionKey, filter: &TopicFilter) -> bool {
         match filter.share_name() {

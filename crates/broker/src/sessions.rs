@@ -1,4 +1,9 @@
-//! Which sessions there are, who has them, and how they end.
+//! Which sessions there are, who has them, and how they are opened.
+//!
+//! [`ending`] gives them back and ends them, [`stored`] is what the store has of them.
+
+mod ending;
+mod stored;
 
 use std::{
     collections::HashMap,
@@ -12,17 +17,22 @@ use std::{
 
 use bytestring::ByteString;
 use crosspoint_protocol::{
-    Message, Now, ReasonCode, packet::PublishPropertyValues, packet::Will, session::SessionState,
+    ReasonCode,
+    session::{SessionState, Token},
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::{
-    counters::count,
-    mailbox::{Command, Mailbox, Receiver},
-    session::{PendingWill, Session},
+    durable::{Changes, Commit, Ended, Outcome, WILLS, WillRecord},
+    mailbox::{Command, Mailbox, Receiver, StoredQueue},
+    session::Session,
     shared::Shared,
+    will::Testament,
 };
+
+use stored::Consumed;
+pub(crate) use stored::Reading;
 
 /// How long a new connection waits until the old one of the same client has gone.
 const TAKEOVER_DEADLINE: Duration = Duration::from_secs(10);
@@ -41,6 +51,11 @@ pub(crate) struct OpenSession {
     pub(crate) username: Option<ByteString>,
     pub(crate) clean_start: bool,
     pub(crate) receiver: Receiver,
+    /// Seconds for which the session outlives the connection.
+    pub(crate) expiry_s: u32,
+    pub(crate) will: Option<Arc<Testament>>,
+    /// Whether what is new of it is kept in the store, if there is one.
+    pub(crate) is_kept: bool,
 }
 
 /// A session that a connection owns until it calls [`Shared::close_session`].
@@ -55,17 +70,34 @@ pub(crate) struct Opened {
 #[derive(Debug)]
 pub(crate) struct CloseSession {
     pub(crate) exchanges: SessionState,
-    pub(crate) will: Option<Box<Will>>,
+    /// Incoming messages at QoS 2 whose batch is on its way.
+    pub(crate) undecided: Vec<(Token, Arc<Commit>)>,
+    pub(crate) will: Option<Arc<Testament>>,
     /// Seconds for which the session goes on; 0 ends it.
     pub(crate) expiry_s: u32,
 }
 
 enum Attempt {
-    Opened(Opened),
+    Opened(Opened, Option<Arc<Commit>>),
     /// Its owner has been told to go.
     Busy(oneshot::Receiver<()>),
-    /// It was there, offline, and a clean start is asked for: nobody can find it any more.
+    /// It is there, offline, and a clean start is asked for.
     Stale(Arc<Session>),
+}
+
+/// A session that was opened and that nobody has been given yet: given back when dropped.
+struct Unclaimed<'a> {
+    shared: &'a Shared,
+    opened: Option<Opened>,
+    expiry_s: u32,
+}
+
+impl Drop for Unclaimed<'_> {
+    fn drop(&mut self) {
+        let Some(Opened { session, exchanges, .. }) = self.opened.take() else { return };
+        let close = CloseSession { exchanges, undecided: Vec::new(), will: None, expiry_s: self.expiry_s };
+        self.shared.close_session(&session, close, self.shared.clock.now());
+    }
 }
 
 impl Sessions {
@@ -90,22 +122,53 @@ impl Sessions {
         all
     }
 
-    fn next_key(&self) -> u64 {
+    /// Adds sessions that were loaded.
+    pub(crate) fn add(&self, sessions: impl IntoIterator<Item = Arc<Session>>) {
+        let named = sessions.into_iter().map(|session| (session.client_id.clone(), session));
+        self.by_client_id.lock().extend(named);
+    }
+
+    pub(crate) fn next_key(&self) -> u64 {
         self.last_key.fetch_add(1, Relaxed) + 1
     }
 }
 
 impl Shared {
     /// Opens a session for a connection: a new one, or one that is resumed. Another connection that has it is told
-    /// to go, and is gone before this returns [MQTT-3.1.4-3].
+    /// to go, and is gone before this returns [MQTT-3.1.4-3]. What the store keeps of it is durable when this returns.
     ///
     /// # Errors
-    /// Another user has the session, or its connection does not end in time.
+    /// Another user has the session, its connection does not end in time, or the store does not take it.
+    ///
+    /// # Cancel safety
+    /// When dropped before it is done, the session is given back.
     pub(crate) async fn open_session(&self, open: OpenSession) -> Result<Opened, ReasonCode> {
+        let (opened, commit) = self.take_session(&open).await?;
+        let is_new = !opened.is_present;
+        let mut unclaimed = Unclaimed { shared: self, opened: Some(opened), expiry_s: open.expiry_s };
+        if let Some(commit) = commit {
+            let refused = match Ended(commit).await {
+                Outcome::Durable => None,
+                Outcome::Full => Some(ReasonCode::QuotaExceeded),
+                Outcome::Broken => Some(ReasonCode::ServerUnavailable),
+            };
+            if let Some(reason) = refused {
+                // One that nobody has been told of is not kept.
+                unclaimed.expiry_s = if is_new { 0 } else { open.expiry_s };
+                return Err(reason);
+            }
+        }
+        if let Some(opened) = &mut unclaimed.opened {
+            self.read_exchanges(opened).await?;
+        }
+        unclaimed.opened.take().ok_or(ReasonCode::ServerUnavailable)
+    }
+
+    async fn take_session(&self, open: &OpenSession) -> Result<(Opened, Option<Arc<Commit>>), ReasonCode> {
         loop {
-            match self.try_open(&open)? {
-                Attempt::Opened(opened) => return Ok(opened),
-                Attempt::Stale(session) => self.clear_session(&session, self.clock.now()),
+            match self.try_open(open)? {
+                Attempt::Opened(opened, commit) => return Ok((opened, commit)),
+                Attempt::Stale(session) => self.end_if_offline(&session, self.clock.now()),
                 Attempt::Busy(gone) => {
                     // A sender that was dropped has gone as well.
                     let waited = tokio::time::timeout(TAKEOVER_DEADLINE, gone).await;
@@ -117,13 +180,21 @@ impl Shared {
 
     fn try_open(&self, open: &OpenSession) -> Result<Attempt, ReasonCode> {
         let mut sessions = self.sessions.by_client_id.lock();
+        let ghost = sessions.get(&open.client_id).filter(|session| session.state.lock().is_ghost).cloned();
+        if ghost.is_some() {
+            sessions.remove(&open.client_id);
+        }
         let Some(session) = sessions.get(&open.client_id) else {
-            let client_id = crate::compact(&open.client_id);
-            let username = open.username.as_ref().map(crate::compact);
-            let mailbox = Mailbox::new(self.options.queue, open.receiver);
-            let session = Session::new(self.sessions.next_key(), client_id.clone(), username, mailbox);
-            sessions.insert(client_id, session.clone());
-            return Ok(Attempt::Opened(attach(session, open, false)));
+            let session = self.new_session(open);
+            if let Some(ghost) = ghost {
+                // Its client is back, so that the Will is not published.
+                ghost.state.lock().will = None;
+                self.remind(&ghost);
+                session.state.lock().has_stored_will = true;
+            }
+            sessions.insert(session.client_id.clone(), session.clone());
+            let (opened, commit) = self.attach(session, open, false);
+            return Ok(Attempt::Opened(opened, commit));
         };
         if session.username != open.username {
             return Err(ReasonCode::NotAuthorized);
@@ -140,157 +211,75 @@ impl Shared {
         drop(mailbox);
         let session = session.clone();
         if open.clean_start {
-            sessions.remove(&open.client_id);
+            // A Will from before a restart has waited for its client, which is back.
+            session.state.lock().will.take_if(|pending| pending.waits_for_client);
             return Ok(Attempt::Stale(session));
         }
-        let opened = attach(session, open, true);
+        let (opened, commit) = self.attach(session, open, true);
         self.remind(&opened.session);
-        Ok(Attempt::Opened(opened))
+        Ok(Attempt::Opened(opened, commit))
     }
 
-    /// Gives a session back when its connection has ended.
-    pub(crate) fn close_session(&self, opened: &Arc<Session>, close: CloseSession, now: Now) {
-        let CloseSession { exchanges, will, expiry_s } = close;
-        let delay_s = will.as_ref().and_then(|will| will.properties.delay_s).unwrap_or(0).min(expiry_s);
-        let goes_on = expiry_s != 0;
-        let (pending, at_once) = match will {
-            Some(will) if delay_s != 0 => (Some(PendingWill { at_ms: later(now, delay_s), will }), None),
-            will => (None, will),
-        };
-        let ends_at_ms = (goes_on && expiry_s != u32::MAX).then(|| later(now, expiry_s));
-        {
-            let mut state = opened.state.lock();
-            state.exchanges = exchanges;
-            state.will = pending;
-            state.ends_at_ms = ends_at_ms;
+    fn new_session(&self, open: &OpenSession) -> Arc<Session> {
+        let client_id = crate::compact(&open.client_id);
+        let username = open.username.as_ref().map(crate::compact);
+        let durable = self.durable.as_ref().filter(|_| open.is_kept && open.expiry_s != 0);
+        let number = durable.map(|durable| durable.new_number());
+        let mut mailbox = Mailbox::new(self.options.queue, open.receiver);
+        mailbox.stored = number.map(|_| Box::new(StoredQueue::new()));
+        Session::new(self.sessions.next_key(), client_id, username, number, mailbox)
+    }
+
+    /// Gives a session to a connection, and returns the batch that has to be durable before its client hears of it.
+    fn attach(
+        &self,
+        session: Arc<Session>,
+        open: &OpenSession,
+        is_present: bool,
+    ) -> (Opened, Option<Arc<Commit>>) {
+        let mut state = session.state.lock();
+        state.will = None;
+        state.ends_at_ms = None;
+        let exchanges = std::mem::take(&mut state.exchanges);
+        let mut changes = Changes::default();
+        if let Some(number) = session.number {
+            changes.put_session(&session.client_id, &session.record(number, open.expiry_s, None));
         }
-        if let Some(will) = at_once {
-            self.publish_will(&will, now);
-        }
-        // Detached and removed as one: nobody resumes a session that is ending.
-        let detached = {
-            let mut sessions = self.sessions.by_client_id.lock();
-            if !goes_on {
-                remove(&mut sessions, opened);
+        let keeps_will = self.durable.is_some() && open.is_kept;
+        match open.will.as_ref().filter(|_| keeps_will) {
+            Some(will) => {
+                state.has_stored_will = true;
+                changes.put(WILLS, session.store_key(), WillRecord::encode(will, None));
             }
-            opened.mailbox.lock().detach()
-        };
-        self.count_dropped(detached.dropped);
-        if goes_on {
-            self.remind(opened);
-        } else {
-            self.clear_session(opened, now);
+            None if std::mem::take(&mut state.has_stored_will) => changes.delete(WILLS, session.store_key()),
+            None => {}
         }
-        drop(detached.successors);
+        let commit = self.commit(&mut changes).filter(|_| open.is_kept);
+        drop(state);
+        self.begin_reading(&session, Consumed::Outside);
+        session.mailbox.lock().attach(open.receiver);
+        (Opened { session, exchanges, is_present }, commit)
+    }
+
+    /// Hands changes over that somebody waits for.
+    pub(crate) fn commit(&self, changes: &mut Changes) -> Option<Arc<Commit>> {
+        let durable = self.durable.as_ref().filter(|_| !changes.is_empty())?;
+        changes.hurry();
+        Some(durable.committer.append(changes))
+    }
+
+    /// Hands changes over that nobody waits for.
+    pub(crate) fn commit_lazily(&self, changes: &mut Changes) {
+        if let Some(durable) = self.durable.as_ref().filter(|_| !changes.is_empty()) {
+            durable.committer.append(changes);
+        }
     }
 
     /// Keeps the schedule in step with what is due for a session.
-    fn remind(&self, session: &Arc<Session>) {
+    pub(crate) fn remind(&self, session: &Arc<Session>) {
         let mut state = session.state.lock();
         let next_ms = state.next_ms();
         let before_ms = std::mem::replace(&mut state.reminder_ms, next_ms);
         self.schedule.remind(session, before_ms, next_ms);
     }
-
-    fn count_dropped(&self, messages: usize) {
-        count(&self.counters(usize::MAX).dropped_receiver_gone, messages);
-    }
-
-    /// Does what has come due for a session: publishes its Will, ends it.
-    pub(crate) fn look_after(&self, session: &Arc<Session>, now: Now) {
-        let will = {
-            let mut state = session.state.lock();
-            state.reminder_ms = None;
-            let is_due = state.will.as_ref().is_some_and(|pending| pending.at_ms <= now.monotonic_ms);
-            if is_due { state.will.take() } else { None }
-        };
-        if let Some(pending) = will {
-            self.publish_will(&pending.will, now);
-        }
-        if self.remove_if_over(session, now) {
-            self.clear_session(session, now);
-        } else {
-            self.remind(session);
-        }
-    }
-
-    /// Ends a session at once, unless a connection has it.
-    pub(crate) fn end_if_offline(&self, session: &Arc<Session>, now: Now) {
-        let is_removed = {
-            let mut sessions = self.sessions.by_client_id.lock();
-            !session.mailbox.lock().is_online && remove(&mut sessions, session)
-        };
-        if is_removed {
-            self.clear_session(session, now);
-        }
-    }
-
-    /// Takes a session out of the table if its time is over and nobody has it.
-    fn remove_if_over(&self, session: &Arc<Session>, now: Now) -> bool {
-        let mut sessions = self.sessions.by_client_id.lock();
-        let is_over = session.state.lock().ends_at_ms.is_some_and(|at_ms| at_ms <= now.monotonic_ms);
-        is_over && !session.mailbox.lock().is_online && remove(&mut sessions, session)
-    }
-
-    /// Clears a session that nobody can find any more: its Subscriptions go, what waits goes, and a Will whose delay
-    /// still runs is published [MQTT-3.1.3-9].
-    fn clear_session(&self, session: &Arc<Session>, now: Now) {
-        let (filters, will) = {
-            let mut state = session.state.lock();
-            self.count_dropped(std::mem::take(&mut state.exchanges).outgoing.len());
-            state.ends_at_ms = None;
-            (std::mem::take(&mut state.filters), state.will.take())
-        };
-        self.remind(session);
-        if !filters.is_empty() {
-            let mut router = self.router.write();
-            for filter in &filters {
-                router.unsubscribe(session.key, filter);
-            }
-        }
-        let dropped = session.mailbox.lock().retain(|_| false);
-        self.count_dropped(dropped);
-        if let Some(pending) = will {
-            self.publish_will(&pending.will, now);
-        }
-    }
-
-    fn publish_will(&self, will: &Will, now: Now) {
-        let properties = &will.properties;
-        let values = PublishPropertyValues {
-            payload_is_utf8: properties.payload_is_utf8,
-            message_expiry_s: properties.message_expiry_s,
-            response_topic: properties.response_topic.clone(),
-            correlation_data: properties.correlation_data.clone(),
-            content_type: properties.content_type.clone(),
-            user_properties: properties.user_properties.clone(),
-        };
-        let properties =
-            crosspoint_protocol::packet::PublishProperties::from_values(&values).unwrap_or_default();
-        let message = Message::new(&will.topic, &will.payload, will.qos, will.retain, &properties, now);
-        self.publish(&message, now);
-    }
-}
-
-fn remove(sessions: &mut HashMap<ByteString, Arc<Session>>, session: &Arc<Session>) -> bool {
-    let is_same = sessions.get(&session.client_id).is_some_and(|known| Arc::ptr_eq(known, session));
-    if is_same {
-        sessions.remove(&session.client_id);
-    }
-    is_same
-}
-
-fn attach(session: Arc<Session>, open: &OpenSession, is_present: bool) -> Opened {
-    let exchanges = {
-        let mut state = session.state.lock();
-        state.will = None;
-        state.ends_at_ms = None;
-        std::mem::take(&mut state.exchanges)
-    };
-    session.mailbox.lock().attach(open.receiver);
-    Opened { session, exchanges, is_present }
-}
-
-fn later(now: Now, seconds: u32) -> u64 {
-    now.monotonic_ms.saturating_add(u64::from(seconds) * 1_000)
 }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use crosspoint_protocol::{Message, Now};
+use crosspoint_store::Store;
 use parking_lot::RwLock;
 
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
     clock::Clock,
     connections::Connections,
     counters::{Counters, Statistics},
+    durable::Durable,
     options::BrokerOptions,
     router::Router,
     schedule::Schedule,
@@ -29,14 +31,23 @@ pub(crate) struct Shared {
     pub(crate) router: RwLock<Router>,
     pub(crate) schedule: Schedule,
     pub(crate) connections: Connections,
+    /// What is kept on disk, if there is a store.
+    pub(crate) durable: Option<Durable>,
     /// One for each worker, and one for whoever has none.
     counters: Box<[Counters]>,
 }
 
 impl Shared {
-    pub(crate) fn new(options: BrokerOptions, access: Arc<dyn Authenticator>, workers: usize) -> Self {
+    pub(crate) fn new(
+        options: BrokerOptions,
+        access: Arc<dyn Authenticator>,
+        store: Option<Store>,
+        workers: usize,
+    ) -> Self {
+        let clock = Clock::start(options.wall_clock_ms);
         Self {
-            clock: Clock::start(options.wall_clock_ms),
+            durable: store.map(|store| Durable::new(store, clock.now())),
+            clock,
             options,
             access,
             sessions: Sessions::default(),
@@ -51,6 +62,11 @@ impl Shared {
     pub(crate) fn counters(&self, worker: usize) -> &Counters {
         static NOBODY: std::sync::LazyLock<Counters> = std::sync::LazyLock::new(Counters::default);
         self.counters.get(worker).or(self.counters.last()).unwrap_or(&NOBODY)
+    }
+
+    /// Tells whether the disk is full, so that no message is accepted that would have to be stored.
+    pub(crate) fn is_store_full(&self) -> bool {
+        self.durable.as_ref().is_some_and(|durable| durable.committer.is_full())
     }
 
     /// Publishes a message that comes from no connection.
@@ -72,6 +88,14 @@ impl Shared {
             retained_messages: router.retained.lock().len() as u64,
             ..Statistics::default()
         };
+        if let Some(durable) = &self.durable {
+            statistics.commits = durable.committer.commits();
+            let queues = self.sessions.all();
+            for stored in queues.iter().filter_map(|session| session.stored_messages()) {
+                statistics.stored_sessions += 1;
+                statistics.stored_messages += stored;
+            }
+        }
         self.counters.iter().for_each(|counters| statistics.add(counters));
         statistics
     }

@@ -2,18 +2,22 @@
 
 mod direct;
 
-use std::task::Waker;
+use std::{sync::Arc, task::Waker};
 
+use bytes::Bytes;
 use crosspoint_protocol::{
     Message, Now, QoS, TopicName, codec::forwardable, message::MessageParts, packet::Publish, topic::Entries,
 };
+use crosspoint_store::Batch;
 use parking_lot::RwLockReadGuard;
 use smallvec::SmallVec;
 use tracing::warn;
 
 use crate::{
     counters::{Counters, count},
-    mailbox::{Entry, Left},
+    durable::{Changes, Commit, RETAINED, Target},
+    is_reserved,
+    mailbox::{Entry, Left, UNSTORED},
     router::{Group, Router, Subscription},
     session::SessionKey,
     shared::Shared,
@@ -36,6 +40,10 @@ pub(crate) struct Turn<'a> {
     table: Option<RwLockReadGuard<'a, Router>>,
     now: Now,
     deliveries: usize,
+    /// The batch of what was handed over before the end.
+    commit: Option<Arc<Commit>>,
+    /// How many retained messages were changed in the store.
+    retained: usize,
 }
 
 /// What became of a message that was published.
@@ -47,6 +55,15 @@ pub(crate) enum Published {
     Unwanted,
     /// It was to be retained and as many messages are kept as may be.
     RetainedFull,
+    /// It would have to be stored, and the disk is full.
+    StoreFull,
+}
+
+impl Published {
+    /// Tells whether it was not refused.
+    pub(crate) const fn is_taken(self) -> bool {
+        matches!(self, Self::Delivered | Self::Unwanted)
+    }
 }
 
 /// A message while it is being routed: made into one allocation only when somebody has to keep it.
@@ -57,6 +74,8 @@ struct Routed<'a> {
     retain: bool,
     publisher: SessionKey,
     message: Option<Message>,
+    /// The durable sessions that get it.
+    targets: SmallVec<[Target; 2]>,
 }
 
 impl Routed<'_> {
@@ -67,7 +86,26 @@ impl Routed<'_> {
 
 impl<'a> Turn<'a> {
     pub(crate) fn new(shared: &'a Shared, worker: usize, workspace: &'a mut Workspace, now: Now) -> Self {
-        Self { shared, counters: shared.counters(worker), workspace, table: None, now, deliveries: 0 }
+        Self {
+            shared,
+            counters: shared.counters(worker),
+            workspace,
+            table: None,
+            now,
+            deliveries: 0,
+            commit: None,
+            retained: 0,
+        }
+    }
+
+    /// Returns what is to be changed in the store.
+    pub(crate) const fn changes(&mut self) -> &mut Changes {
+        &mut self.workspace.changes
+    }
+
+    /// Tells how much has been changed in the store: who asks twice sees whether there was anything between.
+    pub(crate) fn changed(&self) -> (usize, usize) {
+        (self.workspace.changes.len(), self.retained)
     }
 
     /// Tells whether the turn has delivered as much as one may.
@@ -106,8 +144,15 @@ impl<'a> Turn<'a> {
             expires_wall_ms,
         };
         let (qos, retain) = (publish.qos, publish.retain);
-        let published =
-            self.route(&mut Routed { topic: topic.as_str(), parts, qos, retain, publisher, message: None });
+        let published = self.route(&mut Routed {
+            topic: topic.as_str(),
+            parts,
+            qos,
+            retain,
+            publisher,
+            message: None,
+            targets: SmallVec::new(),
+        });
         self.workspace.properties = properties;
         published
     }
@@ -129,16 +174,40 @@ impl<'a> Turn<'a> {
             retain,
             publisher,
             message: is_same.then(|| message.clone()),
+            targets: SmallVec::new(),
         })
     }
 
-    /// Ends the turn: wakes every owner that something was left for.
-    pub(crate) fn end(self) {
-        drop(self.table);
+    /// Lets a batch of somebody else's making be part of the turn's.
+    pub(crate) fn add(&mut self, batch: Batch) {
+        if let Some(durable) = &self.shared.durable {
+            self.commit = Some(durable.committer.append_with(&mut self.workspace.changes, Some(batch)));
+        }
+    }
+
+    /// Hands over what is changed in the store so far, and returns the batch of everything since the turn began.
+    pub(crate) fn flush(&mut self) -> Option<Arc<Commit>> {
+        if let Some(durable) = &self.shared.durable
+            && !self.workspace.changes.is_empty()
+        {
+            self.commit = Some(durable.committer.append(&mut self.workspace.changes));
+        }
+        self.commit.clone()
+    }
+
+    /// Ends the turn: wakes every owner that something was left for, and hands over what is changed in the store.
+    /// Returns its batch.
+    pub(crate) fn end(mut self) -> Option<Arc<Commit>> {
+        self.table = None;
+        let commit = self.flush();
         self.workspace.wakers.drain(..).for_each(Waker::wake);
+        commit
     }
 
     fn route(&mut self, routed: &mut Routed<'_>) -> Published {
+        if routed.qos != QoS::AtMostOnce && self.shared.is_store_full() {
+            return Published::StoreFull;
+        }
         let table = self.table.take().unwrap_or_else(|| self.shared.router.read());
         let published = self.retain_and_deliver(&table, routed);
         self.table = Some(table);
@@ -154,23 +223,58 @@ impl<'a> Turn<'a> {
         if !table.groups.is_empty() {
             self.deliver_to_groups(table, routed);
         }
+        if !routed.targets.is_empty() {
+            let targets = std::mem::take(&mut routed.targets);
+            self.workspace.changes.publish(routed.message().clone(), targets);
+        }
         if self.deliveries == before { Published::Unwanted } else { Published::Delivered }
     }
 
     /// Keeps or forgets the retained message of the topic. Returns `false` when no more may be kept.
-    fn retain(&self, table: &Router, routed: &mut Routed<'_>) -> bool {
+    fn retain(&mut self, table: &Router, routed: &mut Routed<'_>) -> bool {
         if routed.parts.payload.is_empty() {
             // [MQTT-3.3.1-6]
-            table.retained.lock().remove(routed.topic);
+            let mut retained = table.retained.lock();
+            if retained.remove(routed.topic) {
+                self.store_retained(routed, None);
+            }
             return true;
         }
         let message = routed.message().clone();
-        let is_kept =
-            table.retained.lock().keep(routed.topic, message, self.shared.options.retained_messages_max);
-        if !is_kept {
+        let mut retained = table.retained.lock();
+        let is_kept = retained.keep(routed.topic, message.clone(), self.shared.options.retained_messages_max);
+        if is_kept {
+            self.store_retained(routed, Some(&message));
+        } else {
             count(&self.counters.dropped_queue_full, 1);
         }
         is_kept
+    }
+
+    /// Changes the retained message of a topic in the store. The table is locked meanwhile, so that both change in the
+    /// same order.
+    fn store_retained(&mut self, routed: &Routed<'_>, message: Option<&Message>) {
+        let Some(durable) = self.shared.durable.as_ref().filter(|_| !is_reserved(routed.topic)) else {
+            return;
+        };
+        let key = Bytes::copy_from_slice(routed.parts.topic);
+        let mut changes = Changes::default();
+        match message {
+            Some(message) => {
+                let mut stored = Vec::new();
+                message.to_stored(&mut stored);
+                changes.put(RETAINED, key, stored);
+            }
+            None => changes.delete(RETAINED, key),
+        }
+        // At QoS 0 nobody waits.
+        if routed.qos == QoS::AtMostOnce {
+            durable.committer.append(&mut changes);
+        } else {
+            changes.hurry();
+            self.commit = Some(durable.committer.append(&mut changes));
+            self.retained += 1;
+        }
     }
 
     fn deliver_to_subscriptions(&mut self, table: &Router, routed: &mut Routed<'_>) {
@@ -274,12 +378,20 @@ impl<'a> Turn<'a> {
             routed.message();
         }
         let mut mailbox = to.session.mailbox.lock();
+        if let Some(stored) = mailbox.stored.as_ref().filter(|_| qos != QoS::AtMostOnce) {
+            // It gets it when it is durable.
+            let generation = stored.generation;
+            drop(mailbox);
+            let session = to.session.clone();
+            routed.targets.push(Target { session, subscription_ids, qos, retain, generation });
+            return Left::Waiting;
+        }
         let left = if qos == QoS::AtMostOnce && !mailbox.receiver.is_local {
             let head = head_of_direct(mailbox.receiver.version, retain, &subscription_ids);
             leave_direct(&mut mailbox, &head, routed, is_shared, self.workspace, self.now)
         } else {
             let message = routed.message().clone();
-            mailbox.push(Entry { message, subscription_ids, qos, retain })
+            mailbox.push(Entry { message, subscription_ids, qos, retain, position: UNSTORED })
         };
         if left.is_waiting()
             && let Some(waker) = mailbox.schedule()

@@ -8,7 +8,7 @@ use crosspoint_protocol::{
     message::{MessageParts, PublishHead},
 };
 
-use crate::mailbox::Entry;
+use crate::{durable::Changes, mailbox::Entry};
 
 /// Buffers larger than this are not kept for reuse, in bytes.
 const BUFFER_KEPT_BYTES_MAX: usize = 256 * 1024;
@@ -28,6 +28,7 @@ pub(crate) struct Workspace {
     pub(crate) wakers: Vec<Waker>,
     pub(crate) layouts: Layouts,
     pub(crate) properties: Vec<u8>,
+    pub(crate) changes: Changes,
 }
 
 thread_local! {

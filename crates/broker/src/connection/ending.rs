@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use tokio::io::AsyncWrite;
 use tracing::{debug, info};
 
 use super::{Connection, Member, Progress, Stage};
-use crate::{counters::count, sessions::CloseSession, workspace::Workspace};
+use crate::{counters::count, sessions::CloseSession, turn::Turn, workspace::Workspace};
 
 /// How long an ended connection may take to hand over its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -32,7 +32,14 @@ pub(super) enum Farewell {
 }
 
 impl Connection {
-    pub(super) fn on_ended(&mut self, end: End, now: Now) {
+    pub(super) fn on_ended(&mut self, end: End, turn: &mut Turn<'_>, now: Now) {
+        turn.release_table();
+        let commit = turn.flush();
+        if let Some(owed) = &mut self.owed {
+            // Nobody waits here any more.
+            owed.depend_on(commit, Waker::noop());
+            self.settle_finished();
+        }
         let stage = std::mem::replace(&mut self.stage, Stage::Ending(Farewell::Speaking));
         self.report(&end.cause, &stage);
         if let Stage::Open(member) = stage {
@@ -40,6 +47,7 @@ impl Connection {
         }
         self.backlog = Default::default();
         self.unsubacks = Vec::new();
+        self.owed = None;
         // A timer for something else must not cut the last words short.
         self.set_timer(now.monotonic_ms + LAST_WORDS.as_millis() as u64);
     }
@@ -69,7 +77,9 @@ impl Connection {
         }
         let exchanges = self.take_exchanges(now);
         let will = if end.publish_will { member.will } else { None };
-        self.shared.close_session(&member.session, CloseSession { exchanges, will, expiry_s }, now);
+        let undecided = self.owed.as_mut().map(|owed| owed.take_undecided()).unwrap_or_default();
+        let close = CloseSession { exchanges, undecided, will, expiry_s };
+        self.shared.close_session(&member.session, close, now);
         count(&self.shared.counters(self.worker).connections_closed, 1);
     }
 
@@ -83,10 +93,15 @@ impl Connection {
         std::mem::replace(&mut self.core, spare).into_session()
     }
 
-    pub(super) fn lose_stream(&mut self, workspace: &mut Workspace, now: Now) -> Progress {
+    pub(super) fn lose_stream(
+        &mut self,
+        cx: &mut Context<'_>,
+        workspace: &mut Workspace,
+        now: Now,
+    ) -> Progress {
         self.core.transmit().clear();
         self.core.handle_eof();
-        self.handle_outputs(workspace, now);
+        self.handle_outputs(cx, workspace, now);
         Progress::Closed
     }
 

@@ -10,7 +10,7 @@ use crosspoint_protocol::{Message, Now, QoS, ReasonCode, Transmit, session::Outg
 use super::{Connection, Rest, Stage};
 use crate::{
     counters::count,
-    mailbox::{Command, Entry},
+    mailbox::{Command, Entry, UNSTORED},
     session::Session,
     workspace::Workspace,
 };
@@ -30,7 +30,7 @@ impl Backlog {
     fn entry(&self, message: Message) -> Entry {
         let qos = message.qos().min(self.qos);
         let subscription_ids = (self.id != 0).then_some(self.id).into_iter().collect();
-        Entry { message, subscription_ids, qos, retain: true }
+        Entry { subscription_ids, ..Entry::new(message, qos, true) }
     }
 }
 
@@ -40,8 +40,12 @@ impl Connection {
     pub(super) fn take_mailbox(&mut self, cx: &mut Context<'_>, workspace: &mut Workspace, now: Now) -> Rest {
         let Stage::Open(member) = &self.stage else { return Rest::Nothing };
         let session = member.session.clone();
-        let mut sent = self.send_backlog(now);
-        let is_behind = !self.backlog.is_empty();
+        self.poll_reading(cx);
+        // SUBACK comes before the messages of its Subscriptions.
+        let is_subscribing = self.is_subscribing();
+        let mut sent = if is_subscribing { 0 } else { self.send_backlog(now) };
+        let is_behind = is_subscribing || !self.backlog.is_empty();
+        let mut wanted = None;
         let quota = self.core.send_quota();
         let mut bytes = self.core.transmit().len();
         let mut entries = std::mem::take(&mut workspace.entries);
@@ -55,7 +59,7 @@ impl Connection {
         while !is_behind
             && entries.len() < quota
             && bytes < TRANSMIT_FULL_BYTES
-            && let Some(entry) = mailbox.pop()
+            && let Some(entry) = mailbox.take(&mut wanted)
         {
             bytes += entry.message.len();
             entries.push(entry);
@@ -71,6 +75,10 @@ impl Connection {
         }
         sent += entries.drain(..).map(|entry| usize::from(self.send(entry, now))).sum::<usize>();
         workspace.entries = entries;
+        self.settle_finished();
+        if let Some(wanted) = wanted {
+            self.read_back(wanted, cx);
+        }
         count(&self.shared.counters(self.worker).messages_sent, sent);
         if let Some(command) = command {
             self.obey(command);
@@ -90,7 +98,7 @@ impl Connection {
             Command::Reauthorize => {
                 let session = &member.session;
                 let access = &self.shared.access;
-                if session.username.is_none() && !self.anonymous.load(Relaxed) {
+                if session.username.is_none() && !self.entrance.anonymous.load(Relaxed) {
                     member.session_expiry_s = 0;
                     return self.core.disconnect(ReasonCode::NotAuthorized);
                 }
@@ -124,18 +132,26 @@ impl Connection {
     /// Sends a message and tells whether it was one to be sent. There is quota for it.
     fn send(&mut self, entry: Entry, now: Now) -> bool {
         let counters = self.shared.counters(self.worker);
-        if entry.message.is_expired(now) {
+        let Entry { message, subscription_ids, qos, retain, position } = entry;
+        if message.is_expired(now) {
             count(&counters.dropped_expired, 1);
+            self.drop_stored(position);
             return false;
         }
-        let Entry { message, subscription_ids, qos, retain } = entry;
-        let outgoing = Outgoing { message, subscription_ids, cookie: 0, qos, retain };
+        let outgoing = Outgoing { message, subscription_ids, cookie: position, qos, retain };
         let is_sent = self.core.publish(outgoing, now).is_ok();
         if !is_sent {
             // Quota was asked for before; what is left is a packet that the client does not accept.
             count(&counters.dropped_too_large, 1);
+            self.drop_stored(position);
         }
         is_sent
+    }
+
+    fn drop_stored(&mut self, position: u64) {
+        if position != UNSTORED {
+            self.owed.get_or_insert_default().finish(position);
+        }
     }
 
     /// Sends what others have left encoded, however much it is.

@@ -5,8 +5,14 @@ use crosspoint_protocol::{
     packet::{Subscribe, Unsubscribe},
 };
 
-use super::{Connection, Stage, mail::Backlog};
-use crate::{access::Subscribing, counters::count, router::NewSubscription, turn::Turn};
+use super::{Connection, Stage, mail::Backlog, owed::Answer};
+use crate::{
+    access::Subscribing,
+    counters::count,
+    durable::{SUBSCRIPTIONS, SubscriptionRecord},
+    router::NewSubscription,
+    turn::Turn,
+};
 
 /// While more retained messages wait for a client, it is granted no further Subscription: its requests are short,
 /// and what it asks for may not be.
@@ -18,13 +24,16 @@ impl Connection {
         let Stage::Open(member) = &self.stage else { return };
         let id = subscribe.properties.subscription_id.unwrap_or(0);
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        let mut is_stored = false;
         let mut state = member.session.state.lock();
         let mut router = self.shared.router.write();
         let filters_max = self.shared.options.subscriptions_max;
         let mut waiting: usize = self.backlog.iter().map(|backlog| backlog.messages.len()).sum();
+        let number = member.session.number;
+        let is_full = number.is_some() && self.shared.is_store_full();
         for wanted in &subscribe.filters {
-            let is_new = !state.filters.contains(&wanted.filter);
-            if waiting > BACKLOG_MESSAGES_MAX || (is_new && state.filters.len() >= filters_max) {
+            let is_new = !state.filters.contains_key(&wanted.filter);
+            if is_full || waiting > BACKLOG_MESSAGES_MAX || (is_new && state.filters.len() >= filters_max) {
                 reasons.push(ReasonCode::QuotaExceeded);
                 continue;
             }
@@ -42,8 +51,15 @@ impl Connection {
             options.retain_as_published |= member.is_bridge;
             let new = NewSubscription { filter: &wanted.filter, options, id, only };
             let retained = router.subscribe(&member.session, new, now);
-            if is_new {
-                state.filters.insert(wanted.filter.compact());
+            match state.filters.get_mut(&wanted.filter) {
+                Some(known) => *known = id,
+                None => _ = state.filters.insert(wanted.filter.compact(), id),
+            }
+            if let Some(number) = number {
+                let key = SubscriptionRecord::key(number, &wanted.filter);
+                turn.changes().put(SUBSCRIPTIONS, key, SubscriptionRecord { options, id }.encode());
+                turn.changes().hurry();
+                is_stored = true;
             }
             waiting += retained.len();
             turn.spend(retained.len());
@@ -54,7 +70,11 @@ impl Connection {
         }
         drop(router);
         drop(state);
-        self.core.suback(subscribe.packet_id, reasons);
+        if is_stored && self.waits_for_disk() {
+            self.owe(Answer::SubAck(subscribe.packet_id, reasons));
+        } else {
+            self.core.suback(subscribe.packet_id, reasons);
+        }
     }
 
     pub(super) fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe, turn: &mut Turn<'_>) {
@@ -64,8 +84,14 @@ impl Connection {
         let mut state = session.state.lock();
         let mut router = self.shared.router.write();
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
+        let mut is_stored = false;
         for filter in &unsubscribe.filters {
-            state.filters.remove(filter);
+            let was_known = state.filters.remove(filter).is_some();
+            if let Some(number) = session.number.filter(|_| was_known) {
+                turn.changes().delete(SUBSCRIPTIONS, SubscriptionRecord::key(number, filter));
+                turn.changes().hurry();
+                is_stored = true;
+            }
             let was_there = router.unsubscribe(session.key, filter);
             reasons.push(if was_there { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
         }
@@ -73,7 +99,7 @@ impl Connection {
         // What was left before the table changed goes out before UNSUBACK, or not at all: nothing arrives after it.
         let is_wanted = |topic: &str| {
             !unsubscribe.filters.iter().any(|filter| filter.matches(topic))
-                || state.filters.iter().any(|filter| filter.matches(topic))
+                || state.filters.keys().any(|filter| filter.matches(topic))
         };
         let dropped = session.mailbox.lock().retain(|entry| is_wanted(entry.message.topic()));
         count(&self.shared.counters(self.worker).dropped_unsubscribed, dropped);
@@ -87,6 +113,10 @@ impl Connection {
         }
         self.backlog.retain(|backlog| !backlog.messages.as_slice().is_empty());
         drop(state);
+        self.shared.settle(&session);
+        if is_stored && self.waits_for_disk() {
+            return self.owe(Answer::UnsubAck(unsubscribe.packet_id, reasons));
+        }
         self.unsubacks.push((unsubscribe.packet_id, reasons));
         if self.backlog.is_empty() {
             self.send_direct(&session);

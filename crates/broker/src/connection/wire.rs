@@ -77,7 +77,7 @@ impl Connection {
                 return;
             }
             self.core.handle_timeout(now);
-            self.handle_outputs(workspace, now);
+            self.handle_outputs(cx, workspace, now);
         }
     }
 

@@ -1,0 +1,83 @@
+//! What becomes of one batch, for those who wait for it.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use parking_lot::Mutex;
+
+/// One batch on its way to the disk. Its outcome is asked for, or waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Commit {
+    outcome: AtomicU8,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+/// How a batch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is durable.
+    Durable,
+    /// The disk is full: nothing of it was kept.
+    Full,
+    /// The store has failed: nobody knows what was kept.
+    Broken,
+}
+
+impl Commit {
+    /// Returns how it ended, if it has.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        match self.outcome.load(SeqCst) {
+            1 => Some(Outcome::Durable),
+            2 => Some(Outcome::Full),
+            3 => Some(Outcome::Broken),
+            _ => None,
+        }
+    }
+
+    /// Wakes a task when it has ended; at once if it has.
+    pub(crate) fn wake_at_end(&self, waker: &Waker) {
+        let mut wakers = self.wakers.lock();
+        if self.outcome().is_none() {
+            return wakers.push(waker.clone());
+        }
+        drop(wakers);
+        waker.wake_by_ref();
+    }
+
+    /// Notes how it ended, and wakes who waits.
+    pub(super) fn end(&self, outcome: Outcome) {
+        let mut wakers = self.wakers.lock();
+        let outcome = match outcome {
+            Outcome::Durable => 1,
+            Outcome::Full => 2,
+            Outcome::Broken => 3,
+        };
+        self.outcome.store(outcome, SeqCst);
+        let wakers = std::mem::take(&mut *wakers);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The wait for the end of a batch.
+#[derive(Debug)]
+pub(crate) struct Ended(pub(crate) Arc<Commit>);
+
+impl Future for Ended {
+    type Output = Outcome;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        if let Some(outcome) = self.0.outcome() {
+            return Poll::Ready(outcome);
+        }
+        // A future may move from task to task, so every poll leaves its waker; there are few.
+        self.0.wake_at_end(cx.waker());
+        Poll::Pending
+    }
+}

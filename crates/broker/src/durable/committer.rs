@@ -1,0 +1,285 @@
+//! The one way to the disk: gathers what turns change, commits it batch after batch, and hands out what is durable.
+//!
+//! ```text
+//!  turns ─► Part being built ─► Store::commit ─► ticket ─► mailboxes get their entries, owners are woken once
+//!              ▲                    │ one at a time          └─► those who wait for the batch are woken once
+//!              └── what comes meanwhile is the next one
+//! ```
+//!
+//! There is one for the whole broker, so that batches, positions in queues and the records of a session have one order,
+//! on whatever thread they were made. Its lock is a leaf: it is held to append, never while something is routed.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use crosspoint_protocol::{Message, Now};
+use crosspoint_store::{Batch, Committed, Error, State, Store, Ticket};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
+
+use super::{
+    changes::{Change, Changes, Target},
+    clock,
+    commit::{Commit, Outcome},
+};
+use crate::shared::Shared;
+
+/// How long a change that nobody waits for may stay in memory.
+const LAZY_DELAY: Duration = Duration::from_secs(1);
+
+/// A part that holds so many bytes of messages takes no more.
+const PART_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Committer {
+    store: Store,
+    gathered: Mutex<Gathered>,
+    /// There is more to do than before.
+    changed: Notify,
+    is_full: AtomicBool,
+    is_broken: AtomicBool,
+    commits: AtomicU64,
+}
+
+/// What waits for its commit.
+#[derive(Debug, Default)]
+struct Gathered {
+    /// Parts that take no more.
+    whole: VecDeque<Part>,
+    part: Part,
+    is_closed: bool,
+}
+
+/// What is committed as one.
+#[derive(Debug, Default)]
+struct Part {
+    batch: Batch,
+    /// How many positions the batch will tell.
+    targets: usize,
+    bytes: usize,
+    deliveries: Vec<Delivery>,
+    is_urgent: bool,
+    is_refusable: bool,
+    commit: Arc<Commit>,
+}
+
+/// An entry that a session gets when it is durable.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// Which of the positions is its.
+    place: usize,
+    pub(crate) target: Target,
+    pub(crate) message: Message,
+}
+
+/// A batch that the store has.
+struct Flight {
+    ticket: Ticket<Committed>,
+    deliveries: Vec<Delivery>,
+    commit: Arc<Commit>,
+}
+
+impl Committer {
+    pub(super) fn new(store: Store) -> Self {
+        Self {
+            store,
+            gathered: Mutex::default(),
+            changed: Notify::new(),
+            is_full: AtomicBool::new(false),
+            is_broken: AtomicBool::new(false),
+            commits: AtomicU64::new(0),
+        }
+    }
+
+    /// Tells whether the disk was full when something was last committed: no message is accepted then.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Relaxed)
+    }
+
+    /// Returns how many batches are durable.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Relaxed)
+    }
+
+    /// Takes what a turn changes, and returns the batch that it is part of. Leaves `changes` empty.
+    pub(crate) fn append(&self, changes: &mut Changes) -> Arc<Commit> {
+        self.append_with(changes, None)
+    }
+
+    /// Takes what a turn changes together with a batch of somebody else's making.
+    pub(crate) fn append_with(&self, changes: &mut Changes, batch: Option<Batch>) -> Arc<Commit> {
+        let stored = Bytes::from(std::mem::take(&mut changes.stored));
+        let is_urgent = std::mem::take(&mut changes.is_urgent) || batch.is_some();
+        let mut gathered = self.gathered.lock();
+        let part = &mut gathered.part;
+        if let Some(batch) = batch {
+            part.targets += batch.targets();
+            part.batch.append(batch);
+            part.is_refusable = true;
+        }
+        part.bytes += stored.len();
+        changes.list.drain(..).for_each(|change| part.add(change, &stored));
+        part.is_urgent |= is_urgent;
+        let is_urgent = part.is_urgent;
+        let commit = part.commit.clone();
+        if part.bytes > PART_BYTES_MAX {
+            let whole = std::mem::take(part);
+            gathered.whole.push_back(whole);
+        }
+        drop(gathered);
+        // A permit that is there already is enough: the task looks at everything.
+        if is_urgent {
+            self.changed.notify_one();
+        }
+        commit
+    }
+
+    /// Commits what there is, and then ends [`run`].
+    pub(crate) fn close(&self) {
+        self.gathered.lock().is_closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Takes the next part that has something in it; `urgent_only` leaves what can wait.
+    fn take(&self, is_due: impl Fn(&Part) -> bool) -> Option<Part> {
+        let mut gathered = self.gathered.lock();
+        if let Some(part) = gathered.whole.pop_front() {
+            return Some(part);
+        }
+        let is_due = gathered.is_closed || is_due(&gathered.part);
+        (is_due && !gathered.part.is_idle()).then(|| std::mem::take(&mut gathered.part))
+    }
+
+    /// Waits for the next part; `None` when it is closed and nothing is left.
+    async fn next(&self) -> Option<Part> {
+        loop {
+            if let Some(part) = self.take(|part| part.is_urgent) {
+                return Some(part);
+            }
+            if self.gathered.lock().is_closed {
+                return None;
+            }
+            if tokio::time::timeout(LAZY_DELAY, self.changed.notified()).await.is_err() {
+                match self.take(|_| true) {
+                    Some(part) => return Some(part),
+                    // The store looks for room whenever it is asked for something.
+                    None if self.is_full() => return Some(Part::default()),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn submit(&self, part: Part, stamped_ms: &mut Option<u64>, now: Now) -> Flight {
+        let Part { mut batch, deliveries, commit, is_refusable, .. } = part;
+        if !is_refusable {
+            // Whatever records that something has ended must find room, or nothing ever gets free.
+            batch.essential();
+        }
+        clock::stamp(&mut batch, stamped_ms, now);
+        Flight { ticket: self.store.commit(batch), deliveries, commit }
+    }
+
+    fn note_success(&self) {
+        self.commits.fetch_add(1, Relaxed);
+        if self.is_full() && !matches!(self.store.state(), State::Full) {
+            self.is_full.store(false, SeqCst);
+            info!("The disk has room again: messages at QoS 1 and 2 are accepted.");
+        }
+    }
+
+    fn note_failure(&self, failure: &Error) -> Outcome {
+        if matches!(failure, Error::Full | Error::TooLarge { .. }) {
+            if !self.is_full.swap(true, SeqCst) {
+                warn!(%failure, "The disk is full: no message at QoS 1 or 2 is accepted.");
+            }
+            return Outcome::Full;
+        }
+        if !self.is_broken.swap(true, SeqCst) {
+            error!(
+                %failure,
+                "The store has failed: connections that depend on it are closed until the program is started again."
+            );
+        }
+        Outcome::Broken
+    }
+}
+
+/// Commits until the committer is closed.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let Some(durable) = &shared.durable else { return };
+    let committer = &durable.committer;
+    let mut stamped_ms = None;
+    let mut submit = |part| committer.submit(part, &mut stamped_ms, shared.clock.now());
+    while let Some(part) = committer.next().await {
+        let mut flight = Some(submit(part));
+        while let Some(Flight { ticket, deliveries, commit }) = flight {
+            let answer = ticket.await;
+            // The store has something to do while what is durable is handed out.
+            flight = committer.take(|_| true).map(&mut submit);
+            match answer {
+                Ok(committed) => {
+                    committer.note_success();
+                    hand_out(&shared, deliveries, &committed);
+                    commit.end(Outcome::Durable);
+                }
+                Err(failure) => commit.end(committer.note_failure(&failure)),
+            }
+        }
+    }
+}
+
+fn hand_out(shared: &Shared, deliveries: Vec<Delivery>, committed: &Committed) {
+    let mut wakers = Vec::new();
+    for delivery in deliveries {
+        // The store tells a position for every target of the batch.
+        let Some(position) = committed.positions.get(delivery.place) else { continue };
+        shared.leave_stored(delivery.target, delivery.message, *position, &mut wakers);
+    }
+    wakers.into_iter().for_each(std::task::Waker::wake);
+}
+
+impl Part {
+    fn is_idle(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    fn add(&mut self, change: Change, stored: &Bytes) {
+        match change {
+            Change::Publish { message, stored: range, targets } => {
+                self.is_refusable = true;
+                let queues: smallvec::SmallVec<[(u64, u8); 2]> = targets
+                    .iter()
+                    .filter_map(|target| Some((target.session.queue()?, target.flags())))
+                    .collect();
+                self.batch.publish(stored.slice(range), queues);
+                for target in targets {
+                    if target.session.queue().is_some() {
+                        let place = self.targets;
+                        self.targets += 1;
+                        self.deliveries.push(Delivery { place, target, message: message.clone() });
+                    }
+                }
+            }
+            Change::Put { table, key, value } => {
+                self.bytes += key.len() + value.len();
+                self.is_refusable |= table != super::OUTGOING;
+                self.batch.put(table, key, value);
+            }
+            Change::Delete { table, key } => _ = self.batch.delete(table, key),
+            Change::Consume { queue, position } => _ = self.batch.consume(queue, position),
+            Change::RemoveQueue { queue } => _ = self.batch.remove_queue(queue),
+        }
+    }
+}
