@@ -93,6 +93,6 @@ fn local(returned: &Arc<Returned>, number: usize) -> Promise {
     let message =
         Message::new(&topic, b"x", QoS::AtLeastOnce, false, &PublishProperties::default(), Now::default());
     let delivery =
-        LocalDelivery { message, qos: QoS::AtLeastOnce, retain: false, subscription_ids: Vec::new() };
+        LocalDelivery { message, qos: QoS::AtLeastOnce, retain: false, subscription_ids: Vec::new(), position: None };
     Promise::Local { place: returned.next_place(), returned: returned.clone(), delivery: Box::new(delivery) }
 }
