@@ -68,6 +68,16 @@ pub enum Cause {
     },
     /// The server did not answer a ping.
     KeepAliveTimeout,
+    /// The server has had messages or requests of ours for so long and has answered none of them.
+    AckDeadline {
+        /// For how many milliseconds.
+        after_ms: u64,
+    },
+    /// Two messages in a row that the client sent to itself, to see whether any flow, did not come back.
+    CanaryLost {
+        /// The topic that they were published to.
+        topic: String,
+    },
     /// The server broke a rule of the protocol, or a limit of ours.
     Violation(Violation),
     /// The server reads so slowly that too much waits to be sent.
@@ -107,6 +117,9 @@ impl Cause {
                     |other| format!("use the server that it named: {other}"),
                 )
             }
+            Self::CanaryLost { topic } => format!(
+                "nothing if it comes back; else check the server's load, and that it lets this client publish and subscribe to {topic}"
+            ),
             other => other.fixed_next_step().to_owned(),
         }
     }
@@ -140,13 +153,19 @@ impl Cause {
             Self::KeepAliveTimeout => {
                 "nothing if it comes back; else check the network and the server's load"
             }
+            Self::AckDeadline { .. } => {
+                "nothing if it comes back; else check the server's load and its disk, or set a longer ack deadline"
+            }
             Self::Violation(_) => "report it to the maker of the server; see its log",
             Self::ServerDoesNotRead => "check the server's load and the network",
             Self::DeliveriesNotTaken => "take deliveries faster, or subscribe to less",
             Self::Store => "check the disk on which sessions are stored",
             Self::VersionUpward => "nothing: it goes on at once",
             Self::Connect { .. } => "check client id, user name, password and will",
-            Self::Dial { .. } | Self::Refused { .. } | Self::Disconnected { .. } => "see the server's log",
+            Self::Dial { .. }
+            | Self::Refused { .. }
+            | Self::Disconnected { .. }
+            | Self::CanaryLost { .. } => "see the server's log",
         }
     }
 }
@@ -213,6 +232,12 @@ impl fmt::Display for Cause {
             }
             Self::ConnectionLost => f.write_str("the connection was lost"),
             Self::KeepAliveTimeout => f.write_str("the server did not answer a ping"),
+            Self::AckDeadline { after_ms } => {
+                write!(f, "the server has acknowledged nothing for {after_ms} ms")
+            }
+            Self::CanaryLost { topic } => {
+                write!(f, "no messages flow: two in a row to {topic} did not come back")
+            }
             Self::Violation(violation) => write!(f, "the server broke the protocol: {violation}"),
             Self::ServerDoesNotRead => f.write_str("the server does not read what is sent to it"),
             Self::DeliveriesNotTaken => f.write_str("messages come faster than the program takes them"),

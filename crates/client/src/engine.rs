@@ -35,6 +35,7 @@ use crate::{
     ByteStream, Cause, ClientOptions, DialFailure, Environment, Left, OptionsError, Pace, SessionChange,
     SessionStore, State,
     attempts::{Attempts, Next},
+    canary::CanaryWatch,
     counters::count,
     offers::Decision,
     sending::{Sending, Submission},
@@ -58,6 +59,7 @@ pub struct Engine {
     sending: Sending,
     subscriptions: Subscriptions,
     arrivals: Arrivals,
+    canary: Option<CanaryWatch>,
     store: Box<dyn SessionStore>,
     /// Made by the core and not yet given to the store.
     changes: Vec<SessionChange>,
@@ -119,8 +121,10 @@ impl Engine {
         let server = options.servers.first().map(|server| server.target()).unwrap_or_default();
         let version = options.protocol.fixed().unwrap_or(crosspoint_protocol::Version::V5);
         let (state, watched) = watch::channel(State::Connecting { attempt: 1, server, version });
+        let canary = options.take_canary(&mut environment.random)?;
         let engine = Self {
             subscriptions: Subscriptions::new(&options.subscriptions, stored.subscriptions),
+            canary,
             arrivals: Arrivals::new(&options),
             attempts: Attempts::new(&options),
             options: Arc::new(options),
@@ -244,7 +248,9 @@ impl Engine {
             self.shared.offers.announce();
         }
         self.subscriptions.answer_waiters();
-        if let Some(news) = self.subscriptions.take_news() {
+        if let Some(mut news) = self.subscriptions.take_news() {
+            let own = self.canary.as_ref().map(CanaryWatch::filter);
+            news.retain(|status| Some(&status.filter) != own);
             self.shared.set_subscriptions(news);
         }
     }
@@ -336,7 +342,7 @@ impl Engine {
         let link = match &self.link {
             Link::Idle { until_ms } => Some(*until_ms),
             Link::Dialling(dialling) => Some(dialling.deadline_ms),
-            Link::Online(online) => online.deadline_ms(self.attempts.upward_at_ms()),
+            Link::Online(online) => online.deadline_ms(self.attempts.upward_at_ms(), self.canary_due_ms()),
             Link::Stopped => None,
         };
         let is_over = matches!(&self.link, Link::Online(online) if online.has_ended());

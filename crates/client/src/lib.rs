@@ -38,6 +38,7 @@
 
 mod attempts;
 mod backoff;
+mod canary;
 mod cause;
 mod client;
 mod counters;

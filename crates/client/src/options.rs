@@ -1,6 +1,7 @@
 //! What a client is asked to do: one value, checked once, when the client starts.
 
 mod check;
+mod watch;
 
 use crosspoint_net::DialOptions;
 use crosspoint_protocol::{
@@ -11,7 +12,7 @@ use crosspoint_protocol::{
     },
 };
 
-use crate::Password;
+use crate::{Password, canary::Canary};
 
 /// How many messages are in flight to a server of MQTT 5, which says if it takes fewer.
 const IN_FLIGHT_MAX: u16 = 1_024;
@@ -71,6 +72,8 @@ pub struct ClientOptions {
     pub(crate) keep_alive_s: u16,
     pub(crate) ping_timeout_ms: u64,
     pub(crate) connect_timeout_ms: u64,
+    pub(crate) ack_deadline_ms: u64,
+    canary: Option<Canary>,
     pub(crate) reconnect_min_ms: u64,
     pub(crate) reconnect_max_ms: u64,
     pub(crate) session: SessionKeeping,
@@ -100,6 +103,8 @@ impl Default for ClientOptions {
             keep_alive_s: 60,
             ping_timeout_ms: 10_000,
             connect_timeout_ms: 10_000,
+            ack_deadline_ms: 30_000,
+            canary: None,
             reconnect_min_ms: 1_000,
             reconnect_max_ms: 30_000,
             session: SessionKeeping::Clean,

@@ -37,6 +37,9 @@ pub enum OptionsError {
     /// A password was given without a user name, which only MQTT 5 allows.
     #[error("MQTT 3.1 and 3.1.1 need a user name with the password: set `username`")]
     PasswordWithoutUsername,
+    /// The topic of the canary is one that a server may treat in its own way.
+    #[error("the topic of the canary begins with `$`: use another")]
+    CanaryTopic,
     /// A field is longer than MQTT allows.
     #[error("{setting} has {bytes} bytes; 65,535 are allowed")]
     TooLong {

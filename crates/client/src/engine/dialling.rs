@@ -71,7 +71,9 @@ impl Engine {
         match connection::ClientConnection::new(options, session, now) {
             Ok(core) => {
                 self.epoch += 1;
-                Link::Online(Box::new(Online::new(core, stream, dialling.server, dialling.version)))
+                let Dialling { server, version, .. } = dialling;
+                let ack_deadline_ms = self.options.ack_deadline_ms;
+                Link::Online(Box::new(Online::new(core, stream, server, version, ack_deadline_ms)))
             }
             Err(error) => self.fail(Cause::Connect { what: error.to_string() }, now),
         }

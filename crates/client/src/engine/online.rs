@@ -1,7 +1,9 @@
 //! One connection, from CONNECT to its end.
 
+mod asking;
 mod ending;
 mod events;
+mod watching;
 
 use std::{
     io,
@@ -11,20 +13,19 @@ use std::{
 
 use crosspoint_net::Spoken;
 use crosspoint_protocol::{
-    Now, PacketId, ReasonCode, Version,
+    Now, ReasonCode, Version,
     connection::{ClientConnection, Delta, End, Output},
-    packet::{ConnAck, Disconnect, SubscribeProperties},
+    packet::{ConnAck, Disconnect},
 };
 
+use self::watching::AckDeadline;
 use super::{
     Engine, Link,
     arrivals::Room,
     dialling::has_exactly_once,
     wire::{Moved, Wire},
 };
-use crate::{
-    ByteStream, Cause, SaveReceipt, SessionChange, offers::Decision, shared::Inbox, subscriptions::Request,
-};
+use crate::{ByteStream, Cause, SaveReceipt, SessionChange, offers::Decision, shared::Inbox};
 
 /// Bytes waiting for a server that does not read, at which the connection ends.
 const TRANSMIT_BYTES_MAX: usize = 16 << 20;
@@ -61,6 +62,9 @@ pub(super) struct Online {
     /// The stream is gone: nothing can leave any more.
     is_gone: bool,
     upward_check_ms: u64,
+    acks: AckDeadline,
+    /// Reading has paused since the canary last went out.
+    has_paused: bool,
 }
 
 impl Online {
@@ -69,6 +73,7 @@ impl Online {
         stream: Box<dyn ByteStream>,
         server: String,
         version: Version,
+        ack_deadline_ms: u64,
     ) -> Self {
         Self {
             core,
@@ -89,6 +94,8 @@ impl Online {
             stream_error: None,
             is_gone: false,
             upward_check_ms: 0,
+            acks: AckDeadline::new(ack_deadline_ms),
+            has_paused: false,
         }
     }
 
@@ -106,16 +113,17 @@ impl Online {
             && (self.is_gone || self.last_bytes_by_ms.is_none_or(|by_ms| by_ms <= now.monotonic_ms))
     }
 
-    pub(super) fn deadline_ms(&self, upward_at_ms: Option<u64>) -> Option<u64> {
+    pub(super) fn deadline_ms(&self, upward_at_ms: Option<u64>, canary_due_ms: Option<u64>) -> Option<u64> {
         if self.has_ended() {
             return self.last_bytes_by_ms;
         }
         let upward_ms = upward_at_ms.filter(|_| self.is_open()).map(|at_ms| at_ms.max(self.upward_check_ms));
-        [self.deadline_ms, upward_ms].into_iter().flatten().min()
+        [self.deadline_ms, upward_ms, self.acks.due_ms(), canary_due_ms].into_iter().flatten().min()
     }
 
     pub(super) fn poll_move(&mut self, cx: &mut Context<'_>, may_read: bool) -> Poll<Moved> {
         let is_last = self.has_ended();
+        self.has_paused |= !may_read;
         self.wire.poll_move(cx, self.core.transmit(), may_read && !is_last, is_last)
     }
 
@@ -215,6 +223,8 @@ impl Engine {
                 break;
             }
         }
+        self.watch_acks(online, now);
+        self.watch_canary(online, now);
         self.sending.tell(online.wire.flushed, &self.shared.counters);
         for (cookie, outcome) in self.sending.take_restored() {
             self.store.ended(cookie, outcome);
@@ -264,6 +274,9 @@ impl Engine {
             match online.core.poll_output(now) {
                 Output::Persist(sequence, delta) => {
                     online.sequence = sequence;
+                    if watching::is_answer(&delta) {
+                        online.acks.on_progress();
+                    }
                     self.changes.push(SessionChange::Exchange(self.with_cookie(delta)));
                 }
                 Output::Event(event) => self.on_event(online, event, now),
@@ -312,37 +325,5 @@ impl Engine {
     fn pump(&mut self, online: &mut Online, now: Now) -> bool {
         online.is_open()
             && self.sending.pump(&mut online.core, online.wire.written, now, &self.shared.counters)
-    }
-
-    /// Sends the next requests about subscriptions; returns whether there were any.
-    fn ask(&mut self, online: &mut Online) -> bool {
-        let mut has_asked = false;
-        while online.is_open()
-            && let Some(request) = self.subscriptions.next_request()
-        {
-            match send_request(&mut online.core, &request) {
-                Some(packet_id) => self.subscriptions.on_sent(packet_id, request),
-                // With nothing in flight there are identifiers, so the packet is too large.
-                None if online.core.session().outgoing.is_empty() && !self.subscriptions.awaits_answer() => {
-                    self.subscriptions.on_unsendable(request);
-                }
-                None => {
-                    self.subscriptions.on_unsent(request);
-                    return has_asked;
-                }
-            }
-            has_asked = true;
-        }
-        has_asked
-    }
-}
-
-fn send_request(core: &mut ClientConnection, request: &Request) -> Option<PacketId> {
-    match request {
-        Request::Subscribe { filters, id } => {
-            let properties = SubscribeProperties { subscription_id: *id, ..SubscribeProperties::default() };
-            core.subscribe(filters.clone(), properties)
-        }
-        Request::Unsubscribe(filters) => core.unsubscribe(filters.clone(), Vec::new()),
     }
 }

@@ -16,6 +16,7 @@ impl ClientOptions {
             return Err(OptionsError::NoServer);
         }
         self.check_numbers()?;
+        self.check_watch()?;
         if self.reconnect_min_ms > self.reconnect_max_ms {
             return Err(OptionsError::ReconnectRange {
                 min: self.reconnect_min_ms,
@@ -75,6 +76,7 @@ impl ClientOptions {
 #[cfg(test)]
 mod tests {
     use crosspoint_net::{DialOptions, Transport};
+    use crosspoint_protocol::TopicName;
 
     use super::*;
 
@@ -96,6 +98,23 @@ mod tests {
             options().reconnect_ms(20, 10).check(),
             Err(OptionsError::ReconnectRange { min: 20, max: 10 })
         ));
+    }
+
+    #[test]
+    fn an_ack_deadline_is_off_or_within_its_bounds() {
+        assert_eq!(options().ack_deadline_ms(0).check(), Ok(()));
+        let error = options().ack_deadline_ms(999).check().unwrap_err();
+        assert_eq!(error.to_string(), "ack_deadline_ms is 999; it must be 1000 to 3600000");
+    }
+
+    #[test]
+    fn a_canary_has_an_interval_within_its_bounds_and_an_ordinary_topic() {
+        let canary = |topic: &str, interval_ms| {
+            options().canary(TopicName::parse(topic.to_owned()).unwrap(), interval_ms).check()
+        };
+        assert_eq!(canary("canary", 1_000), Ok(()));
+        assert!(matches!(canary("canary", 3_600_001), Err(OptionsError::OutOfBounds { max: 3_600_000, .. })));
+        assert_eq!(canary("$share/a/b", 1_000), Err(OptionsError::CanaryTopic));
     }
 
     #[test]

@@ -103,6 +103,11 @@ impl Subscriptions {
         }
     }
 
+    /// Tells whether the server has granted a filter on this connection.
+    pub(crate) fn is_granted(&self, filter: &TopicFilter) -> bool {
+        self.limits.is_some() && self.status(filter).is_some_and(|reason| !reason.is_error())
+    }
+
     /// Returns what the server said to a filter, or to the one that covers it.
     pub(super) fn status(&self, filter: &TopicFilter) -> Option<ReasonCode> {
         let asked = self.covered_by.get(filter).unwrap_or(filter);

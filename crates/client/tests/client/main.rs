@@ -10,3 +10,4 @@ mod publishing;
 mod storing;
 mod subscribing;
 mod versions;
+mod watching;

@@ -83,7 +83,7 @@ async fn what_worked_is_remembered_and_5_0_tried_again_after_a_day() {
 
 #[tokio::test(start_paused = true)]
 async fn no_step_up_while_an_exchange_at_qos_2_is_open() {
-    let mut world = start(options());
+    let mut world = start(options().ack_deadline_ms(0));
     world.network.accept().await.refuse(ReasonCode::UnsupportedProtocolVersion).await;
     let mut peer = world.network.let_in(false).await;
     let sent = world.client.try_publish(publication("a", "1", QoS::ExactlyOnce)).unwrap();

@@ -21,6 +21,9 @@ impl Engine {
         let cause = online.cause(self.options.connect_timeout_ms);
         self.sending.on_disconnected();
         self.subscriptions.on_disconnected();
+        if let Some(canary) = &mut self.canary {
+            canary.rest();
+        }
         self.changes.clear();
         self.session = online.core.into_session();
         if self.is_done_closing(now) {

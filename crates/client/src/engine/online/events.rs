@@ -31,6 +31,7 @@ impl Engine {
             ClientEvent::Publish(incoming) => self.on_publish(online, incoming, now),
             ClientEvent::Acknowledged { cookie, reason } => self.sending.note_acknowledged(cookie, reason),
             ClientEvent::Subscribed(ack) | ClientEvent::Unsubscribed(ack) => {
+                online.acks.on_progress();
                 self.subscriptions.on_suback(ack.packet_id, &ack.reasons);
             }
             ClientEvent::Ended(end) => {
@@ -89,10 +90,16 @@ impl Engine {
     }
 
     fn on_publish(&mut self, online: &mut Online, incoming: IncomingPublish, now: Now) {
-        count(&self.shared.counters.received);
         let delta = incoming.delta();
         let IncomingPublish { publish, token } = incoming;
         let Some(topic) = &publish.topic else { return };
+        if self.canary.as_mut().is_some_and(|canary| canary.takes(topic.as_str(), &publish.payload)) {
+            if let Some(token) = token {
+                online.core.accept(token);
+            }
+            return;
+        }
+        count(&self.shared.counters.received);
         let subscription_ids: SubscriptionIds = publish
             .properties
             .iter()
