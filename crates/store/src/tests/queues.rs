@@ -70,6 +70,9 @@ fn a_read_ends_at_either_limit() {
     let ticket = rig.store.read(1, 0, 100, 250);
     rig.writer.turn();
     assert_eq!(ticket.wait().unwrap().len(), 3);
+    let ticket = rig.store.read(1, 0, 100, 0);
+    rig.writer.turn();
+    assert_eq!(ticket.wait().unwrap().len(), 1, "the first is given whatever it holds");
     assert!(rig.read(2, 0, 9).unwrap().is_empty());
 }
 

@@ -34,7 +34,11 @@ impl Writer {
     fn read(&mut self, read: &Read) -> Result<Vec<Waiting>, Error> {
         let mut found = Vec::new();
         let (mut from, mut bytes) = (read.from, 0);
-        while found.len() < read.count_max && bytes < read.bytes_max {
+        // The first is given whatever it holds.
+        let is_full = |found: &[Waiting], bytes| {
+            found.len() >= read.count_max || (bytes >= read.bytes_max && !found.is_empty())
+        };
+        while !is_full(&found, bytes) {
             let (first, entries) = match self.entries(read.queue, from) {
                 Ok(Some(entries)) => entries,
                 Ok(None) => break,
@@ -42,7 +46,7 @@ impl Writer {
             };
             from = first + entries.len() as u64;
             for (position, entry) in (first..).zip(entries) {
-                if found.len() >= read.count_max || bytes >= read.bytes_max {
+                if is_full(&found, bytes) {
                     break;
                 }
                 match self.message(entry.location) {
