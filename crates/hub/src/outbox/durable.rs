@@ -31,16 +31,19 @@ mod figures;
 mod gone;
 mod keeper;
 mod latest;
+mod letters;
 mod opening;
 mod pump;
 mod queue;
 mod shared;
 mod suspicion;
+mod waiting;
 
 pub(crate) use admission::Admission;
 pub(crate) use dead_letter::DeadLetter;
 pub(crate) use entry::{Item, decode_entry};
 pub(crate) use figures::OutboxFigures;
+pub(crate) use letters::LettersStatus;
 pub(crate) use opening::open;
 pub(crate) use queue::IN_FLIGHT_MAX;
 
@@ -121,10 +124,7 @@ impl Outbox {
         } else if self.shared.goes_direct(&item, added) {
             added.direct.push(item);
         } else {
-            let index = batch.targets();
-            batch.publish(item.encode(), [(self.shared.queue, item.flags())]);
-            self.shared.note_pending(1);
-            added.items.push((index, item));
+            self.shared.add(batch, added, item);
         }
     }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crosspoint_client::{Message, QoS};
+use crosspoint_client::{Message, QoS, TopicName};
+use crosspoint_protocol::message::MessageParts;
 use crosspoint_store::Waiting;
 
 use super::bytes_in::{self, BytesIn};
@@ -37,6 +38,15 @@ impl Item {
     /// Returns the byte that goes with it in a queue.
     pub(crate) fn flags(&self) -> u8 {
         self.qos.bits() | (u8::from(self.retain) << 2)
+    }
+
+    /// Returns it with another topic or payload.
+    pub(crate) fn changed(&self, topic: Option<&TopicName>, payload: Option<&[u8]>) -> Self {
+        let parts = self.message.parts();
+        let topic = topic.map_or(parts.topic, TopicName::as_bytes);
+        let changed = MessageParts { topic, payload: payload.unwrap_or(parts.payload), ..parts };
+        let message = Message::from_parts(&changed, self.message.qos(), self.message.retain());
+        Self { message, ..self.clone() }
     }
 
     /// Returns it as it is kept.

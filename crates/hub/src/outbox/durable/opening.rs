@@ -7,15 +7,12 @@ use crosspoint_store::{QueueStatus, Store};
 use super::entry::{FlowNames, Item};
 use super::figures::{Aside, Kept, OutboxFigures};
 use super::gone;
-use super::shared::{FIGURES_TABLE, Shared, State};
+use super::shared::{FIGURES_TABLE, Shared, State, rows};
 use super::{Backlog, Outbox, OutboxOptions};
 
 /// How much is read at once.
 const READ_ENTRIES: usize = 1_024;
 const READ_BYTES: usize = 4 << 20;
-
-/// Rows that are read at once.
-const ROWS: usize = 1_024;
 
 /// Opens the outbox of a connector: its two ends, with everything that waits in it.
 ///
@@ -71,20 +68,6 @@ fn read_gone(store: &Store, number: u64, state: &mut State, live: &mut OutboxFig
         state.gone.restore(first, (length, end));
     }
     Ok(count)
-}
-
-fn rows(store: &Store, table: u32, number: u64) -> Vec<(bytes::Bytes, bytes::Bytes)> {
-    let prefix = number.to_be_bytes();
-    let mut all: Vec<(bytes::Bytes, bytes::Bytes)> = Vec::new();
-    loop {
-        let after = all.last().map_or(prefix.to_vec(), |(key, _)| key.to_vec());
-        let part = store.scan(table, Some(&after), ROWS);
-        let is_last = part.len() < ROWS || part.last().is_some_and(|(key, _)| !key.starts_with(&prefix));
-        all.extend(part.into_iter().filter(|(key, _)| key.starts_with(&prefix)));
-        if is_last {
-            return all;
-        }
-    }
 }
 
 /// Returns how many bytes wait: what the figures say, and what came after they were written.

@@ -219,6 +219,23 @@ impl Queue {
         self.kept_back > 0
     }
 
+    /// Tells whether a position has not ended.
+    pub(super) fn waits(&self, position: u64) -> bool {
+        self.place(position).is_some_and(|place| !matches!(place.state, State::Ended(_)))
+    }
+
+    /// Tells whether a message is to be sent again and is not with the client.
+    pub(super) fn is_kept_back(&self, position: u64) -> bool {
+        self.place(position).is_some_and(|place| matches!(place.state, State::KeptBack | State::Aside))
+    }
+
+    /// Ends the wait after a refusal for the moment.
+    pub(super) const fn retry_now(&mut self) {
+        if let Some(pause) = &mut self.pause {
+            pause.until_ms = 0;
+        }
+    }
+
     /// Returns the message at a position.
     pub(super) fn item(&self, position: u64) -> Option<&Item> {
         self.place(position)?.item.as_ref()

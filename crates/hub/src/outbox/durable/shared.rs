@@ -29,6 +29,9 @@ pub(super) const FIGURES_TABLE: u32 = 22;
 const MEMORY_ENTRIES_MAX: usize = 4_096;
 const MEMORY_BYTES_MAX: u64 = 8 << 20;
 
+/// Rows that are read at once.
+const ROWS_AT_ONCE: usize = 1_024;
+
 /// How many messages go past the queue at a time; more go through it.
 const DIRECT_MAX: usize = 1_024;
 
@@ -51,6 +54,8 @@ pub(super) struct Shared {
     pub(super) room: Notify,
     /// Who waits for room has this, one at a time and in turn.
     pub(super) turn: Semaphore,
+    /// Whoever changes dead letters has this.
+    pub(super) letters: Semaphore,
     pub(super) is_awaited: AtomicBool,
 }
 
@@ -117,6 +122,7 @@ impl Shared {
             work: Notify::new(),
             room: Notify::new(),
             turn: Semaphore::new(1),
+            letters: Semaphore::new(1),
             is_awaited: AtomicBool::new(false),
         })
     }
@@ -208,8 +214,12 @@ impl Shared {
 
     // --- what batches add ---
 
-    pub(super) fn note_pending(&self, messages: u64) {
-        self.state.lock().pending += messages;
+    /// Puts a message that has room into a batch.
+    pub(super) fn add(&self, batch: &mut Batch, added: &mut Added, item: Item) {
+        let index = batch.targets();
+        batch.publish(item.encode(), [(self.queue, item.flags())]);
+        self.state.lock().pending += 1;
+        added.items.push((index, item));
     }
 
     /// Tells whether a message goes past the queue: nothing is promised about it, and nothing waits that it could
@@ -244,6 +254,11 @@ impl Shared {
             state.next_aside
         });
         batch.put(FIGURES_TABLE, self.figures_key(id), added.aside.encode());
+    }
+
+    /// Returns the rows of this connector in a table whose keys begin with the number of a connector.
+    pub(super) fn rows(&self, table: u32) -> Vec<(Bytes, Bytes)> {
+        rows(&self.store, table, self.number)
     }
 
     pub(super) fn figures_key(&self, id: u64) -> Bytes {
@@ -307,6 +322,21 @@ impl Shared {
         drop(state);
         self.room.notify_waiters();
         self.tell_room(fill, waiting);
+    }
+}
+
+/// Returns the rows of a connector in a table whose keys begin with the number of a connector.
+pub(super) fn rows(store: &Store, table: u32, number: u64) -> Vec<(Bytes, Bytes)> {
+    let prefix = number.to_be_bytes();
+    let mut all: Vec<(Bytes, Bytes)> = Vec::new();
+    loop {
+        let after = all.last().map_or(prefix.to_vec(), |(key, _)| key.to_vec());
+        let part = store.scan(table, Some(&after), ROWS_AT_ONCE);
+        let is_last = part.len() < ROWS_AT_ONCE || !part.iter().all(|(key, _)| key.starts_with(&prefix));
+        all.extend(part.into_iter().filter(|(key, _)| key.starts_with(&prefix)));
+        if is_last {
+            return all;
+        }
     }
 }
 
@@ -431,6 +461,32 @@ impl State {
 
     fn give_room(&mut self, messages: u64, bytes: u64) {
         self.used = (self.used.0.saturating_sub(messages), self.used.1.saturating_sub(bytes));
+        // What a crash has made uncertain ends here.
+        if self.used.0 == 0 {
+            self.used.1 = 0;
+            self.live.waiting_bytes = 0;
+        }
+    }
+
+    /// Tells whether a message of the queue waits still, or is with the broker.
+    pub(super) fn waits(&self, position: u64) -> bool {
+        self.gone.at(position).is_none() && (position >= self.queue.end() || self.queue.waits(position))
+    }
+
+    /// Drops a message by command, unless it is with the broker; returns whether it did.
+    pub(super) fn drop_waiting(&mut self, position: u64, topic: &str) -> bool {
+        if !self.waits(position) {
+            return false;
+        }
+        if position < self.queue.end() {
+            if !self.queue.is_kept_back(position) {
+                return false;
+            }
+            self.queue.end_kept_back(position, End::Command);
+        }
+        self.gone.insert_kept(position, End::Command);
+        self.latest.forget(topic, position);
+        true
     }
 
     /// Returns what has to be said about how full it is, once for each time that it is so.
