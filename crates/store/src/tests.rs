@@ -1,5 +1,6 @@
 //! The store as a whole, on a simulated disk: against a model, under faults, with damage, on a full disk.
 
+mod checkpoints;
 mod crash;
 mod damage;
 mod front;

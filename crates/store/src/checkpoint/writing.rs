@@ -276,21 +276,35 @@ mod tests {
     #[test]
     fn what_is_written_is_not_kept_any_longer() {
         let index = RwLock::new(Index::default());
-        for key in 0..200 {
-            apply(&mut index.write(), &Record::Put { table: 1, key: &[key], value: &[0; 20] }, 36);
-        }
+        let change_all = || {
+            let mut index = index.write();
+            for key in 0..200 {
+                apply(&mut index, &Record::Put { table: 1, key: &[key], value: &[0; 20] }, 36);
+                let queue = u64::from(key);
+                let position = index.queues.get(&queue).map_or(0, |queue| queue.next);
+                let targets = [Target { queue, position, flags: 0 }].into_iter().collect();
+                apply(&mut index, &Record::Publish { targets, message: b"" }, 36);
+            }
+        };
+        change_all();
         let mut disk = SimulatedDisk::new();
         let mut walk = Walk::begin(&mut disk, COVERED, &index).unwrap();
         let mut kept = Vec::new();
         let mut is_last = false;
         while !is_last {
-            for key in 0..200 {
-                apply(&mut index.write(), &Record::Put { table: 1, key: &[key], value: &[1; 20] }, 36);
-            }
             is_last = walk.step(&mut disk, &index).unwrap();
-            kept.push(index.read().entries_kept());
+            change_all();
+            kept.push(index.read().kept());
         }
-        assert!(kept.len() > 10 && kept.windows(2).all(|pair| pair[0] > pair[1] || pair[1] == 0), "{kept:?}");
-        assert_eq!(kept.last(), Some(&0));
+        let falls = |pair: &[usize]| pair[0] > pair[1] || pair[1] == 0;
+        let (entries, queues): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
+        assert!(entries.len() > 10 && entries.windows(2).all(falls), "{entries:?}");
+        assert_eq!((entries.last(), queues.last()), (Some(&0), Some(&200)));
+        drop(index.write().end_snapshot());
+        // The queues are written last, and forgotten together.
+        let mut walk = Walk::begin(&mut disk, COVERED, &index).unwrap();
+        while !walk.step(&mut disk, &index).unwrap() {}
+        change_all();
+        assert_eq!(index.read().kept(), (0, 0));
     }
 }

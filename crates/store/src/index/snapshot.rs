@@ -131,8 +131,8 @@ impl Index {
     }
 
     #[cfg(test)]
-    pub(crate) fn entries_kept(&self) -> usize {
-        let snapshot = self.snapshot.as_ref();
-        snapshot.map_or(0, |snapshot| snapshot.entries.values().map(BTreeMap::len).sum())
+    pub(crate) fn kept(&self) -> (usize, usize) {
+        let entries = |snapshot: &Snapshot| snapshot.entries.values().map(BTreeMap::len).sum();
+        self.snapshot.as_ref().map_or((0, 0), |snapshot| (entries(snapshot), snapshot.queues.len()))
     }
 }
