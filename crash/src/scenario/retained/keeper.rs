@@ -114,7 +114,10 @@ impl Keeper {
             Some(qos) => wire::subscribe(&mut connection.out, self.client.version, id, &name(filter), qos),
             None => wire::unsubscribe(&mut connection.out, self.client.version, id, &name(filter)),
         }
-        self.pending = Some((filter, wanted));
+        // The fence is asked for while another change may still be open.
+        if filter != FENCE {
+            self.pending = Some((filter, wanted));
+        }
         loop {
             connection.flush()?;
             self.client.go_on(books, phase, "the keeper waits for SUBACK")?;
@@ -129,7 +132,9 @@ impl Keeper {
                 other => self.on_other(connection, other)?,
             }
         }
-        self.pending = None;
+        if filter != FENCE {
+            self.pending = None;
+        }
         if let Some(granted) = self.acknowledged.get_mut(filter) {
             *granted = wanted;
         }
