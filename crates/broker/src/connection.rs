@@ -231,6 +231,7 @@ impl Connection {
     fn handle_outputs(&mut self, cx: &mut Context<'_>, workspace: &mut Workspace, now: Now) {
         let shared = self.shared.clone();
         let mut turn = Turn::new(&shared, self.worker, workspace, now);
+        turn.set_urgency(self.entrance.durability.urgency());
         self.is_undrained = true;
         while !turn.is_spent() {
             match self.core.poll_output(now) {

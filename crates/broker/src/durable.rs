@@ -16,7 +16,7 @@ mod session;
 mod subscription;
 mod will;
 
-pub(crate) use changes::{Changes, Target, of_flags};
+pub(crate) use changes::{Changes, Target, Urgency, of_flags};
 pub(crate) use commit::{Commit, Ended, Outcome};
 pub(crate) use committer::{Committer, run};
 pub(crate) use exchange::{KeptStage, OutgoingRecord};

@@ -14,6 +14,7 @@ use tracing::{debug, error};
 use crate::{
     connection::Connection,
     connections::{Connections, Place},
+    durable::Urgency,
     shared::Shared,
     workers::WorkerPool,
 };
@@ -33,9 +34,21 @@ pub enum Durability {
     /// When it is on disk: it survives a power failure. Costs the wait for a sync, which all who wait share.
     #[default]
     Synced,
+    /// When it is written: it survives the end of the process, and a power failure takes what came last.
+    Written,
     /// At once. Sessions that begin here live as long as the process, and what is published is stored only for
     /// those of other listeners, without waiting.
     Memory,
+}
+
+impl Durability {
+    /// Returns what the changes of a turn wait for. Where nobody waits for them, others do for the messages.
+    pub(crate) const fn urgency(self) -> Urgency {
+        match self {
+            Self::Synced => Urgency::Synced,
+            Self::Written | Self::Memory => Urgency::Written,
+        }
+    }
 }
 
 impl ListenerOptions {

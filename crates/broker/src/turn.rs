@@ -15,7 +15,7 @@ use tracing::warn;
 
 use crate::{
     counters::{Counters, count},
-    durable::{Changes, Commit, RETAINED, Target},
+    durable::{Changes, Commit, RETAINED, Target, Urgency},
     is_reserved,
     mailbox::{Entry, Left, UNSTORED},
     router::{Group, Router, Subscription},
@@ -44,6 +44,8 @@ pub(crate) struct Turn<'a> {
     commit: Option<Arc<Commit>>,
     /// How many retained messages were changed in the store.
     retained: usize,
+    /// What its changes wait for.
+    urgency: Urgency,
 }
 
 /// What became of a message that was published.
@@ -95,7 +97,13 @@ impl<'a> Turn<'a> {
             deliveries: 0,
             commit: None,
             retained: 0,
+            urgency: Urgency::Synced,
         }
+    }
+
+    /// Sets what its changes wait for. Without a word they are synced.
+    pub(crate) const fn set_urgency(&mut self, urgency: Urgency) {
+        self.urgency = urgency;
     }
 
     /// Returns what is to be changed in the store.
@@ -190,6 +198,7 @@ impl<'a> Turn<'a> {
         if let Some(durable) = &self.shared.durable
             && !self.workspace.changes.is_empty()
         {
+            self.workspace.changes.calm(self.urgency);
             self.commit = Some(durable.committer.append(&mut self.workspace.changes));
         }
         self.commit.clone()
@@ -272,6 +281,7 @@ impl<'a> Turn<'a> {
             durable.committer.append(&mut changes);
         } else {
             changes.hurry();
+            changes.calm(self.urgency);
             self.commit = Some(durable.committer.append(&mut changes));
             self.retained += 1;
         }

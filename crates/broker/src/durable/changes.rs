@@ -19,8 +19,19 @@ pub(crate) struct Changes {
     /// The stored forms of the messages, one behind the other: one allocation a turn.
     pub(super) stored: Vec<u8>,
     pub(super) list: Vec<Change>,
-    /// Whether somebody waits for them.
-    pub(super) is_urgent: bool,
+    pub(super) urgency: Urgency,
+}
+
+/// How soon changes have to be on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Urgency {
+    /// Nobody waits: they go with others, or within a second.
+    #[default]
+    Lazy,
+    /// They are written at once, which outlives the process, and synced with others.
+    Written,
+    /// They are synced at once, which outlives the power.
+    Synced,
 }
 
 #[derive(Debug)]
@@ -65,14 +76,19 @@ impl Changes {
         self.list.len()
     }
 
-    /// Lets the changes be committed at once; otherwise they go with others, or within a second.
-    pub(crate) fn hurry(&mut self) {
-        self.is_urgent = true;
+    /// Lets the changes be synced at once: somebody waits.
+    pub(crate) const fn hurry(&mut self) {
+        self.urgency = Urgency::Synced;
+    }
+
+    /// Lets nothing be more urgent than this.
+    pub(crate) fn calm(&mut self, urgency: Urgency) {
+        self.urgency = self.urgency.min(urgency);
     }
 
     /// Appends a message to the queues of sessions, which wait for it.
     pub(crate) fn publish(&mut self, message: Message, targets: SmallVec<[Target; 2]>) {
-        self.is_urgent = true;
+        self.hurry();
         let start = self.stored.len();
         message.to_stored(&mut self.stored);
         let stored = start..self.stored.len();

@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::{
-    changes::{Change, Changes, Target},
+    changes::{Change, Changes, Target, Urgency},
     clock,
     commit::{Commit, Outcome},
 };
@@ -69,7 +69,7 @@ struct Part {
     targets: usize,
     bytes: usize,
     deliveries: Vec<Delivery>,
-    is_urgent: bool,
+    urgency: Urgency,
     is_refusable: bool,
     commit: Arc<Commit>,
 }
@@ -120,18 +120,19 @@ impl Committer {
     /// Takes what a turn changes together with a batch of somebody else's making.
     pub(crate) fn append_with(&self, changes: &mut Changes, batch: Option<Batch>) -> Arc<Commit> {
         let stored = Bytes::from(std::mem::take(&mut changes.stored));
-        let is_urgent = std::mem::take(&mut changes.is_urgent) || batch.is_some();
+        let mut urgency = std::mem::take(&mut changes.urgency);
         let mut gathered = self.gathered.lock();
         let part = &mut gathered.part;
         if let Some(batch) = batch {
             part.targets += batch.targets();
             part.batch.append(batch);
             part.is_refusable = true;
+            urgency = Urgency::Synced;
         }
         part.bytes += stored.len();
         changes.list.drain(..).for_each(|change| part.add(change, &stored));
-        part.is_urgent |= is_urgent;
-        let is_urgent = part.is_urgent;
+        part.urgency = part.urgency.max(urgency);
+        let is_urgent = part.urgency != Urgency::Lazy;
         let commit = part.commit.clone();
         if part.bytes > PART_BYTES_MAX {
             let whole = std::mem::take(part);
@@ -164,7 +165,7 @@ impl Committer {
     /// Waits for the next part; `None` when it is closed and nothing is left.
     async fn next(&self) -> Option<Part> {
         loop {
-            if let Some(part) = self.take(|part| part.is_urgent) {
+            if let Some(part) = self.take(|part| part.urgency != Urgency::Lazy) {
                 return Some(part);
             }
             if self.gathered.lock().is_closed {
@@ -182,7 +183,10 @@ impl Committer {
     }
 
     fn submit(&self, part: Part, stamped_ms: &mut Option<u64>, now: Now) -> Flight {
-        let Part { mut batch, deliveries, commit, is_refusable, .. } = part;
+        let Part { mut batch, deliveries, commit, is_refusable, urgency, .. } = part;
+        if urgency != Urgency::Synced {
+            batch.written();
+        }
         if !is_refusable {
             // Whatever records that something has ended must find room, or nothing ever gets free.
             batch.essential();

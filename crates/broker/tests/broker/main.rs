@@ -7,9 +7,11 @@
     reason = "what helps a test may fail like the test"
 )]
 
+mod rig;
 mod support;
 
 mod access;
+mod durable;
 mod flow;
 mod hostile;
 mod lifecycle;
