@@ -40,9 +40,9 @@ impl Outbox {
         for position in positions {
             // What it counts for in the limits is known to the message only.
             let entries = self.shared.store.read(self.shared.queue, *position, 1, READ_BYTES).await?;
-            let entry = entries.first().filter(|entry| entry.position == *position);
-            let item =
-                entry.and_then(|entry| Item::decode(&entry.message, entry.flags, &mut FlowNames::default()));
+            // Nothing is marked where nothing waits: a later message may get that position.
+            let Some(entry) = entries.first().filter(|entry| entry.position == *position) else { continue };
+            let item = Item::decode(&entry.message, entry.flags, &mut FlowNames::default());
             let bytes = item.as_ref().map_or(0, Item::bytes);
             let topic = item.as_ref().map_or("", |item| item.message.topic());
             if self.shared.state().drop_waiting(*position, topic) {
