@@ -107,7 +107,16 @@ impl Sessions {
 
     /// Tells every owner to end its connection.
     pub(crate) fn disconnect_all(&self, reason: ReasonCode) {
-        for session in self.all() {
+        self.disconnect(reason, |_| true);
+    }
+
+    /// Tells the owners of durable sessions to end their connections: nothing more reaches them.
+    pub(crate) fn disconnect_durable(&self, reason: ReasonCode) {
+        self.disconnect(reason, |session| session.number.is_some());
+    }
+
+    fn disconnect(&self, reason: ReasonCode, is_meant: impl Fn(&Session) -> bool) {
+        for session in self.all().into_iter().filter(|session| is_meant(session)) {
             let mut mailbox = session.mailbox.lock();
             let waker = if mailbox.is_online { mailbox.give(Command::Disconnect(reason)) } else { None };
             drop(mailbox);

@@ -22,7 +22,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use crosspoint_protocol::{Message, Now};
+use crosspoint_protocol::{Message, Now, ReasonCode};
 use crosspoint_store::{Batch, Committed, Error, State, Store, Ticket};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -238,7 +238,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                     hand_out(&shared, deliveries, &committed);
                     commit.end(Outcome::Durable);
                 }
-                Err(failure) => commit.end(committer.note_failure(&failure)),
+                Err(failure) => {
+                    let outcome = committer.note_failure(&failure);
+                    commit.end(outcome);
+                    if outcome == Outcome::Broken {
+                        shared.sessions.disconnect_durable(ReasonCode::UnspecifiedError);
+                    }
+                }
             }
         }
     }

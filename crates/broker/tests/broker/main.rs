@@ -12,6 +12,7 @@ mod support;
 
 mod access;
 mod durable;
+mod exchanges;
 mod flow;
 mod hostile;
 mod lifecycle;
