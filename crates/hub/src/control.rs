@@ -17,9 +17,13 @@
 mod caller;
 #[cfg(unix)]
 mod channel;
+mod dead;
 mod desk;
 mod failure;
+mod gauge;
+mod outboxes;
 mod request;
+mod row;
 mod store_folder;
 #[cfg(test)]
 mod tests;
@@ -32,5 +36,6 @@ pub use caller::{Control, Part};
 pub(crate) use channel::Channel;
 pub(crate) use desk::Desk;
 pub use failure::ControlError;
+pub use gauge::{Gauge, WaitingFigures};
 pub use request::{Edit, Kept, Request, Which};
 pub use store_folder::{FileSizes, Progress, StoreFolder};

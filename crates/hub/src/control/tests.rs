@@ -1,6 +1,9 @@
 //! The channel between a hub and who asks it.
 #![cfg(unix)]
 
+mod kept;
+
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -99,6 +102,7 @@ async fn a_hub_answers_the_same_while_it_runs_and_when_it_has_stopped() {
     }
     let mut running = status(&site.data).await;
     assert_eq!(running.get("process"), Some(&json!(std::process::id())));
+    assert_eq!(Gauge::new(site.store.clone()).waiting().outboxes, 4);
     site.stop().await;
     let mut stopped = status(&site.data).await;
     assert_eq!(stopped.remove("process"), Some(Value::Null));
