@@ -1,10 +1,12 @@
 //! Looking through a store that may be damaged, and saving what is whole.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 
 use crate::batch::Batch;
 use crate::checkpoint::{self, Covered, read_whole};
-use crate::disk::{Disk, FileName};
+use crate::disk::{Directory, Disk, FileName};
 use crate::error::{Damage, Error};
 use crate::frame::{Frame, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::index::{Index, Kept};
@@ -49,6 +51,33 @@ pub struct Salvaged {
 /// [`Error::Io`] when the disk fails. Damage is no error here: it is in the report.
 pub fn verify(disk: &mut dyn Disk) -> Result<Report, Error> {
     Ok(Inspection::of(disk)?.report)
+}
+
+/// Reads every byte of the store in a directory and changes none.
+///
+/// # Errors
+///
+/// [`Error::InUse`] with the process that has the store open; [`Error::Io`] when there is none, or the disk
+/// fails. Damage is no error here: it is in the report.
+pub fn verify_directory(path: impl Into<PathBuf>) -> Result<Report, Error> {
+    verify(&mut Directory::open_existing(path)?)
+}
+
+/// Saves what is whole in the store in a directory, as [`salvage`] does, into another directory, which is made if
+/// it is missing. The damaged store stays as it is.
+///
+/// # Errors
+///
+/// [`Error::InUse`] with the process that has either open; [`Error::Io`] when there is no store in the first, or
+/// one that holds something in the second, or a disk fails; [`Error::Full`] when there is no space for what is
+/// saved.
+pub fn salvage_directory(
+    path: impl Into<PathBuf>,
+    into: impl Into<PathBuf>,
+    options: Options,
+) -> Result<Salvaged, Error> {
+    let mut damaged = Directory::open_existing(path)?;
+    salvage(&mut damaged, Directory::open(into)?, options)
 }
 
 /// Reads what is whole from a damaged store and writes it into a new one, in the order of the old.

@@ -77,7 +77,7 @@ pub enum State {
     Poisoned(Error),
 }
 
-/// What the store has done since it was opened.
+/// What the store has done since it was opened, and what it takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Batches that were committed.
@@ -86,7 +86,7 @@ pub struct Stats {
     pub frames: u64,
     /// Syncs of frames: one each, but for those that hold only written batches.
     pub syncs: u64,
-    /// Bytes of frames, in all.
+    /// Bytes of frames, in all, with those of messages that were copied forward.
     pub frame_bytes: u64,
     /// Checkpoints that were written.
     pub checkpoints: u64,
@@ -96,6 +96,14 @@ pub struct Stats {
     pub segments_removed: u64,
     /// Messages that were copied forward.
     pub messages_moved: u64,
+    /// Bytes of the frames that did so.
+    pub moved_bytes: u64,
+    /// Everything that was written to the disk, in bytes: frames, checkpoints, and the headers of segments.
+    pub written_bytes: u64,
+    /// What the store takes on the disk now, in bytes, its reserve included.
+    pub disk_bytes: u64,
+    /// What of that is the reserve: 0 while it is given back because the disk is full, or when there is to be none.
+    pub reserve_bytes: u64,
     /// Segments that could not be copied forward because something in them is damaged.
     pub segments_damaged: u64,
 }

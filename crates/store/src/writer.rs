@@ -41,6 +41,8 @@ pub struct Writer {
     segment: u64,
     /// Where the next frame goes.
     offset: u64,
+    /// Bytes of the segments before the last.
+    sealed_bytes: u64,
     checkpoint: Covered,
     checkpoint_bytes: u64,
     /// Bytes of frames since the last checkpoint.
@@ -110,6 +112,8 @@ impl Writer {
     ) -> Result<Self, Error> {
         let found = recovery::open(&mut *disk)?;
         shared.watermark.store(found.sequence, Ordering::Release);
+        let sealed = found.index.segments.iter().filter(|(number, _)| *number != found.segment);
+        let sealed_bytes = sealed.map(|(_, used)| used.bytes).sum();
         *shared.index.write() = found.index;
         let mut writer = Self {
             disk: Disks(disk),
@@ -119,6 +123,7 @@ impl Writer {
             synced: found.sequence,
             segment: found.segment,
             offset: found.offset,
+            sealed_bytes,
             checkpoint: found.checkpoint,
             checkpoint_bytes: found.checkpoint_bytes,
             // At least one checkpoint's worth, so that the next new segment brings one.
@@ -133,6 +138,7 @@ impl Writer {
             poison: None,
         };
         writer.take_reserve()?;
+        writer.tell_stats();
         Ok(writer)
     }
 
@@ -164,7 +170,7 @@ impl Writer {
         if is_due && let Err(error) = self.sync_log() {
             self.fail(Vec::new(), error);
         }
-        self.shared.set_stats(self.stats);
+        self.tell_stats();
         is_due
     }
 
@@ -232,7 +238,7 @@ impl Writer {
                 break;
             }
         }
-        self.shared.set_stats(self.stats);
+        self.tell_stats();
     }
 
     /// Writes a frame, syncs it if it shall be, and applies it.
@@ -260,6 +266,7 @@ impl Writer {
         self.logged_bytes += draft.bytes.len() as u64;
         self.stats.frames += 1;
         self.stats.frame_bytes += draft.bytes.len() as u64;
+        self.stats.written_bytes += draft.bytes.len() as u64;
         self.reading.keep(place.segment, offset, draft.bytes);
         if durability == Durability::Synced {
             self.set_synced();
@@ -304,9 +311,18 @@ impl Writer {
         index.segments.entry(self.segment).bytes = self.offset;
         index.segments.entry(header.number);
         drop(index);
+        self.sealed_bytes += self.offset;
         self.segment = header.number;
         self.offset = frame::SEGMENT_HEADER_BYTES as u64;
+        self.stats.written_bytes += self.offset;
         Ok(())
+    }
+
+    fn tell_stats(&mut self) {
+        let walked = self.walk.as_ref().map_or(0, |begun| begun.walk.bytes());
+        let log_bytes = self.sealed_bytes + self.offset;
+        self.stats.disk_bytes = log_bytes + self.checkpoint_bytes + walked + self.stats.reserve_bytes;
+        self.shared.set_stats(self.stats);
     }
 
     /// Poisons the store: cuts off what is not known to be synced, and answers everybody.

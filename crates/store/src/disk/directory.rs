@@ -43,6 +43,24 @@ impl Directory {
         Ok(Self { path, open: BTreeMap::new(), _lock: lock })
     }
 
+    /// Opens a directory that is there, as [`open`](Self::open), and makes none.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`Error::Io`] when there is no such directory or it holds no store.
+    pub fn open_existing(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = path.into();
+        let failed = |source| Error::io("looking for", FileName::Segment(1), source);
+        let mut names = fs::read_dir(&path).map_err(failed)?;
+        let is_store = names.any(|entry| {
+            entry.is_ok_and(|entry| entry.file_name().to_str().and_then(FileName::parse).is_some())
+        });
+        if !is_store {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        }
+        Self::open(path)
+    }
+
     fn file(&mut self, name: FileName) -> io::Result<&File> {
         use std::collections::btree_map::Entry;
         if self.open.len() >= OPEN_MAX && !self.open.contains_key(&name) {
@@ -234,6 +252,19 @@ mod tests {
         assert_eq!(refused.to_string(), format!("the store is in use by process {}", process::id()));
         drop(first);
         Directory::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn looking_for_a_store_makes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        assert!(Directory::open_existing(&path).is_err());
+        assert!(!path.exists());
+        drop(Directory::open(&path).unwrap());
+        let refused = Directory::open_existing(&path).unwrap_err().to_string();
+        assert!(refused.starts_with("looking for log-0000000000000001 failed"), "{refused}");
+        Directory::open(&path).unwrap().create(FileName::Segment(1)).unwrap();
+        Directory::open_existing(&path).unwrap();
     }
 
     #[test]

@@ -140,6 +140,12 @@ impl SimulatedDisk {
         Self::of(image.live.clone(), contents.collect(), image.contents_made)
     }
 
+    /// Returns what all files take together now, in bytes.
+    #[must_use]
+    pub fn taken_bytes(&self) -> u64 {
+        self.image.lock().taken_bytes()
+    }
+
     /// Returns the bytes of a file.
     #[must_use]
     pub fn contents(&self, file: FileName) -> Option<Vec<u8>> {
@@ -323,8 +329,12 @@ impl Image {
     /// Returns how many bytes may still be written.
     fn room(&self) -> u64 {
         let Some(bytes_max) = self.bytes_max else { return u64::MAX };
+        bytes_max.saturating_sub(self.taken_bytes())
+    }
+
+    fn taken_bytes(&self) -> u64 {
         let length = |id| self.contents.get(id).map_or(0, |content| content.live.len() as u64);
-        bytes_max.saturating_sub(self.live.values().map(length).sum())
+        self.live.values().map(length).sum()
     }
 
     /// Drops the contents that no name can lead to any more, whatever happens.

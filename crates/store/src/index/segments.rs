@@ -61,8 +61,8 @@ impl Segments {
         }
     }
 
-    pub(crate) fn remove(&mut self, segment: u64) {
-        self.used.remove(&segment);
+    pub(crate) fn remove(&mut self, segment: u64) -> Option<SegmentUse> {
+        self.used.remove(&segment)
     }
 
     pub(crate) fn of(&self, segment: u64) -> Option<&SegmentUse> {

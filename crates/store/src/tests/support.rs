@@ -116,7 +116,9 @@ impl Rig {
 
     pub(crate) fn commit(&mut self, batch: Batch) -> Result<Committed, Error> {
         let ticket = self.store.commit(batch);
-        self.answer(ticket)
+        let committed = self.answer(ticket)?;
+        assert_eq!(self.store.stats().disk_bytes, self.disk.taken_bytes());
+        Ok(committed)
     }
 
     pub(crate) fn read(&mut self, queue: u64, from: u64, count_max: usize) -> Result<Vec<Waiting>, Error> {

@@ -48,7 +48,7 @@ impl Writer {
     }
 
     pub(super) fn answer(&mut self, group: Vec<Pending>, committed: Vec<Committed>) {
-        self.shared.set_stats(self.stats);
+        self.tell_stats();
         for (pending, committed) in group.into_iter().zip(committed) {
             pending.promise.answer(Ok(committed));
         }

@@ -47,6 +47,7 @@ impl Writer {
             0 => Ok(()),
             bytes => self.disk.0.allocate(file, bytes).map_err(|error| Error::io("allocating", file, error)),
         };
+        self.stats.reserve_bytes = if taken.is_ok() { self.options.reserve_bytes } else { 0 };
         self.is_full = match taken {
             Ok(()) => false,
             Err(Error::Full) => {
@@ -62,6 +63,7 @@ impl Writer {
 
     fn give_reserve(&mut self) -> Result<(), Error> {
         self.is_full = true;
+        self.stats.reserve_bytes = 0;
         self.shared.set_state(State::Full);
         let file = FileName::Reserve;
         if self.options.reserve_bytes == 0 {

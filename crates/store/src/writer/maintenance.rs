@@ -62,7 +62,7 @@ impl Writer {
             Ok(()) | Err(Error::Full) => {}
             Err(error) => self.fail(Vec::new(), error),
         }
-        self.shared.set_stats(self.stats);
+        self.tell_stats();
         is_begun
     }
 
@@ -135,7 +135,7 @@ impl Writer {
         let Some(mut begun) = self.walk.take() else { return Ok(false) };
         let written = begun.walk.bytes();
         let stepped = begun.walk.step(&mut *self.disk.0, &self.shared.index);
-        self.stats.checkpoint_bytes += begun.walk.bytes() - written;
+        self.count_checkpoint_bytes(begun.walk.bytes() - written);
         let finished = match stepped {
             Ok(false) => {
                 self.walk = Some(begun);
@@ -155,13 +155,19 @@ impl Writer {
     }
 
     fn finish_checkpoint(&mut self, begun: Begun) -> Result<(), Error> {
-        let covered = begun.walk.covered();
+        let (covered, written) = (begun.walk.covered(), begun.walk.bytes());
         self.checkpoint_bytes = begun.walk.finish(&mut *self.disk.0)?;
+        self.count_checkpoint_bytes(self.checkpoint_bytes - written);
         self.checkpoint = covered;
         self.logged_bytes -= begun.logged_bytes;
         self.logged_bytes_min = 0;
         self.stats.checkpoints += 1;
         Ok(())
+    }
+
+    fn count_checkpoint_bytes(&mut self, bytes: u64) {
+        self.stats.checkpoint_bytes += bytes;
+        self.stats.written_bytes += bytes;
     }
 
     fn remove_dead(&mut self) -> Result<(), Error> {
@@ -177,7 +183,8 @@ impl Writer {
         for number in dead {
             let file = FileName::Segment(number);
             self.disk.0.remove(file).map_err(|error| Error::failed("removing", file, error))?;
-            self.shared.index.write().segments.remove(number);
+            let removed = self.shared.index.write().segments.remove(number);
+            self.sealed_bytes -= removed.map_or(0, |used| used.bytes);
             self.damaged.remove(&number);
             self.stats.segments_removed += 1;
         }
@@ -188,8 +195,9 @@ impl Writer {
     fn copy_forward(&mut self, segment: u64) -> Result<(), Error> {
         match self.draft_copy(segment) {
             Ok((draft, count)) if draft.count > 0 => {
-                self.write(draft, Durability::Synced)?;
+                self.stats.moved_bytes += draft.bytes.len() as u64;
                 self.stats.messages_moved += count;
+                self.write(draft, Durability::Synced)?;
                 Ok(())
             }
             Ok(_) => Ok(()),
