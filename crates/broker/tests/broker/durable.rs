@@ -280,14 +280,7 @@ async fn ten_thousand_waiting_messages_come_from_the_disk_in_order() {
     let rig = Rig::new().await;
     absent(&rig, "d", "a").await;
     let mut writer = Device::v5(&rig.broker, "writer").await;
-    for chunk in 0..100 {
-        for n in 0..100 {
-            send(&mut writer, "a", &(chunk * 100 + n).to_string(), QoS::AtLeastOnce).await;
-        }
-        for _ in 0..100 {
-            assert!(matches!(writer.receive().await, Packet::PubAck(_)));
-        }
-    }
+    writer.publish_numbers("a", 0..10_000).await;
     assert_eq!(rig.broker.statistics().stored_messages, 10_000);
     for _ in 0..2 {
         // Not all of them at once: the session goes on where it was.
@@ -310,14 +303,7 @@ async fn a_full_queue_drops_its_oldest_on_disk_too() {
     let rig = Rig::with(Default::default(), options().queue(limits)).await;
     absent(&rig, "d", "a").await;
     let mut writer = Device::v5(&rig.broker, "writer").await;
-    for chunk in 0..30 {
-        for n in 0..100 {
-            send(&mut writer, "a", &(chunk * 100 + n).to_string(), QoS::AtLeastOnce).await;
-        }
-        for _ in 0..100 {
-            assert!(matches!(writer.receive().await, Packet::PubAck(_)));
-        }
-    }
+    writer.publish_numbers("a", 0..3_000).await;
     let statistics = rig.broker.statistics();
     assert_eq!((statistics.stored_messages, statistics.dropped_queue_full), (2_000, 1_000));
     let rig = rig.restart_with(options().queue(limits)).await;

@@ -21,5 +21,6 @@ mod retained;
 mod sessions;
 mod shared;
 mod subscriptions;
+mod trouble;
 mod versions;
 mod wills;

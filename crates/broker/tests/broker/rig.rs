@@ -38,8 +38,15 @@ impl Rig {
     }
 
     pub(crate) async fn with(disk: SimulatedDisk, options: BrokerOptions) -> Self {
-        let (store, writer) =
-            Store::open_driven(disk.clone(), Options::new().reserve_bytes(0).segment_bytes(1 << 20)).unwrap();
+        Self::with_store(disk, options, Options::new().reserve_bytes(0).segment_bytes(1 << 20)).await
+    }
+
+    pub(crate) async fn with_store(
+        disk: SimulatedDisk,
+        options: BrokerOptions,
+        store_options: Options,
+    ) -> Self {
+        let (store, writer) = Store::open_driven(disk.clone(), store_options).unwrap();
         let gate = Arc::new(Gate { is_open: watch::Sender::new(true), turns: Semaphore::new(0) });
         let writing = tokio::spawn(write(writer, gate.clone()));
         let mut builder = Broker::builder().options(options).store(store.clone());

@@ -340,6 +340,22 @@ impl Device {
         }
     }
 
+    /// Publishes a hundred messages at a time, with these numbers as payload, and waits until all are confirmed.
+    pub(crate) async fn publish_numbers(&mut self, name: &str, numbers: std::ops::Range<usize>) {
+        let numbers: Vec<_> = numbers.collect();
+        for chunk in numbers.chunks(100) {
+            for n in chunk {
+                let packet_id = Some(self.new_id());
+                let publish = message(name, n.to_string(), QoS::AtLeastOnce);
+                self.send(&Packet::Publish(Publish { packet_id, ..publish })).await;
+            }
+            for _ in chunk {
+                let answer = self.answer().await;
+                assert!(matches!(&answer, Packet::PubAck(ack) if !ack.reason.is_error()), "{answer:?}");
+            }
+        }
+    }
+
     pub(crate) async fn ping(&mut self) {
         self.send(&Packet::PingReq).await;
         match self.answer().await {
