@@ -158,6 +158,27 @@ async fn a_request_that_nobody_answers_is_asked_again_on_a_new_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_requests_are_answered_the_server_is_not_left() {
+    let mut world = start(watched());
+    let mut peer = world.network.let_in(false).await;
+    let mut subscribed = Vec::new();
+    let mut ids = Vec::new();
+    for filter in ["a", "b"] {
+        let client = world.client.clone();
+        let wanted = vec![wanted(filter, QoS::AtLeastOnce)];
+        subscribed.push(tokio::spawn(async move { client.subscribe(wanted).await }));
+        ids.push(peer.recv_subscribe().await.packet_id);
+    }
+    for id in ids {
+        assert_eq!(answer_pings(&mut peer, DEADLINE - SLACK).await, []);
+        peer.suback(id, vec![ReasonCode::GrantedQoS1]).await;
+    }
+    for answer in subscribed {
+        assert_eq!(answer.await.unwrap().unwrap(), [ReasonCode::GrantedQoS1]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_an_ack_deadline_it_waits() {
     let mut world = start(watched().ack_deadline_ms(0));
     let mut peer = world.network.let_in(false).await;
