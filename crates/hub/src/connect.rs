@@ -20,6 +20,7 @@ pub fn client_options(mqtt: &plan::MqttPlan, made_up: &str) -> ClientOptions {
         .client_id(client_id(mqtt, made_up))
         .keep_alive_s(seconds_u16(mqtt.keep_alive))
         .connect_timeout_ms(millis(mqtt.connect_timeout))
+        .ack_deadline_ms(millis(mqtt.ack_deadline))
         .reconnect_ms(millis(mqtt.reconnect_min), millis(mqtt.reconnect_max))
         .session(session(mqtt.session))
         .session_expiry_s(u32::try_from(mqtt.session_expiry.as_secs()).unwrap_or(u32::MAX))
@@ -28,6 +29,9 @@ pub fn client_options(mqtt: &plan::MqttPlan, made_up: &str) -> ClientOptions {
         .topic_alias_max(mqtt.topic_alias_max);
     for address in &mqtt.addresses {
         options = options.server(dial_options(mqtt, address));
+    }
+    if let Some(canary) = &mqtt.canary {
+        options = options.canary(canary.topic.clone(), millis(canary.interval));
     }
     if let Some(username) = &mqtt.username {
         options = options.username(username.clone());
@@ -124,4 +128,21 @@ fn millis(duration: Duration) -> u64 {
 
 fn seconds_u16(duration: Duration) -> u16 {
     u16::try_from(duration.as_secs()).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    #[test]
+    fn what_watches_the_link_arrives_at_the_client() {
+        let text = "[connector.a]\nurl = \"mqtt://h\"\nack_deadline_ms = 1500\ncanary = { interval_s = 5 }\n";
+        let (plan, _) = parse(text, "crosspoint.toml", None).unwrap();
+        let plan::ConnectorPlan::Mqtt(mqtt) = &plan.connectors["a"] else { panic!() };
+        let shown = format!("{:?}", client_options(mqtt, "me"));
+        assert!(shown.contains("ack_deadline_ms: 1500"), "{shown}");
+        assert!(shown.contains("canary: Some(Canary { topic: \"crosspoint/canary/a\""), "{shown}");
+        assert!(shown.contains("interval_ms: 5000"), "{shown}");
+    }
 }

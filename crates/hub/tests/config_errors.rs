@@ -118,7 +118,6 @@ fn keys_that_this_version_does_not_have() {
         ("proxy", "proxy = \"socks5://h\""),
         ("close", "close = { topic = \"a\" }"),
         ("ordering", "ordering = \"topic\""),
-        ("canary", "canary = true"),
         ("preset", "preset = \"hivemq\""),
     ] {
         let message = format!("`connector.plant.{key}` is not in this version");
@@ -439,9 +438,29 @@ fn timing() {
         message,
         "0",
         "a dead connection would look like silence",
-        "write a number from 1 to 65,535 (default: 60)",
+        "write a number from 1 to 65,535 (default: 60), or add canary = {}",
     );
     assert!(findings(&plant("keep_alive_s = 0")).is_empty());
+    assert!(findings(&text.replace("keep_alive_s = 0", "keep_alive_s = 0\ncanary = {}")).is_empty());
+    error(
+        &plant("ack_deadline_ms = 999"),
+        "`connector.plant.ack_deadline_ms` is shorter than a second",
+        "999",
+        "too short for a broker that is busy",
+        "write 1,000 or more, or 0 for no deadline",
+    );
+    for (topic, what) in [
+        ("\"$SYS/x\"", "topics that begin with `$` belong to the broker"),
+        ("\"a/+\"", "a Topic Name holds no wildcard [MQTT-4.7.0-1]"),
+    ] {
+        error(
+            &plant(&format!("canary.topic = {topic}")),
+            &format!("`connector.plant.canary.topic`: {what}"),
+            topic,
+            "not a topic for it",
+            "write a full topic of its own, or remove the key",
+        );
+    }
     let message = "`connector.plant.session_expiry_s` has no effect: a clean session ends at disconnect";
     let text = plant("session = \"clean\"\nsession_expiry_s = 5");
     warning(&text, message, "session_expiry_s", "not used", "write session = \"durable\"");

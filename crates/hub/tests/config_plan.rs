@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crosspoint_hub::config::plan::{
-    Access, Address, ConnectorPlan, Durability, Effect, MqttPlan, PortChoice, Protocol, SessionKind, Transport,
-    UserPassword, Verify,
+    Access, Address, ConnectorPlan, Durability, Effect, MqttPlan, PortChoice, Protocol, SessionKind,
+    Transport, UserPassword, Verify,
 };
 use crosspoint_hub::config::{Plan, SAMPLE, Severity, load, parse};
 use crosspoint_protocol::{QoS, Version};
@@ -121,6 +121,7 @@ fn a_connector_has_the_documented_defaults() {
     assert_eq!((mqtt.receive_maximum, mqtt.packet_bytes_max, mqtt.topic_alias_max), (1024, 16 << 20, 16));
     assert_eq!(mqtt.tls.verify, Verify::Full);
     assert_eq!((&mqtt.will, &mqtt.birth), (&None, &None));
+    assert_eq!((mqtt.ack_deadline, &mqtt.canary), (Duration::from_secs(30), &None));
 }
 
 #[test]
@@ -138,6 +139,8 @@ username = "u"
 password = "env:CARGO_PKG_NAME"
 keep_alive_s = 5
 connect_timeout_ms = 1500
+ack_deadline_ms = 0
+canary = { topic = "a/canary", interval_s = 5 }
 reconnect_min_ms = 200
 reconnect_max_ms = 200
 session = "durable"
@@ -163,7 +166,9 @@ websocket.headers = { X-B = "2", X-A = "env:CARGO_PKG_NAME" }
     assert_eq!(mqtt.username.as_deref(), Some("u"));
     assert_eq!(mqtt.password.as_ref().and_then(|secret| secret.expose_text()), Some("crosspoint-hub"));
     assert_eq!(mqtt.keep_alive, Duration::from_secs(5));
-    assert_eq!(mqtt.connect_timeout, Duration::from_millis(1500));
+    assert_eq!((mqtt.connect_timeout, mqtt.ack_deadline), (Duration::from_millis(1500), Duration::ZERO));
+    let canary = mqtt.canary.as_ref().unwrap();
+    assert_eq!((canary.topic.as_str(), canary.interval), ("a/canary", Duration::from_secs(5)));
     assert_eq!(
         (mqtt.reconnect_min, mqtt.reconnect_max),
         (Duration::from_millis(200), Duration::from_millis(200))
@@ -181,6 +186,16 @@ websocket.headers = { X-B = "2", X-A = "env:CARGO_PKG_NAME" }
     let headers: Vec<_> =
         mqtt.websocket_headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     assert_eq!(headers, [("X-A", &b"crosspoint-hub"[..]), ("X-B", b"2")]);
+}
+
+#[test]
+fn a_canary_needs_no_more_than_to_be_wanted() {
+    let plan = plan("[connector.plant]\nurl = \"mqtt://h\"\ncanary = {}\n");
+    let canary = mqtt(&plan, "plant").canary.as_ref().unwrap();
+    assert_eq!(
+        (canary.topic.as_str(), canary.interval),
+        ("crosspoint/canary/plant", Duration::from_secs(30))
+    );
 }
 
 #[test]

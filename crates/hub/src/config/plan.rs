@@ -63,6 +63,10 @@ pub struct MqttPlan {
     pub keep_alive: Duration,
     /// The deadline of one try, from name resolution to CONNACK.
     pub connect_timeout: Duration,
+    /// How long the broker may acknowledge nothing of what it has; zero means for ever.
+    pub ack_deadline: Duration,
+    /// The message of our own that watches the connection.
+    pub canary: Option<CanaryPlan>,
     /// The shortest pause between two tries.
     pub reconnect_min: Duration,
     /// The longest pause between two tries, at least `reconnect_min`.
@@ -314,6 +318,15 @@ pub enum Verify {
     Chain,
     /// Nothing.
     None,
+}
+
+/// A message of our own that goes to a broker and back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CanaryPlan {
+    /// Where it is published and subscribed.
+    pub topic: TopicName,
+    /// How long lies between two.
+    pub interval: Duration,
 }
 
 /// A message that announces us: a will or a birth.

@@ -7,8 +7,8 @@ use crosspoint_protocol::{QoS, TopicName, Version};
 
 use super::super::diagnostic::Findings;
 use super::super::plan::{
-    Address, Announcement, BROKER_CONNECTOR, ConnectorPlan, Durability, MqttPlan, OutboxPlan, Protocol,
-    SessionKind,
+    Address, Announcement, BROKER_CONNECTOR, CanaryPlan, ConnectorPlan, Durability, MqttPlan, OutboxPlan,
+    Protocol, SessionKind,
 };
 use super::super::secret::Secret;
 use super::super::section::Section;
@@ -95,6 +95,8 @@ fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Fi
         websocket_headers: headers(section, &addresses, material, findings),
         keep_alive: keep_alive(section, used, findings),
         connect_timeout: Duration::from_millis(section.number(&keys::CONNECT_TIMEOUT_MS)),
+        ack_deadline: ack_deadline(section, findings),
+        canary: canary(section, findings),
         reconnect_min,
         reconnect_max,
         session: session(section, used, findings),
@@ -225,16 +227,50 @@ fn wrong_header(name: &str, value: &Secret) -> Option<(&'static str, &'static st
 
 fn keep_alive(section: &Section<'_>, used: Use, findings: &mut Findings) -> Duration {
     let seconds: u64 = section.number(&keys::KEEP_ALIVE_S);
-    if seconds == 0 && used.listens {
+    if seconds == 0 && used.listens && !section.has_table(&keys::CANARY) {
         let path = section.path_of(&keys::KEEP_ALIVE_S);
         let message =
             format!("`{path}` = 0 turns off the only test of the connection, and a flow listens on it");
         let finding = findings.error(&section.span_of(&keys::KEEP_ALIVE_S), message);
         finding
             .label("a dead connection would look like silence")
-            .help("write a number from 1 to 65,535 (default: 60)");
+            .help("write a number from 1 to 65,535 (default: 60), or add canary = {}");
     }
     Duration::from_secs(seconds)
+}
+
+fn ack_deadline(section: &Section<'_>, findings: &mut Findings) -> Duration {
+    let millis: u64 = section.number(&keys::ACK_DEADLINE_MS);
+    if (1..1_000).contains(&millis) {
+        let message = format!("`{}` is shorter than a second", section.path_of(&keys::ACK_DEADLINE_MS));
+        let finding = findings.error(&section.span_of(&keys::ACK_DEADLINE_MS), message);
+        finding
+            .label("too short for a broker that is busy")
+            .help("write 1,000 or more, or 0 for no deadline");
+    }
+    Duration::from_millis(millis)
+}
+
+fn canary(connector: &Section<'_>, findings: &mut Findings) -> Option<CanaryPlan> {
+    if !connector.has_table(&keys::CANARY) {
+        return None;
+    }
+    let section = connector.table(&keys::CANARY);
+    let written = section.text(&keys::CANARY_TOPIC);
+    let name = connector.path.rsplit('.').next().unwrap_or_default();
+    let text = written.map_or_else(|| format!("crosspoint/canary/{name}"), |text| text.text.to_owned());
+    let wrong = match TopicName::parse(text) {
+        Ok(topic) if !topic.is_reserved() => {
+            let interval = Duration::from_secs(section.number(&keys::CANARY_INTERVAL_S));
+            return Some(CanaryPlan { topic, interval });
+        }
+        Ok(_) => "topics that begin with `$` belong to the broker".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let message = format!("`{}`: {wrong}", section.path_of(&keys::CANARY_TOPIC));
+    let finding = findings.error(&section.span_of(&keys::CANARY_TOPIC), message);
+    finding.label("not a topic for it").help("write a full topic of its own, or remove the key");
+    None
 }
 
 fn reconnect(section: &Section<'_>, findings: &mut Findings) -> (Duration, Duration) {

@@ -236,7 +236,32 @@ pub const DURABILITY: Setting = Setting::choice(
 );
 const ORDERING: Setting =
     Setting::not_yet("ordering", "Whether order is kept for the connector or for each topic.");
-const CANARY: Setting = Setting::not_yet("canary", "A message of our own that watches the connection.");
+
+/// How long the broker may acknowledge nothing.
+pub const ACK_DEADLINE_MS: Setting = Setting::integer(
+    "ack_deadline_ms",
+    0..=3_600_000,
+    30_000,
+    "How long the broker may acknowledge nothing of what it has before the connection is made anew; 0 is for ever.",
+);
+
+/// A message of our own that watches the connection.
+pub const CANARY: Setting = Setting::shaped(
+    "canary",
+    Shape::Table(&[&CANARY_TOPIC, &CANARY_INTERVAL_S]),
+    "A message of our own that goes to the broker and back: when two in a row do not come, the connection is made anew.",
+);
+
+/// Where it goes.
+pub const CANARY_TOPIC: Setting = Setting::optional_text(
+    "topic",
+    "The topic that it is published to, and that no flow gets anything from; `crosspoint/canary/NAME` when not written.",
+);
+
+/// How often it goes.
+pub const CANARY_INTERVAL_S: Setting =
+    Setting::integer("interval_s", 1..=3_600, 30, "How many seconds lie between two.");
+
 const TCP_KEEPALIVE: Setting = Setting::not_yet("tcp_keepalive", "The keepalive of TCP.");
 const PRESET: Setting = Setting::not_yet("preset", "Ready-made settings of a hosted broker.");
 
@@ -257,6 +282,7 @@ pub const ALL: &[&Setting] = &[
     &WEBSOCKET,
     &KEEP_ALIVE_S,
     &CONNECT_TIMEOUT_MS,
+    &ACK_DEADLINE_MS,
     &RECONNECT_MIN_MS,
     &RECONNECT_MAX_MS,
     &SESSION,
