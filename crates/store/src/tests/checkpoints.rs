@@ -70,6 +70,22 @@ fn a_busy_store_ends_its_checkpoints_too_and_writes_no_more_of_them_than_of_the_
 }
 
 #[test]
+fn an_idle_store_writes_no_more_of_checkpoints_than_of_the_log() {
+    let mut rig = Rig::open(&SimulatedDisk::new()).unwrap();
+    let mut batch = Batch::new();
+    for key in 0..500_u16 {
+        batch.put(1, Bytes::copy_from_slice(&key.to_be_bytes()), Bytes::from(vec![1; 20]));
+    }
+    rig.commit(batch).unwrap();
+    for _ in 0..1_000 {
+        rig.commit(publish(1, 100)).unwrap();
+        while rig.writer.turn() {}
+    }
+    let stats = rig.store.stats();
+    assert!(stats.checkpoints > 3 && stats.checkpoint_bytes <= stats.frame_bytes, "{stats:?}");
+}
+
+#[test]
 fn what_a_checkpoint_shows_is_what_was_when_it_began() {
     let disk = SimulatedDisk::new();
     let mut rig = begin(&disk);
