@@ -5,35 +5,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crosspoint_broker::{BrokerHandle, LocalClient, LocalOptions};
-use crosspoint_client::{Client, Environment, MemoryStore, State};
+use crosspoint_client::{Client, Environment, RetainHandling, State, SubscriptionOptions};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{Instrument, error, error_span, info};
 
-use crate::config::plan::{MqttPlan, SessionKind};
+use crate::config::plan::MqttPlan;
 use crate::connect;
+use crate::durable::Session;
 use crate::flow::Flows;
-use crate::intake::{self, Routes, Source};
-use crate::outbox::{Backlog, IN_FLIGHT_MAX, Outbox, OutboxFigures, Target, outbox};
-use crate::receipt::Returned;
+use crate::intake::{self, Routes, Sink, Source, Surroundings};
+use crate::outbox::{Backlog, IN_FLIGHT_MAX, OutboxFigures, Restored, Target};
 
+mod keeping;
 mod reporter;
+mod session;
 mod subscriber;
 
+pub(crate) use keeping::Keeping;
+use session::{Resumed, resume};
 use subscriber::{Wanted, options_of};
 
-/// A connector of the project: its outbox lives as long as it is in the project, its link as long as its settings.
+/// A connector of the project: its outbox lives as long as the store keeps it, its link as long as its settings.
 #[derive(Debug)]
 pub(crate) struct Connector {
     name: Arc<str>,
-    outbox: Outbox,
+    keeping: Keeping,
+    surroundings: Surroundings,
     /// The outbox's other end, while no link has it.
     backlog: Option<Backlog>,
     routes: watch::Sender<Arc<Routes>>,
-    /// What the embedded broker gave and nobody accepted.
-    returned: Arc<Returned>,
-    /// What the last link had subscribed, in a session that the broker keeps.
-    left_subscribed: Vec<Wanted>,
     link: Option<Link>,
 }
 
@@ -50,9 +51,9 @@ struct Link {
 enum End {
     Remote {
         client: Client,
-        session: SessionKind,
+        session: Option<Session>,
         wanted: watch::Sender<Vec<Wanted>>,
-        /// The client's engine, and what reports on it and subscribes for it. They end with the client.
+        /// The client's engine, and what reports on it, subscribes and saves for it. They end with the client.
         tasks: JoinSet<()>,
     },
     Local {
@@ -78,16 +79,13 @@ impl<T> Task<T> {
 }
 
 impl Connector {
-    pub(crate) fn new(name: &str) -> Self {
-        let name: Arc<str> = name.into();
-        let (outbox, backlog) = outbox(&name);
+    pub(crate) fn new(name: &str, keeping: Keeping, backlog: Backlog, surroundings: Surroundings) -> Self {
         Self {
-            name,
-            outbox,
+            name: name.into(),
+            keeping,
+            surroundings,
             backlog: Some(backlog),
             routes: watch::Sender::new(Arc::<Routes>::default()),
-            returned: Arc::default(),
-            left_subscribed: Vec::new(),
             link: None,
         }
     }
@@ -96,12 +94,17 @@ impl Connector {
         &self.name
     }
 
-    pub(crate) fn outbox(&self) -> Outbox {
-        self.outbox.clone()
+    /// Returns where flows write to.
+    pub(crate) fn sink(&self) -> Sink {
+        self.keeping.sink()
+    }
+
+    pub(crate) fn keeping_mut(&mut self) -> &mut Keeping {
+        &mut self.keeping
     }
 
     pub(crate) fn figures(&self) -> OutboxFigures {
-        self.outbox.figures()
+        self.keeping.outbox().figures()
     }
 
     /// Returns what the connection of a remote connector is doing; `None` while it does not run, or is local.
@@ -117,7 +120,7 @@ impl Connector {
     }
 
     /// Connects to a remote broker. The routes must be set before.
-    pub(crate) fn start_remote(
+    pub(crate) async fn start_remote(
         &mut self,
         plan: &MqttPlan,
         client_id: &str,
@@ -129,41 +132,46 @@ impl Connector {
         for wanted in &subscribed {
             options = options.subscribe(wanted.0.clone(), options_of(wanted));
         }
-        let (client, deliveries, engine) =
-            Client::new(options, Box::new(MemoryStore), environment).map_err(|error| error.to_string())?;
         let mut tasks = JoinSet::new();
+        let Resumed { session, store, restored } =
+            resume(&self.keeping, &self.surroundings, plan, client_id, &mut tasks).await?;
+        let (client, deliveries, engine) =
+            Client::new(options, store, environment).map_err(|error| error.to_string())?;
         // What the client says for itself bears the connector's name.
         tasks.spawn(engine.run().instrument(error_span!("connector", name = &*self.name)));
         tasks.spawn(reporter::run(self.name.clone(), client.clone(), plan.birth.clone()));
-        let mut at_broker = std::mem::take(&mut self.left_subscribed);
-        at_broker.retain(|left| !subscribed.iter().any(|wanted| wanted.0 == left.0));
-        at_broker.extend(subscribed.iter().cloned());
-        let wanted = watch::Sender::new(subscribed);
-        tasks.spawn(subscriber::run(client.clone(), wanted.subscribe(), at_broker));
+        let wanted = watch::Sender::new(subscribed.clone());
+        tasks.spawn(subscriber::run(client.clone(), wanted.subscribe(), subscribed));
         let target = Target::Remote(client.clone());
-        let end = End::Remote { client, session: plan.session, wanted, tasks };
-        self.start(end, Source::Remote(deliveries), target);
+        let source = Source::Remote(deliveries, session.clone());
+        self.start(End::Remote { client, session, wanted, tasks }, source, target, restored);
         Ok(())
     }
 
     /// Connects to the embedded broker.
     pub(crate) async fn start_local(&mut self, broker: &BrokerHandle) -> Result<(), String> {
-        let options = LocalOptions::new(format!("$hub/{}", self.name));
+        let options = LocalOptions::new(format!("$hub/{}", self.name)).session_expiry_s(u32::MAX);
         let client = Arc::new(broker.connect_local(options).await.map_err(|error| error.to_string())?);
         let subscribed = self.routes.borrow().flows.subscriptions();
-        for wanted in &subscribed {
-            client.subscribe(&wanted.0, options_of(wanted), 0);
+        let kept = client.filters();
+        for filter in kept.iter().filter(|kept| !subscribed.iter().any(|wanted| wanted.0 == **kept)) {
+            client.unsubscribe(filter);
         }
-        let (source, target) =
-            (Source::Local(client.clone(), self.returned.clone()), Target::Local(client.clone()));
-        self.start(End::Local { client, subscribed }, source, target);
+        for wanted in &subscribed {
+            // What is retained has been given to a Subscription that was kept.
+            let retain_handling = RetainHandling::SendIfNew;
+            let options = SubscriptionOptions { retain_handling, ..options_of(wanted) };
+            client.subscribe(&wanted.0, options, 0);
+        }
+        let (source, target) = (Source::Local(client.clone()), Target::Local(client.clone()));
+        self.start(End::Local { client, subscribed }, source, target, Vec::new());
         Ok(())
     }
 
     /// Replaces what the flows do, without touching the connection.
-    pub(crate) fn set_routes(&mut self, flows: Flows, outboxes: BTreeMap<Arc<str>, Outbox>) {
+    pub(crate) fn set_routes(&mut self, flows: Flows, sinks: BTreeMap<Arc<str>, Sink>) {
         let now_wanted = flows.subscriptions();
-        self.routes.send_replace(Arc::new(Routes { flows, outboxes }));
+        self.routes.send_replace(Arc::new(Routes { flows, sinks }));
         match self.link.as_mut().map(|link| &mut link.end) {
             Some(End::Remote { wanted, .. }) => drop(wanted.send_replace(now_wanted)),
             Some(End::Local { client, subscribed }) => {
@@ -178,55 +186,42 @@ impl Connector {
         }
     }
 
-    /// Ends the connection and keeps what waits in the outbox.
+    /// Ends the connection. What waits in the outbox stays there.
     ///
     /// What is in flight may finish for at most `within`.
     pub(crate) async fn stop(&mut self, within: Duration) {
         let Some(link) = self.link.take() else { return };
-        if let End::Remote { session: SessionKind::Durable, wanted, .. } = &link.end {
-            self.left_subscribed = wanted.borrow().clone();
-        }
-        self.backlog = link.stop(&self.name, within, |backlog| backlog).await;
+        self.backlog = link.stop(&self.name, within).await;
         if self.backlog.is_none() {
             error!(connector = %self.name, "The pump of an outbox has failed; it starts anew.");
-            let (outbox, backlog) = outbox(&self.name);
-            (self.outbox, self.backlog) = (outbox, Some(backlog));
+            self.backlog = self.keeping.open_again().await;
         }
     }
 
-    /// Ends the connection for good. What waits in the outbox goes back to its source at once, so that the source
-    /// need not wait for it.
-    pub(crate) async fn finish(mut self, within: Duration) {
-        drop(self.backlog.take());
-        if let Some(link) = self.link.take() {
-            link.stop(&self.name, within, drop).await;
-        }
-    }
-
-    fn start(&mut self, end: End, source: Source, target: Target) {
+    fn start(&mut self, end: End, source: Source, target: Target, restored: Vec<Restored>) {
         let Some(backlog) = self.backlog.take() else { return };
         let (stop, stopped) = oneshot::channel();
-        let intake = Task { stop, task: tokio::spawn(intake::run(source, self.routes.subscribe(), stopped)) };
+        let intake = intake::run(source, self.routes.subscribe(), self.surroundings.clone(), stopped);
+        let intake = Task { stop, task: tokio::spawn(intake) };
         let (stop, stopped) = oneshot::channel();
-        let pump = Task { stop, task: tokio::spawn(backlog.pump(target, stopped)) };
+        let pump = Task { stop, task: tokio::spawn(backlog.pump(target, restored, stopped)) };
         self.link = Some(Link { end, intake, pump });
     }
 }
 
 impl Link {
-    /// Stops reading, then sending; `then` gets what the pump leaves, as soon as that is known.
-    async fn stop<T>(self, name: &str, within: Duration, then: impl FnOnce(Option<Backlog>) -> T) -> T {
-        // First the reading side: what it has taken and not passed on goes back to its source.
+    /// Stops reading, then sending; returns what the pump leaves.
+    async fn stop(self, name: &str, within: Duration) -> Option<Backlog> {
+        // First the reading side: what it has taken is on its way to the disk and still acknowledged.
         self.intake.stop().await;
         // The pump ends when the client has told every outcome, and the client when its deliveries are decided.
-        let pump = async { then(self.pump.stop().await) };
-        tokio::join!(pump, self.end.close(name, within)).0
+        tokio::join!(self.pump.stop(), self.end.close(name, within)).0
     }
 }
 
 impl End {
     async fn close(self, name: &str, within: Duration) {
-        let Self::Remote { client, wanted, mut tasks, .. } = self else { return };
+        let Self::Remote { client, session, wanted, mut tasks } = self else { return };
         // Nothing finishes without a connection.
         let within = if client.state().borrow().is_connected() { within } else { Duration::ZERO };
         let left = client.close(within).await;
@@ -235,5 +230,8 @@ impl End {
         }
         drop(wanted);
         while tasks.join_next().await.is_some() {}
+        if let Some(session) = session {
+            session.flush().await;
+        }
     }
 }

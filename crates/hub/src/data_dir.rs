@@ -40,6 +40,11 @@ impl DataDir {
         &self.path
     }
 
+    /// Returns where the store is.
+    pub fn store_path(&self) -> PathBuf {
+        self.path.join("store")
+    }
+
     /// Returns the client identifier that a connector has when none is written: made once and kept.
     pub fn client_id(&self, connector: &str) -> String {
         format!("{connector}-{}", self.hub_id)

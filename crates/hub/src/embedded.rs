@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crosspoint_broker::access::Users;
-use crosspoint_broker::{Broker, BrokerOptions, ListenerOptions, QueueLimits, Workers};
+use crosspoint_broker::{Broker, BrokerOptions, Durability, ListenerOptions, QueueLimits, Workers};
 use crosspoint_net::{ClientCertificates, ListenError, ListenOptions, Pem, TlsServerOptions, Transport};
+use crosspoint_store::Store;
 use tracing::{error, warn};
 
 use crate::config::plan::{self, BrokerPlan, ListenerPlan, PortChoice};
@@ -42,13 +43,18 @@ impl Embedded {
     ///
     /// # Errors
     /// A listener cannot be opened; nothing runs then.
-    pub(crate) async fn start(plan: &BrokerPlan, environment: &Environment) -> Result<Self, HubError> {
+    pub(crate) async fn start(
+        plan: &BrokerPlan,
+        environment: &Environment,
+        store: &Store,
+    ) -> Result<Self, HubError> {
         let users = Arc::new(users::of_plan(&plan.users)?);
         let mut options = options(plan);
         if let Some(wall_ms) = environment.wall_clock_ms() {
             options = options.workers(Workers::Here).wall_clock_ms(wall_ms);
         }
-        let broker = Broker::builder().options(options).access(users.clone()).start().await;
+        let broker =
+            Broker::builder().options(options).access(users.clone()).store(store.clone()).start().await;
         let broker = broker.map_err(|error| HubError::Start(error.to_string()))?;
         let mut embedded = Self { broker, users, listening: Vec::new() };
         for (name, listener) in &plan.listeners {
@@ -163,7 +169,17 @@ fn options(plan: &BrokerPlan) -> BrokerOptions {
 }
 
 fn listener_options(name: &str, listener: &ListenerPlan, bind: SocketAddr) -> ListenerOptions {
-    ListenerOptions::new(name, listen_options(listener, bind)).anonymous(listener.anonymous)
+    ListenerOptions::new(name, listen_options(listener, bind))
+        .anonymous(listener.anonymous)
+        .durability(durability(listener.durability))
+}
+
+const fn durability(durability: plan::Durability) -> Durability {
+    match durability {
+        plan::Durability::Synced => Durability::Synced,
+        plan::Durability::Written => Durability::Written,
+        plan::Durability::Memory => Durability::Memory,
+    }
 }
 
 fn listen_options(listener: &ListenerPlan, bind: SocketAddr) -> ListenOptions {

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crosspoint_client::Dial;
 use crosspoint_protocol::Now;
+use crosspoint_store::Store;
+use tokio::time::Instant;
 
-type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
+use crate::outbox::Clock;
 
 /// The clock, the randomness and the transport of a hub; the machine's, unless something else is set.
 #[derive(Clone, Default)]
@@ -15,6 +18,7 @@ pub struct Environment {
     clock: Option<Clock>,
     seed: Option<u64>,
     dial: Option<Dial>,
+    store: Option<Store>,
 }
 
 impl Environment {
@@ -45,6 +49,27 @@ impl Environment {
         self
     }
 
+    /// Sets the store, which its owner may drive by hand. The hub closes it when it stops. Default: the one in the data
+    /// folder.
+    #[must_use]
+    pub fn store(mut self, store: Store) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Returns the store, where it is not that of the data folder.
+    pub(crate) const fn own_store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
+    /// Returns what says what time it is.
+    pub(crate) fn now(&self) -> Clock {
+        match &self.clock {
+            Some(clock) => clock.clone(),
+            None => machine_clock(),
+        }
+    }
+
     /// Returns what the wall clock shows, where it is not the machine's.
     pub(crate) fn wall_clock_ms(&self) -> Option<u64> {
         self.clock.as_ref().map(|clock| clock().wall_ms)
@@ -66,6 +91,17 @@ impl Environment {
             None => environment,
         }
     }
+}
+
+/// This machine's clocks.
+fn machine_clock() -> Clock {
+    let start = Instant::now();
+    Arc::new(move || Now {
+        monotonic_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        wall_ms: SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+    })
 }
 
 impl fmt::Debug for Environment {

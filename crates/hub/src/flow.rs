@@ -47,6 +47,8 @@ pub(crate) struct Output {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) flow: Arc<str>,
+    /// The connector that gets nothing.
+    pub(crate) connector: Arc<str>,
     pub(crate) reason: String,
     /// The flow has just been stopped: worth a line of its own.
     pub(crate) stops_flow: bool,
@@ -87,13 +89,16 @@ impl Flows {
             let guard = flow.guard.as_ref();
             let verdict = guard.map_or(Verdict::Pass, |guard| guard.judge(topic, message.payload(), now_ms));
             if verdict != Verdict::Pass {
-                failures.push(flow.failure(LoopGuard::reason().to_owned(), verdict == Verdict::Trip));
+                for (index, sink) in flow.sinks.iter().enumerate() {
+                    let stops_flow = verdict == Verdict::Trip && index == 0;
+                    failures.push(flow.failure(sink, LoopGuard::reason().to_owned(), stops_flow));
+                }
                 continue;
             }
             for sink in &flow.sinks {
                 match flow.output(sink, message, qos, &self.connector) {
                     Ok(output) => outputs.push(output),
-                    Err(reason) => failures.push(flow.failure(reason, false)),
+                    Err(reason) => failures.push(flow.failure(sink, reason, false)),
                 }
             }
         }
@@ -118,8 +123,8 @@ impl Flow {
         }
     }
 
-    fn failure(&self, reason: String, stops_flow: bool) -> Failure {
-        Failure { flow: self.name.clone(), reason, stops_flow }
+    fn failure(&self, sink: &Sink, reason: String, stops_flow: bool) -> Failure {
+        Failure { flow: self.name.clone(), connector: sink.connector.clone(), reason, stops_flow }
     }
 
     fn matches(&self, topic: &str) -> bool {

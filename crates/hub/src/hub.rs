@@ -9,15 +9,17 @@ use crosspoint_client::{OptionsError, State};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::config::plan::{ConnectorPlan, MqttPlan, Plan, SessionKind};
+use crate::config::plan::{ConnectorPlan, Durability, MqttPlan, OutboxPlan, Plan, SessionKind};
 use crate::config::{self, Changes, ConnectorChange, FlowChange, ListenerChange};
 use crate::connect;
-use crate::connector::Connector;
+use crate::connector::{Connector, Keeping};
 use crate::data_dir::DataDir;
+use crate::durable::{self, Storage, outbox_queue};
 use crate::embedded::{Embedded, ListeningAt};
 use crate::environment::Environment;
 use crate::flow::Flows;
-use crate::outbox::{Outbox, OutboxFigures};
+use crate::intake::{Sink, Surroundings};
+use crate::outbox::OutboxFigures;
 use crate::users;
 
 /// How long a connector may take to finish what is in flight when its settings change.
@@ -29,8 +31,11 @@ pub struct Hub {
     plan: Plan,
     data: DataDir,
     environment: Environment,
+    surroundings: Surroundings,
     broker: Option<Embedded>,
     connectors: BTreeMap<String, Connector>,
+    /// What looks after the store; it ends with the hub.
+    watching: JoinSet<()>,
 }
 
 /// Why a hub does not start, or does not take a change over.
@@ -55,6 +60,14 @@ pub enum HubError {
     /// The users of the embedded broker do not fit together.
     #[error("the users of the embedded broker: {0}")]
     Users(String),
+    /// The store cannot be used.
+    #[error("{cause}")]
+    Store {
+        /// What is wrong.
+        cause: String,
+        /// What to do about it.
+        mend: String,
+    },
     /// A connector cannot be started with its settings.
     #[error("[connector.{name}] does not start: {cause}")]
     Connector {
@@ -69,7 +82,7 @@ impl HubError {
     /// Returns what to do about it.
     pub fn mend(&self) -> String {
         match self {
-            Self::Listen { mend, .. } => mend.clone(),
+            Self::Listen { mend, .. } | Self::Store { mend, .. } => mend.clone(),
             Self::Start(_) => "see whether the machine allows more threads and open files".to_owned(),
             Self::Users(_) => "mend [broker.user] and [broker.role] in the project file".to_owned(),
             Self::Connector { name, .. } => format!("mend [connector.{name}] in the project file"),
@@ -103,8 +116,16 @@ impl Hub {
     /// # Errors
     /// As there.
     pub async fn start_in(plan: Plan, data: DataDir, environment: Environment) -> Result<Self, HubError> {
+        let storage = match environment.own_store() {
+            Some(store) => Storage::of(store.clone()),
+            None => Storage::open(&data).await?,
+        };
+        let mut watching = JoinSet::new();
+        watching.spawn(storage.clone().watch());
+        let surroundings = Surroundings { storage, clock: environment.now() };
         let (plan_before, connectors) = (Plan::default(), BTreeMap::new());
-        let mut hub = Self { plan: plan_before, data, environment, broker: None, connectors };
+        let mut hub =
+            Self { plan: plan_before, data, environment, surroundings, broker: None, connectors, watching };
         match hub.apply(plan).await {
             Ok(_) => Ok(hub),
             Err(error) => {
@@ -124,25 +145,52 @@ impl Hub {
     /// Not to be dropped before it is done.
     pub async fn apply(&mut self, plan: Plan) -> Result<Changes, HubError> {
         self.check(&plan)?;
+        let new = self.open_outboxes(&plan).await?;
         let changes = config::diff(&self.plan, &plan);
         self.apply_broker(&plan, &changes).await?;
-        self.apply_connectors(&plan, &changes).await;
+        self.apply_connectors(&plan, &changes, new).await;
         let started = self.start_connectors(&plan).await;
         self.plan = plan;
         started.map(|()| changes)
     }
 
-    /// Stops everything. What is in flight may finish for at most `within`; messages that are not through then stay
-    /// unacknowledged at their sources. The embedded broker then takes up to 5 s to let its clients go.
-    pub async fn stop(self, within: Duration) {
+    /// Stops everything. What is in flight may finish for at most `within`; what is not through then stays in its
+    /// outbox. The embedded broker then takes up to 5 s to let its clients go.
+    pub async fn stop(mut self, within: Duration) {
         let mut stopping = JoinSet::new();
-        for connector in self.connectors.into_values() {
-            stopping.spawn(connector.finish(within));
+        for mut connector in self.connectors.into_values() {
+            stopping.spawn(async move { connector.stop(within).await });
         }
         while stopping.join_next().await.is_some() {}
         if let Some(embedded) = self.broker {
             embedded.broker.stop().await;
         }
+        self.watching.shutdown().await;
+        self.surroundings.storage.close().await;
+    }
+
+    /// Waits until the store is out of order, so that nothing can be kept any more: stop then, and start again.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn failed(&self) -> HubError {
+        let cause = self.surroundings.storage.failed().await;
+        HubError::Store {
+            cause: format!("the store is out of order: {cause}"),
+            mend: "see whether the disk is well, then start again: everything that was acknowledged is on it"
+                .to_owned(),
+        }
+    }
+
+    /// Tells whether the disk is full: sources wait with what they have until there is room.
+    pub fn is_full(&self) -> bool {
+        self.surroundings.storage.is_full()
+    }
+
+    /// Returns the connectors that are not in the project any more and whose outboxes are kept, with how many messages
+    /// wait. A connector of that name gets them back.
+    pub fn left_behind(&self) -> BTreeMap<String, u64> {
+        self.left_behind_by(&self.plan)
     }
 
     /// Returns where the embedded broker listens.
@@ -200,8 +248,8 @@ impl Hub {
         if changes.users { embedded.replace_users(new) } else { Ok(()) }
     }
 
-    /// Limits belong to the broker as a whole: a change of them starts it anew. Its clients connect again; sessions and
-    /// retained messages, which are in memory, are lost.
+    /// Limits belong to the broker as a whole: a change of them starts it anew. Its clients connect again; what is in the
+    /// store comes back.
     async fn restart_broker(&mut self, plan: &Plan) -> Result<(), HubError> {
         for (name, connector) in &mut self.connectors {
             if matches!(self.plan.connectors.get(name), Some(ConnectorPlan::Local)) {
@@ -217,7 +265,7 @@ impl Hub {
             old.broker.stop().await;
         }
         let Some(broker) = &plan.broker else { return Ok(()) };
-        match Embedded::start(broker, &self.environment).await {
+        match Embedded::start(broker, &self.environment, self.surroundings.storage.store()).await {
             Ok(embedded) => self.broker = Some(embedded),
             Err(reason) => {
                 self.restore_broker().await;
@@ -231,7 +279,7 @@ impl Hub {
     async fn restore_broker(&mut self) {
         let plan = self.plan.clone();
         let Some(broker) = &plan.broker else { return };
-        match Embedded::start(broker, &self.environment).await {
+        match Embedded::start(broker, &self.environment, self.surroundings.storage.store()).await {
             Ok(embedded) => self.broker = Some(embedded),
             Err(error) => error!(%error, "The embedded broker that ran before does not start again."),
         }
@@ -242,14 +290,42 @@ impl Hub {
 
     // --- connectors ---
 
-    async fn apply_connectors(&mut self, plan: &Plan, changes: &Changes) {
+    /// Opens the outboxes of connectors that were not there before.
+    async fn open_outboxes(&self, plan: &Plan) -> Result<Vec<Connector>, HubError> {
+        let storage = &self.surroundings.storage;
+        let numbers = durable::assign(storage.store(), plan.connectors.keys().map(String::as_str)).await;
+        let numbers = numbers.map_err(|cause| HubError::Store {
+            cause,
+            mend: "see whether the disk is well and has room".to_owned(),
+        })?;
+        let mut opened = Vec::new();
+        for (name, connector) in
+            plan.connectors.iter().filter(|(name, _)| !self.connectors.contains_key(*name))
+        {
+            let Some(number) = numbers.get(name) else { continue };
+            let (durability, policy) = kept_as(connector);
+            let keeping = Keeping::open(name, *number, durability, policy, &self.surroundings).await;
+            let (keeping, backlog) =
+                keeping.map_err(|cause| HubError::Connector { name: name.clone(), cause })?;
+            opened.push(Connector::new(name, keeping, backlog, self.surroundings.clone()));
+        }
+        Ok(opened)
+    }
+
+    async fn apply_connectors(&mut self, plan: &Plan, changes: &Changes, new: Vec<Connector>) {
         self.stop_changed(changes).await;
         self.name_left_behind(plan);
-        for name in plan.connectors.keys() {
-            self.connectors.entry(name.clone()).or_insert_with(|| Connector::new(name));
+        for connector in new {
+            self.connectors.insert(connector.name().to_owned(), connector);
+        }
+        for (name, connector) in &mut self.connectors {
+            if let Some(planned) = plan.connectors.get(name) {
+                let (durability, policy) = kept_as(planned);
+                connector.keeping_mut().set(durability, policy);
+            }
         }
         self.route(plan);
-        // Last, when nothing leads to them any more: what waits in them comes again and goes its new way.
+        // Last, when nothing leads to them any more. What waits in them stays in the store.
         self.connectors.retain(|name, _| plan.connectors.contains_key(name));
     }
 
@@ -272,8 +348,25 @@ impl Hub {
         }
     }
 
-    /// Names the sessions that brokers go on keeping for nobody.
+    fn left_behind_by(&self, plan: &Plan) -> BTreeMap<String, u64> {
+        let store = self.surroundings.storage.store();
+        let left = durable::left_behind(store, |name| plan.connectors.contains_key(name));
+        let waiting = |number| store.queue_status(outbox_queue(number)).map_or(0, |status| status.waiting);
+        let left = left.into_iter().map(|(name, number)| (name, waiting(number)));
+        left.filter(|(_, messages)| *messages > 0).collect()
+    }
+
+    /// Names the outboxes that are kept for nobody, and the sessions that brokers go on keeping for nobody.
     fn name_left_behind(&self, plan: &Plan) {
+        for (connector, messages) in self.left_behind_by(plan) {
+            if self.connectors.is_empty() || self.connectors.contains_key(&connector) {
+                info!(
+                    connector,
+                    messages,
+                    "Messages wait for a connector that is not in the project: one of that name gets them."
+                );
+            }
+        }
         for (connector, old) in remote(&self.plan) {
             let client_id = connect::client_id(old, &self.data.client_id(connector));
             let still = remote(plan).filter(|(name, _)| *name == connector);
@@ -290,14 +383,14 @@ impl Hub {
 
     /// Tells every connector which flows read from it, and where they write to.
     fn route(&mut self, plan: &Plan) {
-        let outboxes: BTreeMap<Arc<str>, Outbox> = self
+        let sinks: BTreeMap<Arc<str>, Sink> = self
             .connectors
             .iter()
             .filter(|(name, _)| plan.connectors.contains_key(*name))
-            .map(|(name, connector)| (Arc::from(name.as_str()), connector.outbox()))
+            .map(|(name, connector)| (Arc::from(name.as_str()), connector.sink()))
             .collect();
         for (name, connector) in &mut self.connectors {
-            connector.set_routes(Flows::of_plan(plan, name), outboxes.clone());
+            connector.set_routes(Flows::of_plan(plan, name), sinks.clone());
         }
     }
 
@@ -310,7 +403,8 @@ impl Hub {
             }
             let started = match (plan.connectors.get(name), &self.broker) {
                 (Some(ConnectorPlan::Mqtt(mqtt)), _) => {
-                    connector.start_remote(mqtt, &self.data.client_id(name), self.environment.of_client(name))
+                    let environment = self.environment.of_client(name);
+                    connector.start_remote(mqtt, &self.data.client_id(name), environment).await
                 }
                 (Some(ConnectorPlan::Local), Some(embedded)) => {
                     connector.start_local(&embedded.broker.handle()).await
@@ -320,6 +414,14 @@ impl Hub {
             result = result.and(started.map_err(|cause| HubError::Connector { name: name.clone(), cause }));
         }
         result
+    }
+}
+
+/// Returns when a message for a connector counts as kept, and what may wait for it.
+fn kept_as(plan: &ConnectorPlan) -> (Durability, Arc<OutboxPlan>) {
+    match plan {
+        ConnectorPlan::Mqtt(mqtt) => (mqtt.durability, Arc::new(mqtt.outbox.clone())),
+        ConnectorPlan::Local => (Durability::Synced, Arc::new(OutboxPlan::default())),
     }
 }
 

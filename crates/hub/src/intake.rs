@@ -1,143 +1,135 @@
-//! One task a source connector: runs its flows and hands their outputs to the outboxes.
+//! One task a source connector: runs its flows and commits what they made.
+//!
+//! ```text
+//!   source ──► gathering: flows, outboxes ──► one batch ──► store ──► acknowledgements, in order
+//!     ▲            up to 256 messages        several on their way           │
+//!     └────────────── again, when the disk was full ◄───────────────────────┘
+//! ```
+//!
+//! Invariants: a message is accepted when the batch is durable that holds everything that it has become, and the change
+//! of its source's session (C3); batches are handed in and accepted in the order in which the messages came.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crosspoint_broker::{LocalClient, LocalDelivery};
-use crosspoint_client::{Deliveries, Delivery, Message, QoS};
+use crosspoint_broker::LocalClient;
+use crosspoint_client::Deliveries;
+use crosspoint_store::Store;
 use tokio::sync::{oneshot, watch};
-use tokio::time::Instant;
-use tracing::{debug, error, warn};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::warn;
 
-use crate::flow::{Failure, Flows};
-use crate::outbox::{Item, Outbox};
-use crate::pace::Pace;
-use crate::receipt::{Promise, Receipt, Returned, Share};
+use crate::config::plan::Durability;
+use crate::durable::{Session, Storage};
+use crate::flow::Flows;
+use crate::outbox::{Clock, Outbox};
+
+mod arrived;
+mod commits;
+mod gathering;
+
+use commits::Commits;
+use gathering::Gathering;
+
+/// How many batches of one source may be on their way to the disk.
+const COMMITS_MAX: usize = 8;
+
+/// How long nothing is tried after the disk was full.
+const FULL_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for the disk; what is not durable by then comes again.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
 
 /// What an intake works with; replaced as a whole when the project changes.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     pub(crate) flows: Flows,
-    pub(crate) outboxes: BTreeMap<Arc<str>, Outbox>,
+    pub(crate) sinks: BTreeMap<Arc<str>, Sink>,
+}
+
+/// Where a flow writes to.
+#[derive(Debug, Clone)]
+pub(crate) struct Sink {
+    /// The connector's number.
+    pub(crate) number: u64,
+    pub(crate) outbox: Outbox,
+    pub(crate) durability: Durability,
+    /// The store of an outbox that is in memory: it has no part in the batch.
+    pub(crate) memory: Option<Store>,
 }
 
 /// Where messages come from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    Remote(Deliveries),
-    Local(Arc<LocalClient>, Arc<Returned>),
+    /// A remote broker, and the session there if it is durable.
+    Remote(Deliveries, Option<Session>),
+    /// The embedded broker.
+    Local(Arc<LocalClient>),
 }
 
-/// One message with what its source waits for.
-struct Arrived {
-    message: Message,
-    qos: QoS,
-    promise: Promise,
+/// What every intake of a hub has in common.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) storage: Storage,
+    pub(crate) clock: Clock,
 }
 
-/// Runs until the source has ended or it is told to stop.
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("storage", &self.storage).finish_non_exhaustive()
+    }
+}
+
+/// Runs until the source has ended, the store is out of order, or it is told to stop.
 pub(crate) async fn run(
-    mut source: Source,
-    mut routes: watch::Receiver<Arc<Routes>>,
+    source: Source,
+    routes: watch::Receiver<Arc<Routes>>,
+    surroundings: Surroundings,
     mut stop: oneshot::Receiver<()>,
 ) {
-    let began = Instant::now();
-    let mut pace = Pace::default();
+    let session = source.session();
+    let mut gathering = Gathering::new(source, routes, surroundings.clock);
+    let mut commits = Commits::new(surroundings.storage, session);
+    let mut full_until: Option<Instant> = None;
     loop {
-        let arrived = tokio::select! {
-            biased;
-            _ = &mut stop => return,
-            arrived = source.next() => arrived,
-        };
-        let Some(arrived) = arrived else { return };
-        let now_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let current = routes.borrow_and_update().clone();
+        let may_gather = full_until.is_none() && !commits.is_refused() && commits.len() < COMMITS_MAX;
         tokio::select! {
             biased;
-            _ = &mut stop => return,
-            () = take(arrived, &current, now_ms, &mut pace) => {}
+            _ = &mut stop => break,
+            Some((gathered, outcome)) = commits.next(), if !commits.is_empty() => {
+                if !commits.settle(gathered, outcome).await {
+                    return;
+                }
+            }
+            () = sleep_until(full_until.unwrap_or_else(Instant::now)), if full_until.is_some() => full_until = None,
+            is_open = gathering.gather(), if may_gather => match gathering.take() {
+                Some(gathered) => commits.hand_in(gathered),
+                None if is_open => {}
+                None => break,
+            },
+        }
+        if commits.is_refused() && commits.is_empty() {
+            gathering.begin_again(commits.take_refused());
+            full_until = Some(Instant::now() + FULL_WAIT);
         }
     }
+    finish(gathering, commits).await;
 }
 
-impl Source {
-    async fn next(&mut self) -> Option<Arrived> {
-        match self {
-            Self::Remote(deliveries) => deliveries.next().await.map(|delivery| {
-                let Delivery { message, ack, .. } = delivery;
-                Arrived { qos: message.qos(), message, promise: Promise::Remote(ack) }
-            }),
-            Self::Local(client, returned) => {
-                let (place, delivery) = next_local(client, returned).await?;
-                let (message, qos) = (delivery.message.clone(), delivery.qos);
-                let (returned, delivery) = (returned.clone(), Box::new(delivery));
-                Some(Arrived { message, qos, promise: Promise::Local { returned, place, delivery } })
+/// Waits for what is on its way to the disk. What was not handed in goes back to its source.
+async fn finish(gathering: Gathering, mut commits: Commits) {
+    drop(gathering);
+    let waiting = async {
+        while let Some((gathered, outcome)) = commits.next().await {
+            if !commits.settle(gathered, outcome).await {
+                return;
             }
         }
-    }
-}
-
-/// Returns the next message of the embedded broker: first what came back.
-///
-/// # Cancel safety
-/// Dropping the future loses nothing.
-async fn next_local(client: &LocalClient, returned: &Returned) -> Option<(u64, LocalDelivery)> {
-    loop {
-        // Were it to come back at once again and again, others would never have their turn.
-        tokio::task::coop::consume_budget().await;
-        if let Some(again) = returned.take() {
-            return Some(again);
-        }
-        tokio::select! {
-            biased;
-            () = returned.came() => {}
-            delivery = client.next() => return Some((returned.next_place(), delivery.ok()?)),
-        }
-    }
-}
-
-/// Runs the flows on one message and appends what they made.
-///
-/// # Cancel safety
-/// Dropped in its middle, the shares that were not appended break the promise: the message comes again.
-async fn take(arrived: Arrived, routes: &Routes, now_ms: u64, pace: &mut Pace) {
-    let (outputs, failures) = routes.flows.run(&arrived.message, arrived.qos, now_ms);
-    report(pace, &failures, arrived.message.topic());
-    let is_promised = arrived.qos != QoS::AtMostOnce;
-    // At QoS 0 nothing is promised: what is dropped must not come again.
-    let parts = if is_promised { outputs.len() } else { 0 };
-    let mut shares = Receipt::divide(arrived.promise, parts).into_iter();
-    for output in outputs {
-        let share = shares.next().unwrap_or_else(Share::of_nothing);
-        let Some(outbox) = routes.outboxes.get(&output.connector) else {
-            debug!(connector = %output.connector, "A flow names a connector that is not there any more.");
-            share.settle();
-            continue;
-        };
-        let item = Item {
-            message: output.message,
-            qos: output.qos,
-            retain: output.retain,
-            flow: output.flow,
-            share,
-        };
-        if is_promised {
-            outbox.append(item).await;
-        } else {
-            outbox.append_or_drop(item);
-        }
-    }
-}
-
-/// Says what a flow could not do. The message is not held up for it: it would fail again.
-fn report(pace: &mut Pace, failures: &[Failure], topic: &str) {
-    for Failure { flow, reason, .. } in failures.iter().filter(|failure| failure.stops_flow) {
-        error!(flow = %flow, topic, reason, "A flow is stopped.");
-    }
-    let mut others = failures.iter().filter(|failure| !failure.stops_flow);
-    let Some(Failure { flow, reason, .. }) = others.next() else { return };
-    if let Some(failures) = pace.note(failures.len()) {
-        warn!(flow = %flow, topic, reason, failures, "A flow made nothing of a message.");
+    };
+    if timeout(STOP_WITHIN, waiting).await.is_err() {
+        warn!("The disk is slow: messages that are not on it by now come again.");
     }
 }
 

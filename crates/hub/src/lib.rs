@@ -1,14 +1,13 @@
 //! The hub: connectors, flows and supervision. What the `crosspoint` binary runs.
 //!
 //! ```text
-//!   source: client or embedded broker          sink: client or embedded broker
-//!        │ delivery + promise                        ▲
-//!        ▼                                           │
-//!     intake ── flows (pure) ──► outboxes ──► pump ──┘ confirmed: the promise is kept
+//!   source: client or embedded broker                     sink: client or embedded broker
+//!        │ delivery     ▲ accepted                             ▲
+//!        ▼              │                                      │
+//!     intake ── flows (pure) ──► one batch ──► store ──► outboxes ──► pump
 //! ```
 //!
-//! A message at QoS 1 or 2 is acknowledged to its source when every sink has confirmed it. Until the durable store is
-//! there, that is what makes "acknowledged" mean "safe".
+//! A message at QoS 1 or 2 is acknowledged to its source when the disk has everything that it has become.
 //!
 //! What it does *not* do: it draws no pages, prints nothing, and reads its configuration from nowhere but the project
 //! file.
@@ -19,6 +18,7 @@ pub mod control;
 
 mod connector;
 mod data_dir;
+mod durable;
 mod embedded;
 mod environment;
 mod flow;
@@ -27,7 +27,6 @@ mod intake;
 mod loop_guard;
 mod outbox;
 mod pace;
-mod receipt;
 #[cfg(test)]
 mod testing;
 mod users;

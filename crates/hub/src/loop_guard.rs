@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 const REPEATS_MAX: u32 = 100;
 
 /// How long a message is remembered, in milliseconds.
-const WINDOW_MS: u64 = 1_000;
+const WINDOW_MS: u64 = 10_000;
 
 /// How many counters there are: different messages share one by chance, so there are many more than
 /// [`REPEATS_MAX`] messages fill within a window.
@@ -67,7 +67,7 @@ impl LoopGuard {
 
     /// Says why a message did not pass.
     pub(crate) const fn reason() -> &'static str {
-        "the flow is stopped: the same message came back more than 100 times within a second, so it goes round in a \
+        "the flow is stopped: the same message came back more than 100 times within 10 seconds, so it goes round in a \
          loop; change the topics of the flow so that what it publishes is not what it, or a flow after it, reads"
     }
 }

@@ -42,7 +42,7 @@ mod waiting;
 pub(crate) use admission::Admission;
 pub(crate) use dead_letter::DeadLetter;
 pub(crate) use entry::{Item, decode_entry};
-pub(crate) use figures::OutboxFigures;
+pub use figures::OutboxFigures;
 pub(crate) use letters::LettersStatus;
 pub(crate) use opening::open;
 pub(crate) use queue::IN_FLIGHT_MAX;

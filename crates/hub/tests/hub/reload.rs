@@ -72,21 +72,30 @@ async fn flows_and_topics_come_and_go_on_a_live_connection() {
 }
 
 #[tokio::test]
-async fn a_sink_that_is_renamed_gets_what_waited_for_the_old_name() {
+async fn a_connector_that_leaves_the_project_or_is_disabled_keeps_what_waits_and_gets_it_back() {
     let (source, mut sink) = (Remote::start().await, Remote::start().await);
-    let project =
-        [NO_BROKER, &connector("a", source.port()), &connector("b", sink.port()), &numbers("a", "b")]
-            .concat();
+    let (a, b, flow) =
+        (connector("a", source.port()), connector("b", sink.port()), numbers("a", "b"));
+    let project = [NO_BROKER, &a, &b, &flow].concat();
     let mut running = Running::start(&project).await;
     source.subscribed(1).await;
     sink.stop().await;
     source.publish_numbers(0..500, QoS::AtLeastOnce);
     until(|| running.outbox("b").accepted == 500).await;
-    running
-        .apply(&project.replace("b]\n", "c]\n").replace("\"b\"", "\"c\"").replace("[flow.a-b", "[flow.a-c"))
-        .await;
+
+    running.apply(&[NO_BROKER, &a].concat()).await;
+    assert_eq!(running.hub.left_behind(), [("b".to_owned(), 500)].into());
+    assert!(logged().contains("Messages wait for a connector that is not in the project"), "{}", logged());
+    let disabled = project.replace("b]\n", "b]\nenabled = false\n");
+    running.apply(&disabled).await;
+    assert_eq!((running.outbox("b").waiting(), running.hub.left_behind().len()), (500, 0));
+    let mut running = running.again(&disabled).await;
+    assert_eq!(running.outbox("b").waiting(), 500);
+
+    running.apply(&project).await;
     sink.start_again().await;
-    until(|| sink.numbers().iter().collect::<std::collections::BTreeSet<_>>().len() == 500).await;
+    until(|| sink.count() >= 500).await;
+    assert_eq!(sink.numbers(), (0..500).collect::<Vec<_>>());
     running.stop().await;
 }
 

@@ -151,7 +151,7 @@ pub(crate) fn plan(text: &str) -> Plan {
 /// A hub with a folder of its own.
 pub(crate) struct Running {
     pub(crate) hub: Hub,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Running {
@@ -159,7 +159,7 @@ impl Running {
         let folder = tempfile::tempdir().unwrap();
         log();
         let data = DataDir::open(folder.path().join("data")).unwrap();
-        Self { hub: soon(Hub::start(plan(text), data)).await.unwrap(), _folder: folder }
+        Self { hub: soon(Hub::start(plan(text), data)).await.unwrap(), folder }
     }
 
     pub(crate) fn outbox(&self, connector: &str) -> OutboxFigures {
@@ -172,6 +172,14 @@ impl Running {
 
     pub(crate) async fn apply(&mut self, text: &str) -> String {
         soon(self.hub.apply(plan(text))).await.unwrap().to_string()
+    }
+
+    /// Stops it, and starts another one in its folder.
+    pub(crate) async fn again(self, text: &str) -> Self {
+        let Self { hub, folder } = self;
+        soon(hub.stop(Duration::from_secs(5))).await;
+        let data = DataDir::open(folder.path().join("data")).unwrap();
+        Self { hub: soon(Hub::start(plan(text), data)).await.unwrap(), folder }
     }
 
     pub(crate) async fn stop(self) {
