@@ -280,13 +280,14 @@ impl EditFlags {
         if edit.is_empty() {
             return Err(Failure::usage("nothing is to be changed", "add -t, -m, -f, -n, -q or -r"));
         }
-        let position = self.position;
-        ask::count(&self.place.place(), Request::Edit { name: self.name.clone(), position, edit })?;
-        let place = self.place.place();
+        let (name, place) = (&self.name, self.place.place());
+        let request = Request::Edit { name: name.clone(), position: self.position, edit };
+        let rows = ask::rows(&place, request)?;
+        let moved = rows.first().and_then(|row| row.get("position")?.as_u64()).unwrap_or(self.position);
         let again = place.again();
         table::write(&format!(
-            "dead letter {position} of {name} changed; send it with `crosspoint dead retry {name} {position}{again}`\n",
-            name = self.name,
+            "the dead letter is changed and is number {moved} of {name} now; \
+             send it with `crosspoint dead retry {name} {moved}{again}`\n"
         ))
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct RemoteFlags {
         long, value_name = "NAME", help_heading = "Project",
         conflicts_with_all = [
             "host", "port", "url", "unix", "ws", "username", "password", "protocol_version", "disable_clean_session",
-            "session_expiry_interval", "property", "cafile", "cert", "tls_use_os_certs", "tls_alpn", "insecure",
+            "session_expiry_interval", "cafile", "cert", "tls_use_os_certs", "tls_alpn", "insecure",
         ]
     )]
     pub(crate) connector: Option<String>,
@@ -168,6 +168,7 @@ impl RemoteFlags {
             Failure::usage(format!("-L: {what}"), "write -L mqtt://HOST:PORT/TOPIC, or use -h, -p and -t")
         })?;
         let (mut options, protocol) = match &self.connector {
+            Some(_) if self.properties.is_any => return Err(properties_of_connector()),
             Some(name) => connector::options(name, &self.project, self.env.as_deref())?,
             None => (self.typed_options(url.as_ref())?, self.protocol()?),
         };
@@ -323,6 +324,13 @@ impl RemoteFlags {
             .iter()
             .fold(options, |options, (name, value)| options.user_property(name, value))
     }
+}
+
+fn properties_of_connector() -> Failure {
+    Failure::usage(
+        "-D sets properties of MQTT 5, which the connector's broker need not speak",
+        "leave -D away, or name the broker with -h or -L",
+    )
 }
 
 /// Reads a QoS.

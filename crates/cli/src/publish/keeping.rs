@@ -12,6 +12,7 @@ use crate::connection::{after, block_on};
 use crate::failure::{Failure, Voice};
 use crate::payload::{Lines, Payload};
 use crate::place::Place;
+use crate::property::ConnectValues;
 
 /// What is meant: messages for the outbox of one connector.
 #[derive(Debug)]
@@ -36,6 +37,10 @@ pub(super) fn run(flags: &PublishFlags, voice: Voice) -> Result<(), Failure> {
         retain: flags.retain,
     };
     keeping.properties()?;
+    if remote.properties.is_will || remote.properties.connect != ConnectValues::default() {
+        let cause = "-D connect and -D will are about a connection, and --store makes none";
+        return Err(Failure::usage(cause, "use -D publish only"));
+    }
     let payload = flags.payload.payload()?;
     let timeout = remote.timeout.map(|seconds| std::time::Duration::from_secs(seconds.into()));
     block_on(async {
