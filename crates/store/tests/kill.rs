@@ -57,7 +57,7 @@ fn write(path: &Path, seed: u64, first: u64) -> Result<(), Box<dyn Error>> {
     let mut waiting: VecDeque<(u64, Ticket<Committed>)> = VecDeque::new();
     for number in first.. {
         waiting.push_back((number, store.commit(batch(number, &mut rng))));
-        if number % 50 == 0 {
+        if number.is_multiple_of(50) {
             store.consume(QUEUE, number.saturating_sub(WAITING));
         }
         if waiting.len() >= window
@@ -72,7 +72,7 @@ fn write(path: &Path, seed: u64, first: u64) -> Result<(), Box<dyn Error>> {
 
 fn batch(number: u64, rng: &mut Rng) -> Batch {
     let mut batch = Batch::new();
-    let slow = (number % 10 == 0).then_some((SLOW_QUEUE, 0));
+    let slow = number.is_multiple_of(10).then_some((SLOW_QUEUE, 0));
     batch.publish(message(number), [(QUEUE, number as u8)].into_iter().chain(slow));
     batch.put(TABLE, Bytes::from_static(b"last"), Bytes::copy_from_slice(&number.to_le_bytes()));
     batch.put(TABLE, Bytes::from(vec![number as u8]), message(number));
