@@ -244,6 +244,7 @@ impl Broker {
             listener.task.await.unwrap_or_default();
         }
         (&mut self.housekeeping).await.unwrap_or_default();
+        self.shared.begin_to_stop();
         let deadline = tokio::time::Instant::now() + self.shared.options.stop_deadline;
         // A client whose CONNECT was being decided comes in late, so all are told again and again.
         let told = tokio::time::timeout_at(deadline, async {

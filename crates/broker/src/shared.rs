@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use crosspoint_protocol::{Message, Now};
 use crosspoint_store::Store;
@@ -33,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) connections: Connections,
     /// What is kept on disk, if there is a store.
     pub(crate) durable: Option<Durable>,
+    is_stopping: AtomicBool,
     /// One for each worker, and one for whoever has none.
     counters: Box<[Counters]>,
 }
@@ -54,6 +58,7 @@ impl Shared {
             router: RwLock::new(Router::new()),
             schedule: Schedule::default(),
             connections: Connections::default(),
+            is_stopping: AtomicBool::new(false),
             counters: (0..=workers).map(|_| Counters::default()).collect(),
         }
     }
@@ -62,6 +67,15 @@ impl Shared {
     pub(crate) fn counters(&self, worker: usize) -> &Counters {
         static NOBODY: std::sync::LazyLock<Counters> = std::sync::LazyLock::new(Counters::default);
         self.counters.get(worker).or(self.counters.last()).unwrap_or(&NOBODY)
+    }
+
+    /// Notes that connections end because the broker does.
+    pub(crate) fn begin_to_stop(&self) {
+        self.is_stopping.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Relaxed)
     }
 
     /// Tells whether the disk is full, so that no message is accepted that would have to be stored.

@@ -24,7 +24,7 @@ impl Shared {
         {
             let mut state = opened.state.lock();
             state.exchanges = exchanges;
-            state.undecided = undecided;
+            state.undecided.extend(undecided);
             state.ends_at_ms = (goes_on && expiry_s != u32::MAX).then(|| later(now, expiry_s));
             self.record_away(opened, expiry_s, now);
             self.leave_will(opened, &mut state, will, expiry_s, now);
@@ -64,6 +64,10 @@ impl Shared {
         expiry_s: u32,
         now: Now,
     ) {
+        if self.is_stopping() && state.has_stored_will && will.is_some() {
+            // After the next start it waits for its client, which did not go of itself.
+            return;
+        }
         let Some(will) = will else {
             if std::mem::take(&mut state.has_stored_will) {
                 let mut changes = Changes::default();
@@ -168,7 +172,7 @@ impl Shared {
             }
             changes.remove_queue(queue);
         }
-        if std::mem::take(&mut state.has_stored_will) {
+        if std::mem::take(&mut state.has_stored_will) && !self.is_stopping() {
             changes.delete(WILLS, session.store_key());
         }
         self.commit(&mut changes);

@@ -31,12 +31,14 @@ async fn heir(rig: &Rig) {
 }
 
 #[tokio::test]
-async fn who_does_not_come_back_after_a_power_cut_leaves_one_will() {
-    for session_expiry_s in [3_600, 0] {
+async fn who_does_not_come_back_after_a_restart_leaves_one_will() {
+    for (session_expiry_s, is_cut) in [(3_600, true), (3_600, false), (0, true), (0, false)] {
         let rig = Rig::new().await;
         heir(&rig).await;
         let device = Device::connect(&rig.broker, mortal("m", session_expiry_s, 0)).await;
-        let rig = rig.cut_power_with(grace(50)).await;
+        // A stop is not its client's death either.
+        let rig =
+            if is_cut { rig.cut_power_with(grace(50)).await } else { rig.restart_with(grace(50)).await };
         drop(device);
         until("it is published", || rig.broker.statistics().stored_messages == 1).await;
         // Published and forgotten in one: not again after the next cut.
