@@ -15,10 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crosspoint_broker::{Broker, ListenerOptions};
+use crosspoint_net::{ListenOptions, Transport};
 use crosspoint_protocol::{
     QoS,
     packet::{Connect, Packet, Publish},
 };
+use crosspoint_store::{Directory, Options, Store};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use support::*;
 
@@ -67,6 +70,30 @@ async fn ten_thousand_waiting_messages_cost_less_than_5_mib() {
         device.leave().await;
     }
     until_at_most("after the queue has drained", at_first + 2 * 1024 * 1024).await;
+}
+
+#[tokio::test]
+async fn what_waits_on_disk_takes_no_memory_for_each() {
+    let _turn = TURN.lock().await;
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Directory::open(directory.path()).unwrap();
+    let store = Store::open(disk, Options::new().reserve_bytes(0)).unwrap();
+    let listener = ListenerOptions::new("main", ListenOptions::new(Transport::Tcp, loopback()));
+    let builder = Broker::builder().options(options()).listener(listener);
+    let broker = builder.store(store).start().await.unwrap();
+    let mut device = Device::connect(&broker, durable("d")).await;
+    device.subscribe("sensors/+/temperature", QoS::AtLeastOnce).await;
+    device.leave().await;
+    let mut writer = Device::v5(&broker, "writer").await;
+    // What does not grow with the queue is there before: its front, and the last frames.
+    writer.publish_numbers("sensors/17/temperature", 0..100_000).await;
+    let before = held_bytes();
+    writer.publish_numbers("sensors/17/temperature", 100_000..200_000).await;
+    let cost = held_bytes().saturating_sub(before);
+    println!("100,000 messages on disk: {cost} bytes");
+    assert!(cost < 1024 * 1024, "{cost}");
+    assert_eq!(broker.statistics().stored_messages, 200_000);
+    broker.stop().await;
 }
 
 #[tokio::test]
