@@ -12,8 +12,6 @@
 //! It draws nothing and decides nothing about messages: what an outbox or a dead letter is stands in their own rooms.
 //! Whoever may write to the data directory may ask; nobody else reaches the socket in it.
 
-#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the hub opens its channel with its new store"))]
-
 mod caller;
 #[cfg(unix)]
 mod channel;

@@ -11,7 +11,7 @@ mod rows;
 mod session;
 mod storage;
 
-pub(crate) use numbers::{assign, left_behind};
+pub(crate) use numbers::{all as numbers, assign, left_behind};
 pub(crate) use session::{Identity, Offered, Opened, Session};
 pub(crate) use storage::Storage;
 

@@ -13,6 +13,9 @@ use crate::config::plan::{ConnectorPlan, Durability, MqttPlan, OutboxPlan, Plan,
 use crate::config::{self, Changes, ConnectorChange, FlowChange, ListenerChange};
 use crate::connect;
 use crate::connector::{Connector, Keeping};
+#[cfg(unix)]
+use crate::control::Channel;
+use crate::control::{Desk, Gauge};
 use crate::data_dir::DataDir;
 use crate::durable::{self, Storage, outbox_queue};
 use crate::embedded::{Embedded, ListeningAt};
@@ -36,6 +39,10 @@ pub struct Hub {
     connectors: BTreeMap<String, Connector>,
     /// What looks after the store; it ends with the hub.
     watching: JoinSet<()>,
+    desk: Desk,
+    /// Where the desk is asked from outside, while everything runs.
+    #[cfg(unix)]
+    channel: Option<Channel>,
 }
 
 /// Why a hub does not start, or does not take a change over.
@@ -122,12 +129,25 @@ impl Hub {
         };
         let mut watching = JoinSet::new();
         watching.spawn(storage.clone().watch());
+        let desk = Desk::of_running(storage.store().clone(), data.path());
         let surroundings = Surroundings { storage, clock: environment.now() };
-        let (plan_before, connectors) = (Plan::default(), BTreeMap::new());
-        let mut hub =
-            Self { plan: plan_before, data, environment, surroundings, broker: None, connectors, watching };
+        let mut hub = Self {
+            plan: Plan::default(),
+            data,
+            environment,
+            surroundings,
+            broker: None,
+            connectors: BTreeMap::new(),
+            watching,
+            desk,
+            #[cfg(unix)]
+            channel: None,
+        };
         match hub.apply(plan).await {
-            Ok(_) => Ok(hub),
+            Ok(_) => {
+                hub.open_channel();
+                Ok(hub)
+            }
             Err(error) => {
                 hub.stop(Duration::ZERO).await;
                 Err(error)
@@ -157,6 +177,10 @@ impl Hub {
     /// Stops everything. What is in flight may finish for at most `within`; what is not through then stays in its
     /// outbox. The embedded broker then takes up to 5 s to let its clients go.
     pub async fn stop(mut self, within: Duration) {
+        #[cfg(unix)]
+        if let Some(channel) = self.channel.take() {
+            channel.close().await;
+        }
         let mut stopping = JoinSet::new();
         for mut connector in self.connectors.into_values() {
             stopping.spawn(async move { connector.stop(within).await });
@@ -191,6 +215,11 @@ impl Hub {
     /// wait. A connector of that name gets them back.
     pub fn left_behind(&self) -> BTreeMap<String, u64> {
         self.left_behind_by(&self.plan)
+    }
+
+    /// Returns what tells how much waits, until the hub stops.
+    pub fn gauge(&self) -> Gauge {
+        self.desk.gauge()
     }
 
     /// Returns where the embedded broker listens.
@@ -231,6 +260,20 @@ impl Hub {
         }
         Ok(())
     }
+
+    /// Lets the hub be asked from outside. Without that it runs all the same.
+    #[cfg(unix)]
+    fn open_channel(&mut self) {
+        // A store of the caller's own is not that of the folder, which others may use.
+        if self.environment.own_store().is_none() {
+            self.channel = Channel::open(self.data.path(), self.desk.clone())
+                .inspect_err(|error| warn!(%error, "The hub cannot be asked from outside while it runs."))
+                .ok();
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn open_channel(&mut self) {}
 
     // --- the embedded broker ---
 
@@ -389,6 +432,7 @@ impl Hub {
             .filter(|(name, _)| plan.connectors.contains_key(*name))
             .map(|(name, connector)| (Arc::from(name.as_str()), connector.sink()))
             .collect();
+        self.desk.set_sinks(sinks.clone());
         for (name, connector) in &mut self.connectors {
             connector.set_routes(Flows::of_plan(plan, name), sinks.clone());
         }

@@ -1,7 +1,6 @@
 //! What may be asked about dead letters.
 
-use crosspoint_protocol::message::MessageParts;
-use crosspoint_protocol::{Message, TopicName};
+use crosspoint_protocol::TopicName;
 use crosspoint_store::Error;
 use serde_json::{Value, json};
 
@@ -9,28 +8,29 @@ use super::desk::{Desk, Ended, Teller, failed, refused};
 use super::outboxes::{AT_ONCE, Part};
 use super::request::{Answer, Edit, Which};
 use super::row;
-use crate::outbox::durable::{DeadLetter, Outbox};
+use crate::outbox::{DeadLetter, Outbox};
 
 impl Desk {
     pub(super) async fn list_dead(&self, teller: &Teller) -> Ended {
-        let connectors = self.connectors()?;
+        let connectors = self.connectors().await?;
         let count = connectors.len() as u64;
-        for (name, number) in connectors {
-            let outbox = self.outbox(&name, number).await?;
-            let newest = self.ends(queue_of(number)).end.saturating_sub(1);
-            teller.row(of_letters(&name, &outbox, newest).await).await?;
+        for (name, asked) in connectors {
+            let outbox = &asked.outbox;
+            let newest = asked.ends(queue_of(asked.number)).end.saturating_sub(1);
+            teller.row(of_letters(&name, outbox, newest).await).await?;
         }
         Ok(count)
     }
 
     pub(super) async fn show_dead(&self, teller: &Teller, name: &str, part: Part) -> Ended {
-        let (number, outbox) = self.named(name).await?;
+        let asked = self.named(name).await?;
+        let outbox = &asked.outbox;
         let (mut from, mut told) = (part.from, 0);
         while told < part.count {
             let letters = match outbox.letters(from, part.at_once(told)).await {
                 Ok(letters) => letters,
                 Err(Error::Corrupt(damage)) => {
-                    from = from.max(self.ends(queue_of(number)).start);
+                    from = from.max(asked.ends(queue_of(asked.number)).start);
                     teller.row(row::of_unreadable(from, &damage)).await?;
                     (from, told) = (from + 1, told + 1);
                     continue;
@@ -48,7 +48,7 @@ impl Desk {
     }
 
     pub(super) async fn retry_dead(&self, teller: &Teller, name: &str, which: &Which) -> Ended {
-        let (_, outbox) = self.named(name).await?;
+        let outbox = self.named(name).await?.outbox;
         let positions = chosen(&outbox, name, which).await?;
         let mut retried = 0;
         for part in positions.chunks(AT_ONCE) {
@@ -69,7 +69,7 @@ impl Desk {
     }
 
     pub(super) async fn drop_dead(&self, teller: &Teller, name: &str, which: &Which) -> Ended {
-        let (_, outbox) = self.named(name).await?;
+        let outbox = self.named(name).await?.outbox;
         let positions = chosen(&outbox, name, which).await?;
         let mut dropped = 0;
         for part in positions.chunks(AT_ONCE) {
@@ -81,7 +81,7 @@ impl Desk {
 
     /// Changes a dead letter; its row has the position that it has then.
     pub(super) async fn edit_dead(&self, teller: &Teller, name: &str, position: u64, edit: &Edit) -> Ended {
-        let (_, outbox) = self.named(name).await?;
+        let outbox = self.named(name).await?.outbox;
         let letter = outbox.letter(position).await.map_err(|error| failed(&error))?;
         let letter = letter.ok_or_else(|| no_such(name, &[position]))?;
         let changed = edited(letter, edit)?;
@@ -129,27 +129,16 @@ async fn all(outbox: &Outbox, count: u64) -> Result<Vec<u64>, Answer> {
     Ok(positions)
 }
 
-fn edited(mut letter: DeadLetter, edit: &Edit) -> Result<DeadLetter, Answer> {
-    let message = &letter.item.message;
-    let parts = message.parts();
-    let topic = edit.topic.as_deref().unwrap_or(message.topic());
-    if let Err(error) = TopicName::parse(topic) {
-        return Err(Answer::NotThere {
-            cause: format!("{topic:?} cannot be published to: {error}"),
-            mend: "give one topic, without + and #".to_owned(),
-        });
-    }
-    let parts = MessageParts {
-        topic: topic.as_bytes(),
-        payload: edit.payload.as_deref().unwrap_or(parts.payload),
-        properties: parts.properties,
-        expires_wall_ms: parts.expires_wall_ms,
-    };
-    let message = Message::from_parts(&parts, message.qos(), message.retain());
-    letter.item.message = message;
-    letter.item.qos = edit.qos.unwrap_or(letter.item.qos);
-    letter.item.retain = edit.retain.unwrap_or(letter.item.retain);
-    Ok(letter)
+fn edited(letter: DeadLetter, edit: &Edit) -> Result<DeadLetter, Answer> {
+    let topic = edit.topic.as_deref().map(TopicName::parse).transpose();
+    let topic = topic.map_err(|error| Answer::NotThere {
+        cause: format!("{:?} cannot be published to: {error}", edit.topic.as_deref().unwrap_or_default()),
+        mend: "give one topic, without + and #".to_owned(),
+    })?;
+    let mut item = letter.item.changed(topic.as_ref(), edit.payload.as_deref());
+    item.qos = edit.qos.unwrap_or(item.qos);
+    item.retain = edit.retain.unwrap_or(item.retain);
+    Ok(DeadLetter { item, ..letter })
 }
 
 async fn of_letters(name: &str, outbox: &Outbox, newest: u64) -> Value {

@@ -6,24 +6,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use crosspoint_protocol::Now;
 use crosspoint_store::{Error, State, Store};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::gauge::WaitingFigures;
+use super::gauge::{Gauge, WaitingFigures};
 use super::outboxes::Part;
 use super::request::{Answer, Kept, Request};
 use super::store_folder::StoreFolder;
-use crate::outbox::durable::{self as outbox, Outbox, OutboxOptions};
-
-/// The table of connectors: `docs/formats/records.md`.
-const CONNECTOR_TABLE: u32 = 16;
-
-/// The form of its values.
-const CONNECTOR_FORM: u8 = 1;
+use crate::durable;
+use crate::intake::Sink;
+use crate::outbox::{self, Outbox, OutboxOptions};
 
 /// How a request ends: a count of messages, or the answer that says why it is not done.
 pub(super) type Ended = Result<u64, Answer>;
@@ -35,7 +30,25 @@ pub(crate) struct Desk {
     folder: StoreFolder,
     is_running: bool,
     /// Those that a pump may be at work on; what waits in others is only in the store.
-    outboxes: Arc<Mutex<BTreeMap<Arc<str>, Outbox>>>,
+    at_work: Arc<Mutex<BTreeMap<Arc<str>, Sink>>>,
+}
+
+/// A connector that is asked about.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) number: u64,
+    pub(super) outbox: Outbox,
+    /// Where its outbox is.
+    pub(super) store: Store,
+    /// Whether that is on disk.
+    pub(super) is_durable: bool,
+}
+
+impl Asked {
+    /// Returns the positions between which what waits in a queue stands.
+    pub(super) fn ends(&self, queue: u64) -> Range<u64> {
+        self.store.queue_status(queue).map_or(0..0, |status| status.head..status.next)
+    }
 }
 
 /// Where the parts of an answer go. A caller that has gone is an end like any other.
@@ -64,17 +77,22 @@ impl Teller {
 impl Desk {
     /// Returns the desk of a hub that has stopped.
     pub(super) fn of_stopped(store: Store, folder: StoreFolder) -> Self {
-        Self { store, folder, is_running: false, outboxes: Arc::default() }
+        Self { store, folder, is_running: false, at_work: Arc::default() }
     }
 
     /// Returns the desk of a hub that runs in this process. It knows no outbox yet.
     pub(crate) fn of_running(store: Store, data: &Path) -> Self {
-        Self { store, folder: StoreFolder::of(data), is_running: true, outboxes: Arc::default() }
+        Self { store, folder: StoreFolder::of(data), is_running: true, at_work: Arc::default() }
     }
 
     /// Replaces the outboxes that are at work.
-    pub(crate) fn set_outboxes(&self, outboxes: BTreeMap<Arc<str>, Outbox>) {
-        *self.outboxes.lock() = outboxes;
+    pub(crate) fn set_sinks(&self, sinks: BTreeMap<Arc<str>, Sink>) {
+        *self.at_work.lock() = sinks;
+    }
+
+    /// Returns what tells how much waits.
+    pub(crate) fn gauge(&self) -> Gauge {
+        Gauge::new(self.store.clone())
     }
 
     /// Answers a request; the last of the answers is its end.
@@ -108,25 +126,23 @@ impl Desk {
 
     // --- connectors ---
 
-    /// Returns every connector that has ever run on this store, with its number.
-    pub(super) fn connectors(&self) -> Result<Vec<(String, u64)>, Answer> {
-        let rows = self.store.scan(CONNECTOR_TABLE, None, usize::MAX);
-        let connector = |(key, value): (Bytes, Bytes)| {
-            let number = value.strip_prefix(&[CONNECTOR_FORM])?.first_chunk()?;
-            Some((String::from_utf8_lossy(&key).into_owned(), u64::from_le_bytes(*number)))
-        };
-        rows.into_iter().map(connector).collect::<Option<_>>().ok_or_else(|| {
-            refused("the store was written by a newer version", "use the `crosspoint` that wrote it")
-        })
+    /// Returns every connector that has ever run on this store.
+    pub(super) async fn connectors(&self) -> Result<Vec<(String, Asked)>, Answer> {
+        let mut connectors = Vec::new();
+        for (name, number) in self.numbers()? {
+            let asked = self.asked(&name, number).await?;
+            connectors.push((name, asked));
+        }
+        Ok(connectors)
     }
 
-    /// Returns the number of a connector.
-    fn number(&self, name: &str) -> Result<u64, Answer> {
-        let connectors = self.connectors()?;
-        if let Some((_, number)) = connectors.iter().find(|(known, _)| known == name) {
-            return Ok(*number);
+    /// Returns the connector with this name.
+    pub(super) async fn named(&self, name: &str) -> Result<Asked, Answer> {
+        let numbers = self.numbers()?;
+        if let Some(number) = numbers.get(name) {
+            return self.asked(name, *number).await;
         }
-        let known: Vec<&str> = connectors.iter().map(|(name, _)| name.as_str()).collect();
+        let known: Vec<&str> = numbers.keys().map(String::as_str).collect();
         let mend = match &known[..] {
             [] => "start the hub once, so that it gets to know its connectors".to_owned(),
             known => format!("name one that it knows: {}", known.join(", ")),
@@ -134,28 +150,26 @@ impl Desk {
         Err(Answer::NotThere { cause: format!("the hub knows no connector {name}"), mend })
     }
 
+    fn numbers(&self) -> Result<BTreeMap<String, u64>, Answer> {
+        durable::numbers(&self.store).map_err(newer)
+    }
+
     /// Returns the outbox of a connector: the one at work, or as the store has kept it.
-    pub(super) async fn outbox(&self, name: &str, number: u64) -> Result<Outbox, Answer> {
-        let at_work = self.outboxes.lock().get(name).cloned();
-        if let Some(outbox) = at_work {
-            return Ok(outbox);
-        }
-        let options =
-            OutboxOptions { number, connector: name.into(), policy: Arc::default(), clock: Arc::new(now) };
-        let opened = outbox::open(self.store.clone(), options).await;
-        let unreadable = |cause| refused(cause, "use the `crosspoint` that wrote it");
-        opened.map(|(outbox, _)| outbox).map_err(unreadable)
-    }
-
-    /// Returns the connector with this name: its number and its outbox.
-    pub(super) async fn named(&self, name: &str) -> Result<(u64, Outbox), Answer> {
-        let number = self.number(name)?;
-        self.outbox(name, number).await.map(|outbox| (number, outbox))
-    }
-
-    /// Returns the positions between which what waits in a queue stands.
-    pub(super) fn ends(&self, queue: u64) -> Range<u64> {
-        self.store.queue_status(queue).map_or(0..0, |status| status.head..status.next)
+    async fn asked(&self, name: &str, number: u64) -> Result<Asked, Answer> {
+        let at_work = self.at_work.lock().get(name).cloned();
+        let (store, is_durable) = match at_work.as_ref().and_then(|sink| sink.memory.clone()) {
+            Some(memory) => (memory, false),
+            None => (self.store.clone(), true),
+        };
+        let outbox = match at_work {
+            Some(sink) => sink.outbox,
+            None => {
+                let (connector, policy, clock) = (name.into(), Arc::default(), Arc::new(now));
+                let options = OutboxOptions { number, connector, policy, clock };
+                outbox::open(store.clone(), options).await.map_err(newer)?.0
+            }
+        };
+        Ok(Asked { number, outbox, store, is_durable })
     }
 
     /// Tells whether anything is sent.
@@ -200,6 +214,10 @@ fn state(store: &Store) -> String {
         State::Poisoned(error) => format!("out of order: {error}"),
         _ => "unknown".to_owned(),
     }
+}
+
+fn newer(cause: String) -> Answer {
+    refused(cause, "use the `crosspoint` that wrote it")
 }
 
 /// Returns the end of what cannot be done.

@@ -6,10 +6,10 @@ use crosspoint_protocol::{Message, QoS};
 use crosspoint_store::{Batch, Error};
 use serde_json::{Value, json};
 
-use super::desk::{Desk, Ended, Teller, failed, now, refused};
+use super::desk::{Asked, Desk, Ended, Teller, failed, now, refused};
 use super::request::{Answer, Which};
 use super::row;
-use crate::outbox::durable::{Added, Item, OutboxFigures};
+use crate::outbox::{Added, Item, OutboxFigures};
 
 /// How many messages are looked at, or dropped in one batch, at once.
 pub(super) const AT_ONCE: usize = 256;
@@ -37,10 +37,10 @@ impl Part {
 
 impl Desk {
     pub(super) async fn list_outboxes(&self, teller: &Teller) -> Ended {
-        let connectors = self.connectors()?;
+        let connectors = self.connectors().await?;
         let count = connectors.len() as u64;
-        for (name, number) in connectors {
-            let outbox = self.outbox(&name, number).await?;
+        for (name, asked) in connectors {
+            let outbox = &asked.outbox;
             let oldest =
                 outbox.waiting(0, 1).await.ok().and_then(|first| Some(first.first()?.1.accepted_wall_ms));
             teller.row(of_outbox(&name, &outbox.figures(), oldest)).await?;
@@ -49,13 +49,14 @@ impl Desk {
     }
 
     pub(super) async fn show_outbox(&self, teller: &Teller, name: &str, part: Part) -> Ended {
-        let (number, outbox) = self.named(name).await?;
+        let asked = self.named(name).await?;
+        let outbox = &asked.outbox;
         let (mut from, mut told) = (part.from, 0);
         while told < part.count {
             let messages = match outbox.waiting(from, part.at_once(told)).await {
                 Ok(messages) => messages,
                 Err(Error::Corrupt(damage)) => {
-                    from = from.max(self.ends(queue_of(number)).start);
+                    from = from.max(asked.ends(queue_of(asked.number)).start);
                     teller.row(row::of_unreadable(from, &damage)).await?;
                     (from, told) = (from + 1, told + 1);
                     continue;
@@ -73,7 +74,7 @@ impl Desk {
     }
 
     pub(super) async fn retry_outbox(&self, name: &str) -> Ended {
-        let (_, outbox) = self.named(name).await?;
+        let outbox = self.named(name).await?.outbox;
         if !self.is_running() {
             return Err(refused(
                 format!("the hub does not run, so that nothing of {name} is sent"),
@@ -85,14 +86,15 @@ impl Desk {
     }
 
     pub(super) async fn drop_outbox(&self, teller: &Teller, name: &str, which: &Which) -> Ended {
-        let (number, outbox) = self.named(name).await?;
+        let asked = self.named(name).await?;
+        let outbox = &asked.outbox;
         if let Which::At(positions) = which {
             return outbox.drop_waiting(positions).await.map_err(|error| failed(&error));
         }
         let waiting = outbox.figures().waiting();
         let wanted = if let Which::Oldest(count) = which { waiting.min(*count) } else { waiting };
         // Not beyond what waits now: what comes meanwhile was not meant.
-        let until = self.ends(queue_of(number)).end;
+        let until = asked.ends(queue_of(asked.number)).end;
         let (mut from, mut seen, mut dropped) = (0, 0, 0);
         while seen < wanted {
             let at_once = usize::try_from(wanted - seen).unwrap_or(AT_ONCE).min(AT_ONCE);
@@ -109,7 +111,13 @@ impl Desk {
 
     /// Publishes into an outbox; done when it is durable there.
     pub(super) async fn publish(&self, name: &str, message: &Message) -> Ended {
-        let (_, outbox) = self.named(name).await?;
+        let Asked { outbox, store, is_durable, .. } = self.named(name).await?;
+        if !is_durable {
+            return Err(refused(
+                format!("the outbox of {name} is in memory only, and nothing in it outlives the hub"),
+                format!("set durability = \"synced\" in [connector.{name}], or publish without --store"),
+            ));
+        }
         // What is at QoS 0 throughout may go past the store, and this is to be durable.
         let item = Item {
             message: Message::from_parts(&message.parts(), QoS::AtLeastOnce, message.retain()),
@@ -122,7 +130,7 @@ impl Desk {
         let Ok(admission) = admitted else { return Err(full(name)) };
         let (mut batch, mut added) = (Batch::new(), Added::default());
         outbox.add(&mut batch, &mut added, item, admission);
-        let committed = self.store.commit(batch).await;
+        let committed = store.commit(batch).await;
         outbox.settled(added, committed.as_ref().ok());
         match committed {
             // Without a position it was counted and dropped.

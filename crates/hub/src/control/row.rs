@@ -6,7 +6,7 @@ use crosspoint_protocol::packet::PublishProperty;
 use crosspoint_store::Damage;
 use serde_json::{Map, Value, json};
 
-use crate::outbox::durable::{DeadLetter, Item};
+use crate::outbox::{DeadLetter, Item};
 
 /// Returns a message that waits, with at most so many bytes of its payload.
 pub(super) fn of_waiting(position: u64, item: &Item, payload_bytes: u64) -> Value {

@@ -47,7 +47,11 @@ fn row(number: u64) -> Bytes {
     value.into()
 }
 
-fn all(store: &Store) -> Result<BTreeMap<String, u64>, String> {
+/// Returns the number of every connector that the store knows.
+///
+/// # Errors
+/// A row is of a form that this program does not know.
+pub(crate) fn all(store: &Store) -> Result<BTreeMap<String, u64>, String> {
     let mut known = BTreeMap::new();
     for (key, value) in store.scan(CONNECTOR, None, usize::MAX) {
         let name = String::from_utf8_lossy(&key).into_owned();

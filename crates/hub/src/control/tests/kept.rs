@@ -6,14 +6,15 @@ use crosspoint_protocol::{Message, Now, QoS, TopicName, packet::PublishPropertie
 use serde_json::json;
 
 use super::*;
-use crate::config::plan::{OutboxPlan, WhenFull};
-use crate::outbox::durable::{self as outbox, Added, Outbox, OutboxOptions};
+use crate::config::plan::{Durability, OutboxPlan, WhenFull};
+use crate::intake::Sink;
+use crate::outbox::{self, Added, OutboxOptions};
 
 /// A hub with the connectors `plant` and `cloud`, which connect to nothing.
 struct Kept {
     site: Site,
     desk: Desk,
-    outboxes: BTreeMap<Arc<str>, Outbox>,
+    outboxes: BTreeMap<Arc<str>, Sink>,
     is_running: bool,
 }
 
@@ -35,12 +36,13 @@ impl Kept {
                 clock: Arc::new(|| Now { monotonic_ms: 0, wall_ms: 1_700_000_000_000 }),
             };
             let (outbox, _) = outbox::open(site.store.clone(), options).await.unwrap();
-            outboxes.insert(name.into(), outbox);
+            let sink = Sink { number, outbox, durability: Durability::Synced, memory: None };
+            outboxes.insert(name.into(), sink);
         }
         site.store.commit(batch).await.unwrap();
         site.channel.take().unwrap().close().await;
         let desk = Desk::of_running(site.store.clone(), &site.data);
-        desk.set_outboxes(outboxes.clone());
+        desk.set_sinks(outboxes.clone());
         site.channel = Some(Channel::open(&site.data, desk.clone()).unwrap());
         Self { site, desk, outboxes, is_running: true }
     }
@@ -83,9 +85,9 @@ impl Kept {
             accepted_wall_ms: 1_600_000_000_000,
         };
         let (mut batch, mut added) = (Batch::new(), Added::default());
-        self.outboxes["plant"].bury(&mut batch, &mut added, &item, reason);
+        self.outboxes["plant"].outbox.bury(&mut batch, &mut added, &item, reason);
         let committed = self.site.store.commit(batch).await.unwrap();
-        self.outboxes["plant"].settled(added, Some(&committed));
+        self.outboxes["plant"].outbox.settled(added, Some(&committed));
     }
 
     async fn topics(&self, of: super::Kept) -> Vec<String> {
@@ -124,7 +126,7 @@ async fn what_is_published_is_kept_and_shown_whether_the_hub_runs_or_not() {
     for (topic, qos) in [("a", QoS::AtMostOnce), ("b", QoS::AtLeastOnce)] {
         assert_eq!(kept.publish("plant", topic, qos).await.unwrap(), 1);
     }
-    assert_eq!(kept.outboxes["plant"].figures().waiting(), 2, "what sends it knows of it");
+    assert_eq!(kept.outboxes["plant"].outbox.figures().waiting(), 2, "what sends it knows of it");
     kept.stop().await;
     kept.publish("plant", "c", QoS::ExactlyOnce).await.unwrap();
     assert_eq!(kept.topics(OUTBOX).await, ["a", "b", "c"]);
@@ -277,9 +279,20 @@ async fn a_connector_that_the_project_has_no_more_is_still_there_to_be_asked() {
     let mut kept = Kept::new().await;
     kept.publish("plant", "a", QoS::AtLeastOnce).await.unwrap();
     let cloud = kept.outboxes["cloud"].clone();
-    kept.desk.set_outboxes([("cloud".into(), cloud)].into());
+    kept.desk.set_sinks([("cloud".into(), cloud)].into());
     assert_eq!(kept.topics(OUTBOX).await, ["a"]);
     assert_eq!(kept.count(Request::Drop { of: OUTBOX, name: plant(), which: Which::All }).await, 1);
     assert_eq!(kept.listed(OUTBOX, "dropped_by_command").await, 1);
+    kept.stop().await;
+}
+
+#[tokio::test]
+async fn an_outbox_in_memory_promises_nothing() {
+    let mut kept = Kept::new().await;
+    let memory = Store::in_memory(Options::default().reserve_bytes(0)).unwrap();
+    let sink = Sink { memory: Some(memory), ..kept.outboxes["plant"].clone() };
+    kept.desk.set_sinks([("plant".into(), sink)].into());
+    let refused = kept.publish("plant", "a", QoS::AtLeastOnce).await.unwrap_err();
+    assert!(refused.to_string().contains("in memory only"), "{refused}");
     kept.stop().await;
 }
