@@ -55,6 +55,9 @@ fn durable(port: u16, id: &str) -> ClientOptions {
 /// How many messages go through the flow.
 const MESSAGES: usize = 100_000;
 
+/// How many where some come again.
+const MESSAGES_WITHOUT_A_LIMIT: usize = 20_000;
+
 /// How far the publisher may be ahead of the subscriber: so it publishes while every restart happens, and the brokers
 /// never have as many unfinished exchanges as they may have, which mosquitto does not survive (see [`Mosquitto`]).
 const AHEAD_MAX: usize = 500;
@@ -63,12 +66,12 @@ const AHEAD_MAX: usize = 500;
 const FLOW_DEADLINE: Duration = Duration::from_secs(240);
 
 /// Publishes the numbers from 0 and then `end`, in order, and waits until each is confirmed.
-async fn publish_numbers(client: &Client, mut received: watch::Receiver<usize>) {
+async fn publish_numbers(client: &Client, count: usize, mut received: watch::Receiver<usize>) {
     let (publisher, mut confirmations) = client.publisher();
     let sending = async move {
-        for number in 0..=MESSAGES {
+        for number in 0..=count {
             received.wait_for(|received| number < received + AHEAD_MAX).await.unwrap();
-            let payload = if number < MESSAGES { number.to_string() } else { "end".to_owned() };
+            let payload = if number < count { number.to_string() } else { "end".to_owned() };
             let publication = Publication::new("in/numbers", payload).unwrap().qos(QoS::ExactlyOnce);
             publisher.send(publication, number as u64).await.unwrap();
         }
@@ -94,20 +97,41 @@ async fn read_numbers(subscriber: &mut OurClient, received: watch::Sender<usize>
     assert_eq!(subscriber.next().await.1, b"end");
 }
 
+/// Reads the numbers, passes over those that have come before, and fails when one is left out.
+async fn read_first_arrivals(subscriber: &mut OurClient, received: watch::Sender<usize>) {
+    let mut next = 0;
+    while next < MESSAGES_WITHOUT_A_LIMIT {
+        let payload = String::from_utf8(subscriber.next().await.1).unwrap();
+        let number: usize = payload.parse().unwrap();
+        assert!(number <= next, "{number} came before {next}");
+        next = next.max(number + 1);
+        received.send_replace(next);
+    }
+    while subscriber.next().await.1 != b"end" {}
+}
+
 /// Stops both brokers and starts them again, twice each, whenever another fifth has come through.
-async fn restart_both(from: &mut Mosquitto, to: &mut Mosquitto, mut received: watch::Receiver<usize>) {
+async fn restart_both(
+    (from, to): (&mut Mosquitto, &mut Mosquitto),
+    count: usize,
+    mut received: watch::Receiver<usize>,
+) {
     for step in 1..=4 {
-        received.wait_for(|received| *received >= step * MESSAGES / 5).await.unwrap();
+        received.wait_for(|received| *received >= step * count / 5).await.unwrap();
         let broker = if step % 2 == 1 { &mut *from } else { &mut *to };
         broker.terminate().await;
         broker.run_again().await;
     }
 }
 
-#[tokio::test]
-async fn a_hundred_thousand_messages_at_qos_2_survive_restarts_of_both_brokers() {
-    let Some(mut from) = Mosquitto::start().await else { return };
-    let Some(mut to) = Mosquitto::start().await else { return };
+/// A flow at QoS 2 between two brokers, and who publishes at one end and reads at the other.
+struct Over {
+    hub: Running,
+    publisher: OurClient,
+    subscriber: OurClient,
+}
+
+async fn flow_over(from: &Mosquitto, to: &Mosquitto) -> Over {
     let hub = Running::start(&format!(
         "[broker]\nenabled = false\n\
          [connector.a]\nurl = \"mqtt://127.0.0.1:{}\"\nreconnect_min_ms = 100\nreconnect_max_ms = 500\n\
@@ -122,13 +146,39 @@ async fn a_hundred_thousand_messages_at_qos_2_survive_restarts_of_both_brokers()
     subscriber.subscribe("out/#", QoS::ExactlyOnce).await;
     let publisher = OurClient::connect(durable(from.port(), "publisher")).await;
     until_it_flows(&publisher, &mut subscriber, "in/probe", QoS::ExactlyOnce).await;
+    Over { hub, publisher, subscriber }
+}
 
+#[tokio::test]
+async fn a_hundred_thousand_messages_at_qos_2_survive_restarts_of_both_brokers() {
+    let Some(mut from) = Mosquitto::start().await else { return };
+    let Some(mut to) = Mosquitto::start().await else { return };
+    let Over { hub, publisher, mut subscriber } = flow_over(&from, &to).await;
     let (received, watching) = watch::channel(0);
     within(FLOW_DEADLINE, "all messages", async {
         tokio::join!(
-            publish_numbers(&publisher.client, watching.clone()),
+            publish_numbers(&publisher.client, MESSAGES, watching.clone()),
             read_numbers(&mut subscriber, received),
-            restart_both(&mut from, &mut to, watching),
+            restart_both((&mut from, &mut to), MESSAGES, watching),
+        )
+    })
+    .await;
+    hub.stop().await;
+}
+
+/// Where mosquitto itself sends messages again that were completed (`mosquitto_without_a_limit.rs`), what the hub can
+/// keep is that none is lost and that they first arrive in their order.
+#[tokio::test]
+async fn without_a_limit_at_the_brokers_none_is_lost_and_first_arrivals_keep_their_order() {
+    let Some(mut from) = Mosquitto::start_unlimited().await else { return };
+    let Some(mut to) = Mosquitto::start_unlimited().await else { return };
+    let Over { hub, publisher, mut subscriber } = flow_over(&from, &to).await;
+    let (received, watching) = watch::channel(0);
+    within(FLOW_DEADLINE, "all messages", async {
+        tokio::join!(
+            publish_numbers(&publisher.client, MESSAGES_WITHOUT_A_LIMIT, watching.clone()),
+            read_first_arrivals(&mut subscriber, received),
+            restart_both((&mut from, &mut to), MESSAGES_WITHOUT_A_LIMIT, watching),
         )
     })
     .await;
