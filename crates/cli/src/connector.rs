@@ -33,7 +33,13 @@ pub(crate) fn options(
         }
         None => return Err(no_such(name, &plan, project)),
     };
-    let own = MqttPlan { client_id: None, session: SessionKind::Clean, will: None, ..(**mqtt).clone() };
+    let own = MqttPlan {
+        client_id: None,
+        session: SessionKind::Clean,
+        will: None,
+        canary: None,
+        ..(**mqtt).clone()
+    };
     Ok((client_options(&own, ""), protocol(own.protocol)))
 }
 
