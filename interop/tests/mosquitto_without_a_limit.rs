@@ -1,5 +1,9 @@
 //! Why no test restarts mosquitto with `max_inflight_messages 0`: packet by packet, without a line of ours between.
-#![expect(clippy::unwrap_used, reason = "what goes wrong in a helper fails its test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what goes wrong in a helper fails its test"
+)]
 
 use interop::{Mosquitto, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
