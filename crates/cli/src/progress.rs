@@ -30,6 +30,11 @@ impl ProgressLine {
         Self { changed: None, is_terminal: io::stderr().is_terminal() }
     }
 
+    /// Tells whether anybody sees it.
+    pub(crate) const fn is_seen(&self) -> bool {
+        self.is_terminal
+    }
+
     /// Shows another text, but not too often.
     pub(crate) fn show(&mut self, text: impl FnOnce() -> String) {
         if self.is_terminal && self.changed.is_none_or(|changed| changed.elapsed() >= EVERY) {

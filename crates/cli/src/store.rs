@@ -159,6 +159,7 @@ impl Salvage {
         let (from, to) = (store.path().display(), self.to.display());
         format!(
             "saved {} and {} of tables into {to}\n\
+             There, exchanges at QoS 2 that were open begin anew, and what was dropped out of turn waits again.\n\
              To go on with it:\n  mv {from} {from}.damaged\n  mv {to} {from}\n",
             things(saved.messages, "waiting message", "waiting messages"),
             things(saved.table_entries, "entry", "entries"),

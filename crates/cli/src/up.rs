@@ -8,13 +8,20 @@ use std::time::Duration;
 
 use crosspoint_hub::config::plan::{Plan, Transport};
 use crosspoint_hub::config::{self, SAMPLE};
+use crosspoint_hub::control::WaitingFigures;
 use crosspoint_hub::{DataDir, Hub, HubError, ListeningAt, ProjectWatch, has_changes};
 use tracing::{error, info, warn};
 
+use crate::amount::things;
 use crate::check::{self, PROJECT_FILE};
+use crate::failure::{Failure, Verbosity, Voice};
 use crate::logging::{self, LogFormat};
-use crate::place;
+use crate::place::Place;
 use crate::{FAILED, WRONG};
+
+mod draining;
+
+use draining::Draining;
 
 /// How long a clean stop may take before what is left is cut.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -39,32 +46,46 @@ pub(crate) struct Up {
     log_format: LogFormat,
 }
 
+impl Up {
+    fn project(&self) -> PathBuf {
+        self.project.clone().unwrap_or_else(|| PROJECT_FILE.into())
+    }
+
+    /// Returns the flag that names this hub to other commands, behind a blank.
+    fn again(&self) -> String {
+        Place::of(self.data.as_deref(), &self.project()).again().to_owned()
+    }
+}
+
 /// Runs `up`.
 pub(crate) fn run(up: &Up) -> ExitCode {
     logging::start(up.log_format);
     raise_file_limit();
-    let project = up.project.clone().unwrap_or_else(|| PROJECT_FILE.into());
+    let project = up.project();
     if let Err(reason) = make_sample(up, &project) {
-        eprintln!("{reason}");
-        return ExitCode::from(WRONG);
+        return fail(&reason);
     }
     let Some(plan) = check::load(&project, up.env.as_deref()) else { return ExitCode::from(WRONG) };
-    let folder = up.data.clone().unwrap_or_else(|| place::beside(&project));
-    let data = match DataDir::open(folder) {
+    let data = match DataDir::open(Place::of(up.data.as_deref(), &project).data()) {
         Ok(data) => data,
         Err(reason) => {
-            eprintln!("{reason}\nname a folder that this user may write to with --data DIR");
-            return ExitCode::from(FAILED);
+            return fail(&Failure::new(reason, "name a folder that this user may write to with --data DIR"));
         }
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(reason) => {
-            eprintln!("the runtime does not start: {reason}");
-            return ExitCode::from(FAILED);
+            let cause = format!("the runtime does not start: {reason}");
+            return fail(&Failure::new(cause, "see whether the machine allows more open files"));
         }
     };
     runtime.block_on(serve(up, &project, plan, data))
+}
+
+/// Says why it does not run.
+fn fail(failure: &Failure) -> ExitCode {
+    Voice::new(Verbosity::Normal).fail(failure);
+    failure.exit.into()
 }
 
 async fn serve(up: &Up, project: &Path, plan: Plan, data: DataDir) -> ExitCode {
@@ -72,16 +93,15 @@ async fn serve(up: &Up, project: &Path, plan: Plan, data: DataDir) -> ExitCode {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(reason) => {
-            eprintln!("signals cannot be received: {reason}\nsee whether the machine allows more open files");
-            return ExitCode::from(FAILED);
+            let cause = format!("signals cannot be received: {reason}");
+            return fail(&Failure::new(cause, "see whether the machine allows more open files"));
         }
     };
     let mut hub = tokio::select! {
         started = Hub::start(plan, data) => match started {
             Ok(hub) => hub,
             Err(reason) => {
-                eprintln!("{reason}\n{}", reason.mend());
-                return ExitCode::from(FAILED);
+                return fail(&Failure::new(&reason, reason.mend()));
             }
         },
         () = signals.next() => return ExitCode::SUCCESS,
@@ -89,18 +109,27 @@ async fn serve(up: &Up, project: &Path, plan: Plan, data: DataDir) -> ExitCode {
     let mut watch = ProjectWatch::start(project)
         .inspect_err(|reason| warn!(%reason, "Changes of the project file take effect at the next start."))
         .ok();
-    greet(&hub);
-    loop {
+    greet(&hub, &up.again());
+    let mut draining = Draining::new(hub.gauge());
+    let failed = loop {
         tokio::select! {
-            () = signals.next() => break,
+            () = signals.next() => break None,
+            failed = hub.failed() => break Some(failed),
             () = changed(&mut watch) => reload(&mut hub, project, up.env.as_deref()).await,
+            never = draining.run() => match never {},
         }
+    };
+    if let Some(failed) = &failed {
+        error!(reason = %failed, mend = failed.mend(), "The hub cannot go on.");
     }
     info!("Stopping. A second signal stops at once.");
-    tokio::select! {
-        () = hub.stop(STOP_WITHIN) => ExitCode::SUCCESS,
+    let code = tokio::select! {
+        () = hub.stop(STOP_WITHIN) => if failed.is_none() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) },
         () = signals.next() => ExitCode::from(FAILED),
-    }
+        never = draining.run() => match never {},
+    };
+    drop(draining);
+    code
 }
 
 /// Takes a changed project file over, as a whole or not at all.
@@ -130,33 +159,34 @@ async fn changed(watch: &mut Option<ProjectWatch>) {
 }
 
 /// Writes the sample project file where one may be made, and says so.
-fn make_sample(up: &Up, project: &Path) -> Result<(), String> {
+fn make_sample(up: &Up, project: &Path) -> Result<(), Failure> {
     if project.exists() {
         return Ok(());
     }
     let shown = project.display();
     if up.project.is_some() && !up.init {
-        return Err(format!(
-            "there is no project file {shown}\nname one that exists, or add --init to make it"
-        ));
+        let cause = format!("there is no project file {shown}");
+        return Err(Failure::usage(cause, "name one that exists, or add --init to make it"));
     }
     let written = OpenOptions::new().write(true).create_new(true).open(project).and_then(|mut file| {
         file.write_all(SAMPLE.as_bytes())?;
         file.sync_all()
     });
     written.map_err(|reason| {
-        format!("{shown} cannot be made: {reason}\nstart in a folder that this user may write to")
+        let cause = format!("{shown} cannot be made: {reason}");
+        Failure::usage(cause, "start in a folder that this user may write to")
     })?;
     say(&format!("made {shown}, a sample project to change as you like\n"));
     Ok(())
 }
 
-/// Prints where the hub can be reached and what to try.
-fn greet(hub: &Hub) {
+/// Prints where the hub can be reached, what waits from before, and what to try.
+fn greet(hub: &Hub, again: &str) {
     let mut text = String::from("Crosspoint runs.\n");
     for at in hub.listening() {
         text.push_str(&format!("  broker  {}{}\n", url(at), moved(at)));
     }
+    text.push_str(&waiting(hub.gauge().waiting(), again));
     let plain = hub.listening().iter().find(|at| at.transport == Transport::Tcp);
     if let Some(at) = plain.filter(|_| hub.plan().flows.contains_key("demo")) {
         let port =
@@ -170,6 +200,20 @@ fn greet(hub: &Hub) {
     }
     text.push_str("Ctrl-C stops it.\n");
     say(&text);
+}
+
+/// Says what waits from before, and where to look; nothing when nothing does.
+fn waiting(figures: WaitingFigures, again: &str) -> String {
+    let mut text = String::new();
+    for (count, one, many, command) in [
+        (figures.outboxes, "message waits in an outbox", "messages wait in outboxes", "outbox list"),
+        (figures.dead, "dead letter", "dead letters", "dead list"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!("  {}: crosspoint {command}{again}\n", things(count, one, many)));
+        }
+    }
+    text
 }
 
 fn say(text: &str) {

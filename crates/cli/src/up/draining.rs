@@ -28,9 +28,9 @@ pub(super) struct Draining {
 }
 
 impl Draining {
-    pub(super) fn new(gauge: Option<Gauge>) -> Self {
+    pub(super) fn new(gauge: Gauge) -> Self {
         let line = ProgressLine::new();
-        Self { gauge: gauge.filter(|_| line.is_seen()), line, rate: Rate::default() }
+        Self { gauge: line.is_seen().then_some(gauge), line, rate: Rate::default() }
     }
 
     /// Looks and shows until it is dropped; what it shows stays until then.
