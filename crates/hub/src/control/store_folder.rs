@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crosspoint_store::{Directory, Disk, FileName, Options, Report, Salvaged, Store, salvage, verify};
+use crosspoint_store::{Batch, Directory, Disk, FileName, Options, Report, Salvaged, Store, salvage, verify};
 use parking_lot::Mutex;
 
 use super::failure::ControlError;
@@ -13,6 +13,12 @@ use super::watched::{Syncs, Watched};
 
 /// The folder of the store in a data directory.
 const STORE: &str = "store";
+
+/// Tables that name messages by their positions, and figures that count by them: `docs/formats/records.md`.
+const BY_POSITION: [u32; 5] = [4, 19, 20, 21, 22];
+
+/// Rows that are deleted in one batch.
+const ROWS: usize = 1_024;
 
 /// The folder in which a hub that has stopped keeps its store. Nothing is made where there is none.
 #[derive(Debug, Clone)]
@@ -101,6 +107,9 @@ impl StoreFolder {
 
     /// Reads what is whole and writes it into a new store in a folder that is empty or not there.
     ///
+    /// There messages have new positions, so that what is kept by positions is left out: exchanges at QoS 2 that were open
+    /// begin anew, what was dropped out of turn waits again, and outboxes count anew.
+    ///
     /// Blocks. Ends when everything is synced; a target that it left before is no store.
     ///
     /// # Errors
@@ -120,8 +129,9 @@ impl StoreFolder {
             crosspoint_store::Error::Full => failed(error),
             other => self.failed(other),
         })?;
-        sync_all(&mut Directory::open(to).map_err(failed)?)
-            .map_err(|error| ControlError::of_system(to, &error))?;
+        let mut target = Directory::open(to).map_err(failed)?;
+        sync_all(&mut target).map_err(|error| ControlError::of_system(to, &error))?;
+        Store::open(target, Options::default()).and_then(|store| forget_positions(&store)).map_err(failed)?;
         Ok(saved)
     }
 
@@ -210,9 +220,79 @@ fn refuse_occupied(to: &Path) -> Result<(), ControlError> {
     if is_occupied { Err(ControlError::Occupied { path: to.to_owned() }) } else { Ok(()) }
 }
 
+/// Deletes what would be said of other messages now.
+fn forget_positions(store: &Store) -> Result<(), crosspoint_store::Error> {
+    for table in BY_POSITION {
+        loop {
+            let rows = store.scan(table, None, ROWS);
+            if rows.is_empty() {
+                break;
+            }
+            let mut batch = Batch::new();
+            for (key, _) in rows {
+                batch.delete(table, key);
+            }
+            store.commit(batch).wait()?;
+        }
+    }
+    Ok(())
+}
+
 fn sync_all(directory: &mut Directory) -> io::Result<()> {
     for file in directory.list()? {
         directory.sync(file)?;
     }
     directory.sync_directory()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn open(path: &Path) -> Store {
+        Store::open(Directory::open(path).unwrap(), Options::default().reserve_bytes(0)).unwrap()
+    }
+
+    #[test]
+    fn what_is_saved_says_nothing_of_positions_that_other_messages_have_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (StoreFolder::of(folder.path()), folder.path().join("saved"));
+        let store = open(from.path());
+        for number in 0..1_500_u64 {
+            let mut batch = Batch::new();
+            for table in [4, 6, 16, 18, 19, 20, 21, 22] {
+                batch.put(table, number.to_be_bytes().to_vec().into(), Bytes::from_static(b"x"));
+            }
+            batch.publish(Bytes::from_static(b"message"), [(9, 0)]);
+            store.commit(batch).wait().unwrap();
+        }
+        store.close();
+        let saved = from.salvage(&to, |_| {}).unwrap();
+        assert_eq!((saved.messages, saved.messages_lost), (1_500, 0));
+        let store = open(&to);
+        let rows = |table| store.scan(table, None, usize::MAX).len();
+        assert_eq!([4, 19, 20, 21, 22].map(rows), [0; 5]);
+        assert_eq!([6, 16, 18].map(rows), [1_500; 3]);
+        assert_eq!(store.queue_status(9).unwrap().waiting, 1_500);
+    }
+
+    #[test]
+    fn progress_reaches_what_there_is_to_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let from = StoreFolder::of(folder.path());
+        let store = open(from.path());
+        let mut batch = Batch::new();
+        batch.publish(vec![1; 100_000].into(), [(1, 0)]);
+        store.commit(batch).wait().unwrap();
+        store.close();
+        let (sender, told) = std::sync::mpsc::channel();
+        from.verify(move |progress| sender.send(progress).unwrap()).unwrap();
+        let told: Vec<Progress> = told.iter().collect();
+        let sizes = from.sizes().unwrap();
+        assert_eq!(told.first().unwrap().total, sizes.segment_bytes + sizes.checkpoint_bytes);
+        assert!(told.is_sorted_by_key(|progress| progress.read));
+        assert_eq!(told.last().unwrap().read, told.last().unwrap().total);
+    }
 }
