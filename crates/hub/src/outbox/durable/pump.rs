@@ -30,6 +30,8 @@ struct Pumping {
     /// What the client goes on sending by itself, ascending.
     restored: std::iter::Peekable<std::vec::IntoIter<Restored>>,
     reading: Option<(Wanted, Ticket<Vec<Waiting>>)>,
+    /// The store reads nothing any more: it has to be opened again.
+    is_unreadable: bool,
     burying: Option<(Vec<u64>, Ticket<Committed>)>,
     /// What is to be buried next: reason and last error.
     doomed: Vec<(u64, String, String)>,
@@ -55,6 +57,7 @@ impl Pumping {
             tally: Tally::default(),
             restored: restored.into_iter().peekable(),
             reading: None,
+            is_unreadable: false,
             burying: None,
             doomed: Vec::new(),
             flows: FlowNames::default(),
@@ -116,7 +119,7 @@ impl Pumping {
 
     /// Asks the store for what stands next, once.
     fn read(&mut self, wanted: Wanted) {
-        if self.reading.is_none() {
+        if self.reading.is_none() && !self.is_unreadable {
             let Shared { store, queue, .. } = &*self.shared;
             self.reading = Some((wanted, store.read(*queue, wanted.from, READ_ENTRIES, READ_BYTES)));
         }
@@ -136,6 +139,7 @@ impl Pumping {
             }
             Err(error) => {
                 error!(connector, %error, "The outbox cannot be read.");
+                self.is_unreadable = true;
                 return;
             }
         };
