@@ -55,6 +55,16 @@ pub struct Wanted {
     until: u64,
 }
 
+impl Wanted {
+    /// Returns what was wanted before a position: nothing was read from there on, or nothing of what was is brought.
+    ///
+    /// Without this a read of which nothing is brought says that nothing of all that was wanted is there.
+    #[must_use]
+    pub fn before(self, position: u64) -> Self {
+        Self { until: self.until.min(position), ..self }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Held<T> {
     position: u64,

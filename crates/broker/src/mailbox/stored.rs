@@ -142,6 +142,8 @@ impl StoredQueue {
         let mut unwanted = 0;
         let mut from = wanted.from;
         let mut entries = Vec::with_capacity(read.len());
+        // What was read may all be unwanted: what is behind it still waits.
+        let wanted = read.last().map_or(wanted, |(last, _)| wanted.before(last.saturating_add(1)));
         for (position, entry) in read {
             // What the store does not have any more has been consumed, or is lost.
             (from..position).for_each(|gone| self.drop_waiting(gone));
@@ -303,6 +305,23 @@ mod tests {
         assert_eq!(queue.take(), Taken::Nothing);
         queue.finish(5);
         assert_eq!(queue.take_settled().head, Some(7));
+    }
+
+    #[test]
+    fn what_waits_behind_a_read_without_a_wanted_entry_is_read_too() {
+        let mut queue = StoredQueue::new();
+        queue.reset(QueueStatus { head: 0, next: 6, waiting: 6 });
+        queue.finish(3);
+        let Taken::Read(wanted) = queue.take() else { panic!("nothing is read") };
+        assert_eq!(queue.on_read(wanted, vec![(0, None), (1, None)]), 2);
+        let Taken::Read(wanted) = queue.take() else { panic!("nothing more is read") };
+        assert_eq!(wanted.from, 2);
+        assert_eq!(queue.on_read(wanted, vec![(2, None), (3, Some(entry("x")))]), 1);
+        let Taken::Read(wanted) = queue.take() else { panic!("nothing more is read") };
+        assert_eq!(queue.on_read(wanted, vec![(4, Some(entry("x"))), (5, Some(entry("x")))]), 0);
+        assert!(matches!(queue.take(), Taken::Entry(4, _)));
+        assert!(matches!(queue.take(), Taken::Entry(5, _)));
+        assert_eq!((queue.take(), queue.len()), (Taken::Nothing, 0));
     }
 
     #[test]
