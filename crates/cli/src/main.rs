@@ -51,7 +51,9 @@ const WRONG: u8 = 2;
     disable_version_flag = true,
     args_conflicts_with_subcommands = true
 )]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 a wrong argument or project file.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 a wrong argument or project file, 3 a damaged store."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

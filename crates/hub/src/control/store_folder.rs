@@ -260,7 +260,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (StoreFolder::of(folder.path()), folder.path().join("saved"));
         let store = open(from.path());
-        for number in 0..1_500_u64 {
+        for number in 0..1_100_u64 {
             let mut batch = Batch::new();
             for table in [4, 6, 16, 18, 19, 20, 21, 22] {
                 batch.put(table, number.to_be_bytes().to_vec().into(), Bytes::from_static(b"x"));
@@ -270,12 +270,12 @@ mod tests {
         }
         store.close();
         let saved = from.salvage(&to, |_| {}).unwrap();
-        assert_eq!((saved.messages, saved.messages_lost), (1_500, 0));
+        assert_eq!((saved.messages, saved.messages_lost), (1_100, 0));
         let store = open(&to);
         let rows = |table| store.scan(table, None, usize::MAX).len();
         assert_eq!([4, 19, 20, 21, 22].map(rows), [0; 5]);
-        assert_eq!([6, 16, 18].map(rows), [1_500; 3]);
-        assert_eq!(store.queue_status(9).unwrap().waiting, 1_500);
+        assert_eq!([6, 16, 18].map(rows), [1_100; 3]);
+        assert_eq!(store.queue_status(9).unwrap().waiting, 1_100);
     }
 
     #[test]
