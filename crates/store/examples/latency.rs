@@ -26,27 +26,30 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut plain = File::create(path.join("plain"))?;
     for (what, pause) in [("at once", Duration::ZERO), ("after 100 us", Duration::from_micros(100))] {
         let (mut committed, mut appended) = (Vec::new(), Vec::new());
-        let mut cpu = 0.0;
+        let (mut commit_cpu, mut append_cpu) = (0.0, 0.0);
         for _ in 0..commits / ROUND {
             let before = cpu_seconds();
             for _ in 0..ROUND {
                 rest(pause);
                 committed.push(commit(&store)?);
             }
-            cpu += cpu_seconds() - before;
+            let between = cpu_seconds();
+            commit_cpu += between - before;
             for _ in 0..ROUND {
                 rest(pause);
                 appended.push(append(&mut plain)?);
             }
+            append_cpu += cpu_seconds() - between;
         }
         println!(
-            "next {what}: commit p50 {:.1} us, p99 {:.1} us; append and sync p50 {:.1} us, p99 {:.1} us; ratio {:.2}; {:.1} us CPU a commit",
+            "next {what}: commit p50 {:.1} us, p99 {:.1} us; append and sync p50 {:.1} us, p99 {:.1} us; ratio {:.2}; CPU {:.1} us a commit, {:.1} us an append",
             percentile(&mut committed, 50),
             percentile(&mut committed, 99),
             percentile(&mut appended, 50),
             percentile(&mut appended, 99),
             percentile(&mut committed, 50) / percentile(&mut appended, 50),
-            cpu * 1e6 / commits as f64,
+            commit_cpu * 1e6 / commits as f64,
+            append_cpu * 1e6 / commits as f64,
         );
     }
     drop(store);

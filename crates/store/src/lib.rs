@@ -48,6 +48,8 @@ pub use finished::Finished;
 pub use front::{Front, Taken, Wanted};
 pub use options::Options;
 pub use salvage::{Report, Salvaged, salvage, salvage_directory, verify, verify_directory};
-pub use store::{Committed, NEXT_BYTES_MAX, Queue, QueueStatus, State, Stats, Store, Waiting};
+pub use store::{
+    Committed, NEXT_BYTES_MAX, Queue, QueueStatus, SCANNED_AT_ONCE, State, Stats, Store, Waiting,
+};
 pub use ticket::Ticket;
 pub use writer::Writer;

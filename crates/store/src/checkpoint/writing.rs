@@ -77,10 +77,12 @@ impl Walk {
 
     /// Writes the next piece and makes it durable; returns whether it was the last.
     pub(crate) fn step(&mut self, disk: &mut dyn Disk, index: &RwLock<Index>) -> Result<bool, Error> {
+        let first = self.queues_passed();
         while self.piece.len() < PIECE_BYTES && !matches!(self.stage, Stage::Done) {
             self.gather(&index.read());
         }
-        index.write().reach(self.reached());
+        let passed = self.queues.get(first..self.queues_passed()).unwrap_or_default();
+        index.write().reach(self.reached(), passed);
         self.write(disk)?;
         Ok(matches!(self.stage, Stage::Done))
     }
@@ -121,6 +123,14 @@ impl Walk {
                 None => self.stage = Stage::Done,
             },
             Stage::Done => {}
+        }
+    }
+
+    fn queues_passed(&self) -> usize {
+        match &self.stage {
+            Stage::Tables(..) => 0,
+            Stage::Queues(at) => *at,
+            Stage::Done => self.queues.len(),
         }
     }
 
@@ -299,9 +309,9 @@ mod tests {
         let falls = |pair: &[usize]| pair[0] > pair[1] || pair[1] == 0;
         let (entries, queues): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
         assert!(entries.len() > 10 && entries.windows(2).all(falls), "{entries:?}");
-        assert_eq!((entries.last(), queues.last()), (Some(&0), Some(&200)));
+        assert_eq!((entries.last(), queues.last()), (Some(&0), Some(&0)));
+        assert!(queues.iter().max() == Some(&200) && queues.is_sorted_by(|a, b| a >= b), "{queues:?}");
         drop(index.write().end_snapshot());
-        // The queues are written last, and forgotten together.
         let mut walk = Walk::begin(&mut disk, COVERED, &index).unwrap();
         while !walk.step(&mut disk, &index).unwrap() {}
         change_all();

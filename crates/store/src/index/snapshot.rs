@@ -68,9 +68,10 @@ impl Index {
         self.snapshot = Some(Box::new(Snapshot { reached: Reached::Table(0, None), entries, queues }));
     }
 
-    /// Notes up to where everything is written, and forgets how that was.
-    pub(crate) fn reach(&mut self, reached: Reached) {
+    /// Notes up to where everything is written, these queues among it, and forgets how that was.
+    pub(crate) fn reach(&mut self, reached: Reached, queues: &[u64]) {
         let Some(snapshot) = &mut self.snapshot else { return };
+        queues.iter().for_each(|id| _ = snapshot.queues.remove(id));
         match &reached {
             Reached::Table(table, after) => {
                 snapshot.entries = snapshot.entries.split_off(table);

@@ -50,6 +50,24 @@ fn positions_are_answered_in_the_order_of_the_targets() {
 }
 
 #[test]
+fn a_scan_goes_on_behind_a_key_up_to_its_limit() {
+    let mut rig = Rig::open(&SimulatedDisk::new()).unwrap();
+    let mut batch = crate::Batch::new();
+    (0..20_u8).for_each(|key| _ = batch.put(1, vec![key].into(), vec![key].into()));
+    rig.commit(batch).unwrap();
+    for limit in 0..25_u8 {
+        for after in 0..22_u8 {
+            let found = rig.store.scan(1, Some(&[after]), usize::from(limit));
+            let expected =
+                (after + 1..20).take(usize::from(limit)).map(|key| (vec![key].into(), vec![key].into()));
+            assert_eq!(found, expected.collect::<Vec<_>>(), "{limit} after {after}");
+        }
+        assert_eq!(rig.store.scan(1, None, usize::from(limit)).len(), usize::from(limit.min(20)));
+    }
+    assert!(rig.store.scan(2, None, 9).is_empty());
+}
+
+#[test]
 fn what_arrives_together_shares_a_sync() {
     let mut rig = Rig::open(&SimulatedDisk::new()).unwrap();
     let (_, before) = rig.disk.counts();
