@@ -35,34 +35,71 @@ pub(crate) fn plan(text: &str) -> Plan {
 pub(crate) struct Scripted {
     port: u16,
     pub(crate) came: mpsc::UnboundedReceiver<String>,
+    /// The same messages with the rest of them: topic and properties as on the wire.
+    pub(crate) heard: mpsc::UnboundedReceiver<(String, Vec<u8>)>,
     /// Ends with the test.
     _connections: JoinSet<()>,
 }
 
-type Answer = Arc<dyn Fn(&str) -> Option<u8> + Send + Sync>;
+/// What the broker does about a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reaction {
+    /// Answers with this reason code.
+    Answer(u8),
+    Silence,
+    /// Closes the connection.
+    Cut,
+}
+
+/// What a broker is told to do.
+#[derive(Clone)]
+struct Script {
+    /// The properties of its CONNACK, without their length.
+    properties: Arc<[u8]>,
+    reaction: Arc<dyn Fn(&str) -> Reaction + Send + Sync>,
+    came: mpsc::UnboundedSender<String>,
+    heard: mpsc::UnboundedSender<(String, Vec<u8>)>,
+}
 
 impl Scripted {
     /// Starts it. `answer` gets the payload of each message.
     pub(crate) async fn start(answer: impl Fn(&str) -> Option<u8> + Send + Sync + 'static) -> Self {
+        Self::start_with(&[], move |payload| answer(payload).map_or(Reaction::Silence, Reaction::Answer))
+            .await
+    }
+
+    /// Starts one that announces something about itself, and that may do worse than not to answer.
+    pub(crate) async fn start_with(
+        properties: &[u8],
+        reaction: impl Fn(&str) -> Reaction + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (sender, came) = mpsc::unbounded_channel();
-        let answer: Answer = Arc::new(answer);
+        let ((came, came_here), (heard, heard_here)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let script = Script { properties: properties.into(), reaction: Arc::new(reaction), came, heard };
         let mut connections = JoinSet::new();
         connections.spawn(async move {
             let mut open = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                open.spawn(serve(stream, answer.clone(), sender.clone()));
+                open.spawn(serve(stream, script.clone()));
             }
         });
-        Self { port, came, _connections: connections }
+        Self { port, came: came_here, heard: heard_here, _connections: connections }
     }
 
     /// Starts a client of it. Its deliveries end at once: it only publishes.
     pub(crate) fn client(&self) -> Client {
         let server = DialOptions::new(Transport::Tcp, "127.0.0.1", self.port);
         let options = ClientOptions::default().server(server).protocol(Protocol::V5).publish_queue_max(8_192);
+        let options = options.reconnect_ms(100, 100);
         Client::start(options).unwrap().0
+    }
+
+    /// Starts a client that reaches no broker.
+    pub(crate) fn nowhere() -> Client {
+        // Nothing can listen on port 0.
+        let server = DialOptions::new(Transport::Tcp, "127.0.0.1", 0);
+        Client::start(ClientOptions::default().server(server).protocol(Protocol::V5)).unwrap().0
     }
 
     /// Waits for so many messages and returns their payloads.
@@ -75,14 +112,17 @@ impl Scripted {
     }
 }
 
-async fn serve(mut stream: TcpStream, answer: Answer, came: mpsc::UnboundedSender<String>) -> Option<()> {
+async fn serve(mut stream: TcpStream, script: Script) -> Option<()> {
     loop {
         let first = stream.read_u8().await.ok()?;
         let mut packet = vec![0; read_length(&mut stream).await?];
         stream.read_exact(&mut packet).await.ok()?;
         let reply = match first >> 4 {
-            1 => vec![0x20, 3, 0, 0, 0],
-            3 => on_publish(first, &packet, &answer, &came),
+            1 => {
+                let length = u8::try_from(script.properties.len()).unwrap();
+                [&[0x20, 3 + length, 0, 0, length], &*script.properties].concat()
+            }
+            3 => on_publish(first, &packet, &script)?,
             12 => vec![0xd0, 0],
             _ => return None,
         };
@@ -102,17 +142,22 @@ async fn read_length(stream: &mut TcpStream) -> Option<usize> {
     Some(length)
 }
 
-/// Reads a PUBLISH with a topic and without properties or with few.
-fn on_publish(first: u8, packet: &[u8], answer: &Answer, came: &mpsc::UnboundedSender<String>) -> Vec<u8> {
+/// Reads a PUBLISH with a topic and without properties or with few; `None` when the connection is to be closed.
+fn on_publish(first: u8, packet: &[u8], script: &Script) -> Option<Vec<u8>> {
     let has_id = first & 0x06 != 0;
     let topic_end = 2 + usize::from(u16::from_be_bytes([packet[0], packet[1]]));
     let id_end = topic_end + if has_id { 2 } else { 0 };
-    let payload = &packet[id_end + 1 + usize::from(packet[id_end])..];
-    let payload = String::from_utf8_lossy(payload).into_owned();
-    let reason = answer(&payload);
-    came.send(payload).unwrap_or_default();
-    match reason {
-        Some(reason) if has_id => vec![0x40, 3, packet[topic_end], packet[topic_end + 1], reason],
-        _ => Vec::new(),
+    let payload_start = id_end + 1 + usize::from(packet[id_end]);
+    let topic = String::from_utf8_lossy(&packet[2..topic_end]).into_owned();
+    let payload = String::from_utf8_lossy(&packet[payload_start..]).into_owned();
+    let reaction = (script.reaction)(&payload);
+    script.came.send(payload).unwrap_or_default();
+    script.heard.send((topic, packet[id_end + 1..payload_start].to_vec())).unwrap_or_default();
+    match reaction {
+        Reaction::Answer(reason) if has_id => {
+            Some(vec![0x40, 3, packet[topic_end], packet[topic_end + 1], reason])
+        }
+        Reaction::Answer(_) | Reaction::Silence => Some(Vec::new()),
+        Reaction::Cut => None,
     }
 }

@@ -145,6 +145,11 @@ impl Outbox {
         self.shared.figures()
     }
 
+    /// Returns the flow whose message waits for room.
+    pub(crate) fn blocked_by(&self) -> Option<Arc<str>> {
+        self.shared.blocked()
+    }
+
     /// Returns the durable head: everything before it has left.
     pub(crate) fn head(&self) -> u64 {
         self.shared.durable_head()

@@ -1,7 +1,6 @@
 //! Room for a message, before it is part of anything.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crosspoint_client::QoS;
 
@@ -61,8 +60,7 @@ struct Waiting<'a>(&'a Shared);
 
 impl<'a> Waiting<'a> {
     fn begin(shared: &'a Shared, item: &Item) -> Self {
-        shared.is_awaited.store(true, Ordering::Relaxed);
-        shared.set_blocked(Some(item.flow.clone()));
+        shared.set_blocked(Some((item.flow.clone(), item.bytes())));
         // With `drop_oldest` it is the pump that makes room.
         shared.work.notify_one();
         Self(shared)
@@ -71,7 +69,6 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.is_awaited.store(false, Ordering::Relaxed);
         self.0.set_blocked(None);
     }
 }

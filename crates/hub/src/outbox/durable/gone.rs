@@ -1,7 +1,8 @@
 //! Which positions have left an outbox although older ones have not, for good: `docs/formats/records.md`, table 21.
 //!
 //! A dead letter and a drop by command are marked in the batch that decides them. What a newer message has replaced is
-//! marked a moment later, by the keeper; until then a crash makes it wait again.
+//! marked a moment later, by the keeper, and what has ended otherwise when the pump stops; until then a crash makes it
+//! wait again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,7 @@ const FORM: u8 = 1;
 /// The marks of one outbox, from the head on.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    /// The first position of each run, with its length. No run of replaced messages touches another.
+    /// The first position of each run, with its length.
     runs: BTreeMap<u64, (u64, End)>,
     /// First positions of runs whose row has to be written, or is there for nothing.
     dirty: BTreeSet<u64>,
@@ -42,21 +43,24 @@ impl Gone {
         self.runs.insert(position, (1, end));
     }
 
-    /// Marks a position that a newer message has replaced.
-    pub(super) fn insert_replaced(&mut self, position: u64) {
+    /// Marks a position; its row is written later.
+    pub(super) fn insert(&mut self, position: u64, end: End) {
         let (mut first, mut length) = (position, 1);
         let before = self.runs.range(..position).next_back().map(|(first, run)| (*first, *run));
-        if let Some((known, (known_length, End::Replaced))) = before
+        if let Some((known, (known_length, known_end))) = before
             && known + known_length == position
+            && known_end == end
         {
             (first, length) = (known, known_length + 1);
         }
-        if let Some((behind, End::Replaced)) = self.runs.get(&(position + 1)).copied() {
+        if let Some((behind, known_end)) = self.runs.get(&(position + 1)).copied()
+            && known_end == end
+        {
             self.runs.remove(&(position + 1));
             self.dirty.insert(position + 1);
             length += behind;
         }
-        self.runs.insert(first, (length, End::Replaced));
+        self.runs.insert(first, (length, end));
         self.dirty.insert(first);
     }
 
@@ -118,6 +122,11 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<(u64, (u64, End))> {
         0 => End::Dead,
         1 => End::Command,
         2 => End::Replaced,
+        3 => End::Confirmed,
+        4 => End::Sent,
+        5 => End::Expired,
+        6 => End::Full,
+        7 => End::Damaged,
         _ => return None,
     };
     Some((first, (value.number()?, end)))
@@ -127,7 +136,12 @@ fn value(length: u64, end: End) -> Bytes {
     let end = match end {
         End::Dead => 0,
         End::Command => 1,
-        _ => 2,
+        End::Replaced => 2,
+        End::Confirmed => 3,
+        End::Sent => 4,
+        End::Expired => 5,
+        End::Full => 6,
+        End::Damaged => 7,
     };
     let mut out = vec![FORM, end];
     bytes_in::put_number(length, &mut out);
@@ -167,7 +181,7 @@ mod tests {
                     let end = [End::Replaced, End::Replaced, End::Dead, End::Command][random.usize(0..4)];
                     model.insert(position, end);
                     if end == End::Replaced {
-                        gone.insert_replaced(position);
+                        gone.insert(position, End::Replaced);
                     } else {
                         put(&mut batch, 7, position, end);
                         gone.insert_kept(position, end);
@@ -191,8 +205,8 @@ mod tests {
     #[test]
     fn a_long_run_of_replaced_messages_is_one_row() {
         let mut gone = Gone::default();
-        (0..100_000).step_by(2).for_each(|position| gone.insert_replaced(position));
-        (1..100_000).step_by(2).for_each(|position| gone.insert_replaced(position));
+        (0..100_000).step_by(2).for_each(|position| gone.insert(position, End::Replaced));
+        (1..100_000).step_by(2).for_each(|position| gone.insert(position, End::Replaced));
         assert_eq!((gone.rows(), gone.at(99_999), gone.at(100_000)), (1, Some(End::Replaced), None));
     }
 
@@ -202,6 +216,6 @@ mod tests {
         assert_eq!(decode(&key, &value), Some((2, (300, End::Command))));
         assert!((0..value.len()).all(|end| decode(&key, &value[..end]).is_none()));
         assert!((0..key.len()).all(|end| decode(&key[..end], &value).is_none()));
-        assert_eq!(decode(&key, &[1, 3, 0]), None, "there is no such end");
+        assert_eq!(decode(&key, &[1, 8, 0]), None, "there is no such end");
     }
 }

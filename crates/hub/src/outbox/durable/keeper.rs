@@ -41,13 +41,16 @@ impl Keeper {
     pub(super) fn turn(&mut self, tally: &mut Tally, now_ms: u64) {
         self.shared.ended(tally);
         self.advance();
-        let is_dirty = self.shared.state().is_dirty || self.failed.is_some();
-        if !is_dirty || self.writing.is_some() {
+        if !self.shared.state().is_dirty && self.failed.is_none() {
+            self.due_ms = None;
+            return;
+        }
+        if self.writing.is_some() {
             return;
         }
         let due_ms = *self.due_ms.get_or_insert(now_ms + WRITE_EVERY_MS);
         if now_ms >= due_ms || (self.unwritten >= UNWRITTEN_MAX && self.failed.is_none()) {
-            self.write(now_ms);
+            self.write();
         }
     }
 
@@ -96,8 +99,9 @@ impl Keeper {
         }
         self.shared.ended(tally);
         self.advance();
+        self.shared.state().mark_ended();
         if self.shared.state().is_dirty || self.failed.is_some() {
-            self.write(0);
+            self.write();
             let result = self.written().await;
             self.on_written(result, 0);
         }
@@ -107,14 +111,11 @@ impl Keeper {
         self.unwritten += self.shared.state().advance();
     }
 
-    fn write(&mut self, now_ms: u64) {
+    fn write(&mut self) {
         let mut batch = self.failed.take().unwrap_or_default();
         self.shared.write(&mut batch);
         batch.essential();
         (self.due_ms, self.unwritten) = (None, 0);
-        if now_ms > 0 {
-            self.due_ms = Some(now_ms + WRITE_EVERY_MS);
-        }
         self.writing = Some((batch.clone(), self.shared.store.commit(batch)));
     }
 }
@@ -124,10 +125,10 @@ impl Shared {
     fn write(&self, batch: &mut Batch) {
         let next = self.store.queue_status(self.queue).map_or(0, |status| status.next);
         let mut state = self.state();
-        let live = state.live;
+        let (live, revived_bytes) = (state.live, state.queue.revived_bytes());
         let figures = &mut state.kept.figures;
         (figures.maybe_twice, figures.reordered) = (live.maybe_twice, live.reordered);
-        figures.waiting_bytes = live.waiting_bytes;
+        figures.waiting_bytes = live.waiting_bytes + revived_bytes;
         state.kept.bytes_until = next;
         let kept: Kept = state.kept;
         let head = state.queue.head();

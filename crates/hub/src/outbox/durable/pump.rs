@@ -1,7 +1,6 @@
 //! The task of an outbox: sends what waits, and settles what the other side has confirmed.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crosspoint_store::{Batch, Committed, Error, Taken, Ticket, Waiting, Wanted};
 use tracing::{error, warn};
@@ -79,7 +78,7 @@ impl Pumping {
             // Positions that the store has lost were counted when the outbox was opened.
             while state.queue.end() < position {
                 let end = state.gone.at(state.queue.end()).unwrap_or(End::Damaged);
-                state.queue.take_ended(end);
+                state.queue.take_ended(end, 0);
             }
             if !self.pass_by(state, position, wall_ms) {
                 return Ahead::Message(position);
@@ -91,12 +90,12 @@ impl Pumping {
     /// Takes the message that stands next if it is not to be sent; returns whether it did.
     fn pass_by(&mut self, state: &mut State, position: u64, wall_ms: u64) -> bool {
         if let Some(end) = state.gone.at(position) {
-            state.queue.take_ended(end);
+            state.queue.take_ended(end, 0);
             return true;
         }
         let Some((_, Some(item))) = &state.peeked else {
             self.tally.add(End::Damaged, 0);
-            state.queue.take_ended(End::Damaged);
+            state.queue.take_ended(End::Damaged, 0);
             return true;
         };
         let item = item.clone();
@@ -113,7 +112,7 @@ impl Pumping {
         };
         state.latest.forget(item.message.topic(), position);
         self.tally.add(end, item.bytes());
-        state.queue.take_ended(end);
+        state.queue.take_ended(end, item.bytes());
         true
     }
 
@@ -162,8 +161,7 @@ impl Pumping {
         let shared = self.shared.clone();
         loop {
             let mut state = shared.state();
-            let is_needed = state.policy.when_full == WhenFull::DropOldest
-                && (state.is_over() || shared.is_awaited.load(Ordering::Relaxed));
+            let is_needed = state.policy.when_full == WhenFull::DropOldest && state.needs_room();
             if !is_needed || !self.drop_oldest(&mut state, wall_ms) {
                 return;
             }
@@ -181,7 +179,7 @@ impl Pumping {
         match self.look_ahead(state, wall_ms) {
             Ahead::Message(position) => {
                 if let Some(item) = state.take_peeked(position) {
-                    state.queue.take_ended(End::Full);
+                    state.queue.take_ended(End::Full, item.bytes());
                     self.tally.add(End::Full, item.bytes());
                 }
                 true

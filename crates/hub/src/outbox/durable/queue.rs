@@ -45,6 +45,8 @@ pub(super) struct Queue {
     open: usize,
     /// How many are kept back.
     kept_back: usize,
+    /// What all of the places would count for if a crash made them wait again.
+    revived_bytes: u64,
     /// After a refusal for the moment: nothing is sent before everything else has its outcome, and not before then.
     pause: Option<Pause>,
     /// How often a message is refused for the moment before it is given up; `None` is never.
@@ -63,6 +65,8 @@ struct Place {
     attempts: u32,
     /// It was sent before, and whether it arrived is not known.
     may_be_there: bool,
+    /// What it would count for if it were to wait again after a crash: how it ended is not on disk.
+    revived_bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +132,7 @@ impl Queue {
             cursor: 0,
             open: 0,
             kept_back: 0,
+            revived_bytes: 0,
             pause: None,
             attempts_max: None,
             suspicion: Suspicion::default(),
@@ -165,9 +170,10 @@ impl Queue {
         }
     }
 
-    /// Takes a position at which nothing is to be sent any more.
-    pub(super) fn take_ended(&mut self, end: End) {
+    /// Takes a position at which nothing is to be sent any more, and that counted for so much.
+    pub(super) fn take_ended(&mut self, end: End, bytes: u64) {
         self.push(None, State::Ended(end));
+        self.note_revived(self.end() - 1, end, bytes);
     }
 
     /// Takes a message that goes to the dead letters without having been sent.
@@ -177,7 +183,14 @@ impl Queue {
 
     fn push(&mut self, item: Option<Item>, state: State) {
         let attempts = u32::from(state == State::InFlight);
-        self.places.push_back(Place { item, state, refusals: 0, attempts, may_be_there: false });
+        self.places.push_back(Place {
+            item,
+            state,
+            refusals: 0,
+            attempts,
+            may_be_there: false,
+            revived_bytes: 0,
+        });
     }
 
     // --- what to do ---
@@ -355,10 +368,39 @@ impl Queue {
     pub(super) fn pass(&mut self) -> Option<End> {
         let Some(Place { state: State::Ended(end), .. }) = self.places.front() else { return None };
         let end = *end;
-        self.places.pop_front();
+        let revived_bytes = self.places.pop_front().map_or(0, |place| place.revived_bytes);
+        self.revived_bytes -= revived_bytes;
         self.head += 1;
         self.cursor = self.cursor.saturating_sub(1);
         Some(end)
+    }
+
+    /// Returns what has ended behind the head and would wait again after a crash: how many bytes that is.
+    pub(super) const fn revived_bytes(&self) -> u64 {
+        self.revived_bytes
+    }
+
+    /// Returns the next position that would wait again after a crash, and how it ended: the caller marks it.
+    pub(super) fn next_unmarked(&mut self) -> Option<(u64, End)> {
+        if self.revived_bytes == 0 {
+            return None;
+        }
+        let index = self.places.iter().position(|place| place.revived_bytes > 0)?;
+        let place = self.places.get_mut(index)?;
+        let State::Ended(end) = place.state else { return None };
+        self.revived_bytes -= std::mem::take(&mut place.revived_bytes);
+        Some((self.head + index as u64, end))
+    }
+
+    fn note_revived(&mut self, position: u64, end: End, bytes: u64) {
+        // Those have a mark.
+        if matches!(end, End::Dead | End::Command | End::Replaced) {
+            return;
+        }
+        if let Some(place) = self.place_mut(position) {
+            place.revived_bytes = bytes;
+            self.revived_bytes += bytes;
+        }
     }
 
     /// Notes that the client is gone: what has no outcome is to be sent again.
@@ -418,7 +460,9 @@ impl Queue {
         let Some(item) = self.place_mut(position).and_then(|place| place.item.take()) else {
             return Verdict::Kept;
         };
-        Verdict::Ended { end, bytes: item.bytes(), maybe_twice }
+        let bytes = item.bytes();
+        self.note_revived(position, end, bytes);
+        Verdict::Ended { end, bytes, maybe_twice }
     }
 
     fn keep_back(&mut self, position: u64) -> Verdict {

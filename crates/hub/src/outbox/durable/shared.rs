@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use crosspoint_client::{PublishResult, QoS};
@@ -56,7 +55,6 @@ pub(super) struct Shared {
     pub(super) turn: Semaphore,
     /// Whoever changes dead letters has this.
     pub(super) letters: Semaphore,
-    pub(super) is_awaited: AtomicBool,
 }
 
 struct ClockBox(Clock);
@@ -98,7 +96,8 @@ pub(super) struct State {
     pending: u64,
     next_aside: u64,
     fill: Fill,
-    blocked: Option<Arc<str>>,
+    /// The flow whose message waits for room, and what that takes.
+    blocked: Option<(Arc<str>, u64)>,
 }
 
 /// What has been said about how full it is.
@@ -123,7 +122,6 @@ impl Shared {
             room: Notify::new(),
             turn: Semaphore::new(1),
             letters: Semaphore::new(1),
-            is_awaited: AtomicBool::new(false),
         })
     }
 
@@ -154,13 +152,13 @@ impl Shared {
         self.state.lock().policy.when_full
     }
 
-    pub(super) fn set_blocked(&self, flow: Option<Arc<str>>) {
-        self.state.lock().blocked = flow;
+    pub(super) fn set_blocked(&self, blocked: Option<(Arc<str>, u64)>) {
+        self.state.lock().blocked = blocked;
     }
 
     /// Returns the flow whose message waits for room.
     pub(super) fn blocked(&self) -> Option<Arc<str>> {
-        self.state.lock().blocked.clone()
+        self.state.lock().blocked.as_ref().map(|(flow, _)| flow.clone())
     }
 
     pub(super) fn restored_ended(&self, position: u64, outcome: PublishResult) {
@@ -412,7 +410,7 @@ impl State {
             return 0;
         }
         let Some((replaced, replaced_bytes)) = self.latest.note(topic, position, bytes) else { return 0 };
-        self.gone.insert_replaced(replaced);
+        self.gone.insert(replaced, End::Replaced);
         self.live.replaced += 1;
         self.is_dirty = true;
         replaced_bytes
@@ -449,9 +447,21 @@ impl State {
         self.is_dirty = true;
     }
 
-    /// Returns whether more waits than may, or would with another message.
-    pub(super) fn is_over(&self) -> bool {
-        self.used.0 >= self.policy.messages_max || self.used.1 >= self.policy.bytes_max
+    /// Returns whether something has to go: somebody waits for room, or the limits have been lowered.
+    pub(super) fn needs_room(&self) -> bool {
+        let is_over = self.used.0 > 1
+            && (self.used.0 > self.policy.messages_max || self.used.1 > self.policy.bytes_max);
+        is_over || self.blocked.as_ref().is_some_and(|(_, bytes)| !self.has_room(*bytes))
+    }
+
+    /// Marks what has ended behind the head, so that a restart does not send it again.
+    pub(super) fn mark_ended(&mut self) {
+        while let Some((position, end)) = self.queue.next_unmarked() {
+            if self.gone.at(position).is_none() {
+                self.gone.insert(position, end);
+                self.is_dirty = true;
+            }
+        }
     }
 
     fn has_room(&self, bytes: u64) -> bool {
@@ -485,6 +495,7 @@ impl State {
             self.queue.end_kept_back(position, End::Command);
         }
         self.gone.insert_kept(position, End::Command);
+        self.is_dirty = true;
         self.latest.forget(topic, position);
         true
     }

@@ -1,3 +1,7 @@
+mod accounts;
+mod letters;
+mod policies;
+
 use std::ops::Range;
 use std::time::Duration;
 
@@ -166,4 +170,10 @@ async fn what_waits_outlives_the_process_with_its_figures() {
     assert_eq!(broker.payloads(90).await, texts(10..100));
     until(&kit.outbox, |figures| figures.waiting() == 0).await;
     pump.stop(Duration::from_secs(5)).await;
+}
+
+/// Polls once and tells whether it waits.
+async fn is_pending<F: Future + Unpin>(mut future: F) -> bool {
+    std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut future).poll(cx).is_pending()))
+        .await
 }
