@@ -12,7 +12,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = ListenerOptions::new("main", ListenOptions::new(Transport::Tcp, address));
     let mut builder = Broker::builder().listener(listener);
     let store = match arguments.next() {
-        Some(directory) => Some(Store::open(Directory::open(directory.as_ref())?, Options::new())?),
+        Some(directory) => Some(Store::open(Directory::open(directory)?, Options::new())?),
         None => None,
     };
     if let Some(store) = &store {

@@ -70,7 +70,9 @@ async fn fill(
     for n in 0..retained {
         let topic = TopicName::parse(format!("site/{}/device/{n}", n % 100))?;
         let payload = Bytes::from_static(b"a payload of 32 bytes, more or less");
-        writer.publish(topic, payload, QoS::AtLeastOnce, true, PublishProperties::default())?;
+        let properties = PublishProperties::default();
+        let published = writer.publish(topic, payload, QoS::AtLeastOnce, true, properties);
+        published.map_err(|reason| reason.to_string())?;
         if n % 10_000 == 0 {
             store.commit(Batch::new()).await?;
         }
