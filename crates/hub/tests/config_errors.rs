@@ -114,7 +114,6 @@ fn keys_that_are_not_known() {
 #[test]
 fn keys_that_this_version_does_not_have() {
     for (key, line) in [
-        ("outbox", "outbox = { messages = 1 }"),
         ("proxy", "proxy = \"socks5://h\""),
         ("close", "close = { topic = \"a\" }"),
         ("ordering", "ordering = \"topic\""),
@@ -731,4 +730,40 @@ fn the_console() {
     let found = findings("[console]\nbind = \"web\"");
     assert_eq!(found[0].message, message);
     assert!(findings("[console]\nenabled = false").is_empty());
+}
+
+#[test]
+fn a_mark_that_marks_nothing_or_cannot_be_borne_is_an_error() {
+    error(
+        &plant("outbox = { replay_mark = { after_s = 5 } }"),
+        "`connector.plant.outbox.replay_mark` says no mark",
+        "replay_mark",
+        "neither property nor topic_prefix",
+        "write property = \"replay\"",
+    );
+    error(
+        &plant("outbox = { replay_mark = { property = \"\" } }"),
+        "`connector.plant.outbox.replay_mark.property` is not a name",
+        "\"\"",
+        "not 1 to 256 bytes of text",
+        "write property = \"replay\"",
+    );
+    error(
+        &plant("outbox = { replay_mark = { topic_prefix = \"late/+/\" } }"),
+        "`connector.plant.outbox.replay_mark.topic_prefix` cannot begin a topic",
+        "\"late/+/\"",
+        "not 1 to 256 bytes of text without `+` and `#`",
+        "write topic_prefix = \"replay/\"",
+    );
+}
+
+#[test]
+fn a_topic_that_cannot_be_subscribed_to_keeps_no_latest() {
+    error(
+        &plant("outbox = { keep_latest = [\"state/#\", \"a/#/b\"] }"),
+        "`connector.plant.outbox.keep_latest`: `#` is a whole level, and the last one [MQTT-4.7.1-1]",
+        "\"a/#/b\"",
+        "not a topic filter",
+        "write topics such as \"state/#\"",
+    );
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crosspoint_hub::config::plan::{
-    Access, Address, ConnectorPlan, Durability, Effect, MqttPlan, PortChoice, Protocol, SessionKind,
-    Transport, UserPassword, Verify,
+    Access, Address, ArchivePlan, ConnectorPlan, Durability, Effect, MqttPlan, OutboxPlan, PortChoice,
+    Protocol, ReplayMark, SessionKind, Transport, UserPassword, Verify, WhenFull,
 };
 use crosspoint_hub::config::{Plan, SAMPLE, Severity, load, parse};
-use crosspoint_protocol::{QoS, Version};
+use crosspoint_protocol::{QoS, TopicFilter, Version};
 
 #[track_caller]
 fn plan(text: &str) -> Plan {
@@ -461,4 +461,46 @@ fn no_finding_and_no_plan_shows_a_secret() {
         assert!(!shown.contains(SECRET), "{text}\n{shown}");
         assert!(shown.contains("crosspoint.toml:"), "{text}\nhas no finding: {shown}");
     }
+}
+
+#[test]
+fn an_outbox_holds_a_gibibyte_and_holds_its_sources_up_unless_it_says_otherwise() {
+    let plan = plan("[connector.plant]\nurl = \"mqtt://h\"\n");
+    assert_eq!(mqtt(&plan, "plant").outbox, OutboxPlan::default());
+    assert_eq!(OutboxPlan::default().bytes_max, 1 << 30);
+
+    let plan = self::plan(
+        r#"
+[connector.plant]
+url = "mqtt://h"
+[connector.plant.outbox]
+bytes = 100_000
+messages = 50
+age_s = 60
+when_full = "drop_oldest"
+keep_latest = ["state/#"]
+replay_mark = { property = "replay", topic_prefix = "late/", after_s = 5 }
+backlog_per_s = 200
+max_attempts = 0
+dead_letters = 10
+archive = { bytes = 65536, age_s = 3600 }
+"#,
+    );
+    let expected = OutboxPlan {
+        bytes_max: 100_000,
+        messages_max: 50,
+        age_max: Some(Duration::from_secs(60)),
+        when_full: WhenFull::DropOldest,
+        keep_latest: vec![TopicFilter::parse("state/#").unwrap()],
+        replay_mark: Some(ReplayMark {
+            property: Some("replay".to_owned()),
+            topic_prefix: Some("late/".to_owned()),
+            after: Duration::from_secs(5),
+        }),
+        backlog_per_s: Some(200),
+        attempts_max: None,
+        dead_letters_max: 10,
+        archive: Some(ArchivePlan { bytes_max: 65_536, age_max: Some(Duration::from_secs(3_600)) }),
+    };
+    assert_eq!(mqtt(&plan, "plant").outbox, expected);
 }

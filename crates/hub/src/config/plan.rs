@@ -145,6 +145,20 @@ pub enum WhenFull {
     DropNewest,
 }
 
+impl WhenFull {
+    /// The words of the project file.
+    pub const WORDS: &'static [&'static str] = &["block", "drop_oldest", "drop_newest"];
+
+    /// Returns what a word means; an unknown one loses nothing.
+    pub fn of_word(word: &str) -> Self {
+        match word {
+            "drop_oldest" => Self::DropOldest,
+            "drop_newest" => Self::DropNewest,
+            _ => Self::Block,
+        }
+    }
+}
+
 /// How a message that has waited is told from a fresh one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayMark {

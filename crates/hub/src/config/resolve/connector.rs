@@ -15,7 +15,7 @@ use super::super::section::Section;
 use super::super::settings::{self, connector as keys};
 use super::flow::{Flow, qos_of};
 use super::material::{Material, Origin};
-use super::{address, tls};
+use super::{address, outbox, tls};
 
 /// How long a client identifier may be for a 3.1 broker.
 const CLIENT_ID_3_1_CHARACTERS_MAX: usize = 23;
@@ -107,7 +107,7 @@ fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Fi
         will: announcement(section, &section.table(&keys::WILL), section.has_table(&keys::WILL), findings),
         birth: announcement(section, &section.table(&keys::BIRTH), section.has_table(&keys::BIRTH), findings),
         durability: Durability::of_word(section.text_or_default(&keys::DURABILITY)),
-        outbox: OutboxPlan::default(),
+        outbox: outbox::resolve(section, findings),
         addresses,
     }
 }

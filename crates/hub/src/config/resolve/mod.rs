@@ -20,6 +20,7 @@ mod flow;
 mod loops;
 pub(super) mod material;
 mod names;
+mod outbox;
 mod tls;
 
 use names::Names;

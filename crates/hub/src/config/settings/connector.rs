@@ -2,6 +2,7 @@
 
 use super::super::plan::Durability;
 use super::super::setting::{Setting, Shape};
+use super::outbox::OUTBOX;
 
 /// Which kind of endpoint it is.
 pub const KIND: Setting = Setting::choice(
@@ -225,7 +226,6 @@ const WILL_ALL: &[&Setting] = &[
 
 const PROXY: Setting = Setting::not_yet("proxy", "An HTTP CONNECT or SOCKS5 proxy.");
 const CLOSE: Setting = Setting::not_yet("close", "What we publish before we disconnect.");
-const OUTBOX: Setting = Setting::not_yet("outbox", "What waits on disk for the broker.");
 /// When a message for it counts as kept.
 pub const DURABILITY: Setting = Setting::choice(
     "durability",

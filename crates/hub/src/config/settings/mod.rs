@@ -7,6 +7,7 @@ use super::setting::{Setting, Shape};
 pub mod broker;
 pub mod connector;
 pub mod flow;
+pub mod outbox;
 
 /// `[connector.NAME]`.
 pub const CONNECTOR: Setting = Setting::shaped(
