@@ -6,7 +6,7 @@ mod full;
 mod maintenance;
 mod serving;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -55,6 +55,8 @@ pub struct Writer {
     /// What was consumed and is not in a frame yet.
     consumed: BTreeMap<u64, u64>,
     reading: Reading,
+    /// Segments that are being copied forward, and the bytes of frames when the last piece was.
+    copying: Copying,
     /// Segments in which something is damaged, so that they cannot be copied forward.
     damaged: BTreeSet<u64>,
     stats: Stats,
@@ -76,6 +78,14 @@ struct Begun {
     walk: Walk,
     /// What was logged since the last checkpoint when it began.
     logged_bytes: u64,
+}
+
+/// Segments that are being copied forward.
+#[derive(Debug, Default)]
+struct Copying {
+    segments: VecDeque<u64>,
+    /// Bytes of all frames after the last piece.
+    frame_bytes: u64,
 }
 
 /// What a frame needs to be confirmed.
@@ -133,6 +143,7 @@ impl Writer {
             is_full: false,
             consumed: BTreeMap::new(),
             reading: Reading::default(),
+            copying: Copying::default(),
             damaged: BTreeSet::new(),
             stats: Stats::default(),
             poison: None,
@@ -142,8 +153,8 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Does what has arrived: answers reads, commits batches and consumption; or, if nothing has, goes on with a
-    /// checkpoint. Returns whether there was anything to do.
+    /// Does what has arrived: answers reads, commits batches and consumption; or, if nothing has, goes on with
+    /// maintenance. Returns whether there was anything to do.
     pub fn turn(&mut self) -> bool {
         let work = self.shared.take();
         if work.is_empty() {
@@ -189,7 +200,7 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let mut sync_at = None;
         loop {
-            let until = if self.walk.is_some() { Some(Instant::now()) } else { sync_at };
+            let until = if self.is_maintaining() { Some(Instant::now()) } else { sync_at };
             let Some(work) = self.shared.wait(self.options.consume_delay, until) else { break };
             if work.is_empty() {
                 self.go_on_idly();

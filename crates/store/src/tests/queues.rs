@@ -148,6 +148,31 @@ fn one_forgotten_queue_pins_no_disk() {
 }
 
 #[test]
+fn a_sparse_segment_is_copied_in_pieces_and_is_whole_at_any_moment() {
+    let disk = SimulatedDisk::new();
+    let mut rig = Rig::open(&disk).unwrap();
+    let (mut moved, mut pieces, mut numbers) = (0, 0, Vec::new());
+    for number in 0..400_u32 {
+        let is_slow = number % 6 == 0;
+        let position = publish(&mut rig, if is_slow { &[1, 2] } else { &[1] }, &[number as u8; 90]);
+        rig.store.consume(1, position + 1);
+        numbers.extend(is_slow.then_some(number as u8));
+        let stats = rig.store.stats();
+        pieces += u32::from(stats.messages_moved > moved);
+        assert!(stats.messages_moved - moved <= 4, "a commit waited for {}", stats.messages_moved - moved);
+        moved = stats.messages_moved;
+        if number % 7 == 0 {
+            let mut again = Rig::open(&disk.after_total_loss()).unwrap();
+            let entries = again.read(2, 0, 999).unwrap();
+            let found: Vec<u8> = entries.iter().map(|entry| entry.message[0]).collect();
+            assert_eq!(found, numbers, "after {number}");
+        }
+    }
+    while rig.writer.turn() {}
+    assert!(moved > 20 && pieces > 10, "{moved} in {pieces} pieces");
+}
+
+#[test]
 fn a_segment_with_a_damaged_message_stays_and_the_rest_goes_on() {
     let disk = SimulatedDisk::new();
     let mut rig = Rig::open(&disk).unwrap();

@@ -12,6 +12,9 @@ use crate::record::{self, Entry, Location, Target};
 
 /// Segments that are copied forward each time, so that the work keeps pace with the log.
 const COPIED_MAX: usize = 2;
+/// Bytes of messages that are copied at once, so that no commit waits for all of them; few in tests, so that it takes
+/// several pieces.
+const COPIED_BYTES: u64 = if cfg!(test) { 300 } else { 1 << 20 };
 
 /// A block that leans on a segment.
 struct Leaning {
@@ -33,17 +36,23 @@ struct Rewritten {
     entries: Vec<Entry>,
 }
 
+/// The messages of a segment that are live, by their offset, with the targets that wait for each.
+type Messages = BTreeMap<u32, (Location, Vec<Target>)>;
+
+/// A frame that copies some of a segment.
+struct Copy {
+    draft: Draft,
+    messages: u64,
+    has_more: bool,
+}
+
 impl Writer {
     /// Does what is due after a commit.
     pub(super) fn maintain(&mut self) -> Result<(), Error> {
         if self.is_full {
             self.relieve()?;
         }
-        if self.walk.is_none() {
-            let is_large_enough = self.logged_bytes >= self.checkpoint_bytes.max(self.logged_bytes_min);
-            if self.segment == self.checkpoint.segment || !is_large_enough {
-                return Ok(());
-            }
+        if self.walk.is_none() && self.is_checkpoint_due() {
             self.begin_checkpoint()?;
         }
         // As much as was logged meanwhile, so that it ends however busy the store is.
@@ -52,18 +61,30 @@ impl Writer {
         {
             self.go_on()?;
         }
+        if self.stats.frame_bytes - self.copying.frame_bytes >= COPIED_BYTES {
+            self.copy_on()?;
+        }
         Ok(())
     }
 
-    /// Goes on with a checkpoint while there is nothing else to do; returns whether there is one.
+    fn is_checkpoint_due(&self) -> bool {
+        self.segment != self.checkpoint.segment
+            && self.logged_bytes >= self.checkpoint_bytes.max(self.logged_bytes_min)
+    }
+
+    pub(super) fn is_maintaining(&self) -> bool {
+        self.walk.is_some() || !self.copying.segments.is_empty()
+    }
+
+    /// Goes on with a checkpoint, or with copying, while there is nothing else to do; returns whether there was any.
     pub(super) fn go_on_idly(&mut self) -> bool {
-        let is_begun = self.walk.is_some();
-        match self.go_on() {
+        let is_maintaining = self.is_maintaining();
+        match if self.walk.is_some() { self.go_on() } else { self.copy_on() } {
             Ok(()) | Err(Error::Full) => {}
             Err(error) => self.fail(Vec::new(), error),
         }
         self.tell_stats();
-        is_begun
+        is_maintaining
     }
 
     /// Gives a checkpoint up that is being written.
@@ -124,9 +145,19 @@ impl Writer {
             let sparse = sealed.filter(|(number, used)| used.is_sparse() && !self.damaged.contains(number));
             sparse.map(|(number, _)| number).take(COPIED_MAX).collect()
         };
-        for segment in sparse {
-            self.copy_forward(segment)?;
+        self.copying.segments = sparse.into();
+        Ok(())
+    }
+
+    /// Copies a piece of what is live in a sparse segment forward, and frees the segment after the last one.
+    fn copy_on(&mut self) -> Result<(), Error> {
+        let Some(segment) = self.copying.segments.front().copied() else { return Ok(()) };
+        let copied = self.copy_forward(segment);
+        self.copying.frame_bytes = self.stats.frame_bytes;
+        if !matches!(copied, Ok(true)) {
+            self.copying.segments.pop_front();
         }
+        copied?;
         self.remove_dead()
     }
 
@@ -191,31 +222,31 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what is live in a segment anew, so that nothing in it is.
-    fn copy_forward(&mut self, segment: u64) -> Result<(), Error> {
+    /// Writes some of what is live in a segment anew; returns whether there is more.
+    fn copy_forward(&mut self, segment: u64) -> Result<bool, Error> {
         match self.draft_copy(segment) {
-            Ok((draft, count)) if draft.count > 0 => {
-                self.stats.moved_bytes += draft.bytes.len() as u64;
-                self.stats.messages_moved += count;
-                self.write(draft, Durability::Synced)?;
-                Ok(())
+            Ok(copy) => {
+                if copy.draft.count > 0 {
+                    self.stats.moved_bytes += copy.draft.bytes.len() as u64;
+                    self.stats.messages_moved += copy.messages;
+                    self.write(copy.draft, Durability::Synced)?;
+                }
+                Ok(copy.has_more)
             }
-            Ok(_) => Ok(()),
             Err(Error::Corrupt(_)) => {
                 // Whoever reads the message is told; until then the segment stays.
                 self.damaged.insert(segment);
                 self.stats.segments_damaged += 1;
-                Ok(())
+                Ok(false)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Encodes the live messages of a segment and the blocks that lean on it; returns how many messages there
-    /// are, too.
-    fn draft_copy(&mut self, segment: u64) -> Result<(Draft, u64), Error> {
+    /// Encodes live messages of a segment and the blocks that lean on it.
+    fn draft_copy(&mut self, segment: u64) -> Result<Copy, Error> {
         self.make_room()?;
-        let mut messages: BTreeMap<u32, (Location, Vec<Target>)> = BTreeMap::new();
+        let mut messages = Messages::new();
         let mut blocks = Vec::new();
         for leaning in self.leaning_on(segment) {
             let (entries, is_in_log) = match leaning.kept {
@@ -236,15 +267,24 @@ impl Writer {
                 blocks.push(Rewritten { queue: leaning.queue, first, entries });
             }
         }
-        self.encode_copy(segment, messages, blocks)
+        let has_more = keep_some(&mut messages);
+        if has_more {
+            // The other blocks stay as they are until their messages have moved.
+            let is_moved = |entry: &Entry| {
+                entry.location.segment == segment && messages.contains_key(&entry.location.offset)
+            };
+            blocks.retain(|block| block.entries.iter().any(is_moved));
+        }
+        self.encode_copy(segment, messages, blocks, has_more)
     }
 
     fn encode_copy(
         &mut self,
         segment: u64,
-        messages: BTreeMap<u32, (Location, Vec<Target>)>,
+        messages: Messages,
         blocks: Vec<Rewritten>,
-    ) -> Result<(Draft, u64), Error> {
+        has_more: bool,
+    ) -> Result<Copy, Error> {
         let mut draft = Draft::new();
         let mut moved = BTreeMap::new();
         let count = messages.len() as u64;
@@ -263,7 +303,7 @@ impl Writer {
             draft.add(|out| record::encode_block(out, block.queue, block.first, block.entries.iter()));
         }
         debug_assert!(draft.bytes.len() >= frame::HEADER_BYTES);
-        Ok((draft, count))
+        Ok(Copy { draft, messages: count, has_more })
     }
 
     /// Returns where the last record of a draft will stand.
@@ -291,4 +331,15 @@ impl Writer {
         leaning.sort_unstable_by_key(|leaning| (leaning.queue, leaning.first));
         leaning
     }
+}
+
+/// Leaves as many messages as are copied at once; returns whether there are more.
+fn keep_some(messages: &mut Messages) -> bool {
+    let mut bytes = 0;
+    let first_too_many = messages.iter().find_map(|(offset, (location, _))| {
+        let is_too_many = bytes >= COPIED_BYTES;
+        bytes += u64::from(location.bytes);
+        is_too_many.then_some(*offset)
+    });
+    first_too_many.is_some_and(|offset| !messages.split_off(&offset).is_empty())
 }
