@@ -175,7 +175,7 @@ impl Writer {
 
     /// Syncs what is only written. Returns whether there was anything to sync.
     ///
-    /// Whoever drives the writer calls it so that no batch stays [`written`](Batch::written) for longer than it may.
+    /// Whoever drives the writer calls it so that no batch stays [`written`](crate::Batch::written) for longer than it may.
     pub fn sync(&mut self) -> bool {
         let is_due = self.synced < self.sequence && self.poison.is_none();
         if is_due && let Err(error) = self.sync_log() {

@@ -132,7 +132,10 @@ fn run_and_kill(path: &Path, rng: &mut Rng, next: u64) -> Result<Option<u64>, Bo
         }
         refuses_others(path, &child)?;
     }
-    thread::sleep(Duration::from_micros(rng.u64(0..3_000)));
+    let (begun, moment) = (Instant::now(), Duration::from_micros(rng.u64(0..3_000)));
+    while begun.elapsed() < moment {
+        thread::yield_now();
+    }
     child.kill()?;
     child.wait()?;
     // What it had told before is still in the pipe.
