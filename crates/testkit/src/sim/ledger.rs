@@ -21,8 +21,6 @@ pub(super) struct Reach {
     pub(super) reader: Reader,
     /// The lowest QoS on the way.
     pub(super) qos: u8,
-    /// The QoS at which it comes to the last broker.
-    pub(super) published_qos: u8,
     /// What it passes.
     pub(super) places: Vec<Place>,
 }
@@ -32,9 +30,8 @@ pub(super) struct Reach {
 pub(super) enum Forgot {
     /// What it had accepted, and who wanted it.
     Messages,
-    /// How far exchanges at QoS 2 had come: what it had not confirmed comes again, and what goes out under an
-    /// identifier that is still in use on the other side is lost.
-    Exchanges,
+    /// Nothing, but it has refused messages for the moment: they come again behind others (C5).
+    Order,
 }
 
 /// A time in which what was on its way through a place is judged less.
@@ -144,15 +141,19 @@ impl Ledger {
         let last = came.order.last().copied();
         came.order.push(number);
         self.tally.came += 1;
-        if let Some(last) = last.filter(|last| *last > number) {
+        let may_overtake = |gap: &Gap| gap.forgot == Forgot::Order && reach.places.contains(&gap.place);
+        if let Some(last) = last.filter(|last| *last > number)
+            && !self.gaps.iter().any(may_overtake)
+        {
             self.accuse(format!("order: {reader:?} got {number} of {lane:?} after {last}, at {at_ms} ms"));
         }
     }
 
     fn take_again(&mut self, reach: &Reach, number: usize, sent_at_ms: u64, at_ms: u64) {
         self.tally.again += 1;
-        let is_excused =
-            self.gaps.iter().any(|gap| reach.places.contains(&gap.place) && gap.until_ms >= sent_at_ms);
+        let is_excused = self.gaps.iter().any(|gap| {
+            gap.forgot != Forgot::Order && reach.places.contains(&gap.place) && gap.until_ms >= sent_at_ms
+        });
         let may_repeat = !self.is_calm && (reach.qos == 1 || is_excused && reach.qos == 2);
         if !may_repeat {
             let Reach { lane, reader, qos, .. } = reach;
@@ -215,8 +216,7 @@ impl Ledger {
             self.came.get(&(reach.reader, reach.lane)).is_some_and(|came| came.seen.contains(&number));
         let forgets = |gap: &Gap| match gap.forgot {
             Forgot::Messages => sent.at_ms <= gap.until_ms,
-            // The next broker takes a new message for an old one if its identifier is still in use there.
-            Forgot::Exchanges => reach.published_qos == 2,
+            Forgot::Order => false,
         };
         is_taken || self.gaps.iter().any(|gap| reach.places.contains(&gap.place) && forgets(gap))
     }
@@ -231,7 +231,7 @@ mod tests {
 
     fn ledger(qos: u8) -> Ledger {
         let places = vec!["north", "south"];
-        Ledger::new(vec![Reach { lane: LANE, reader: READER, qos, published_qos: qos, places }], false)
+        Ledger::new(vec![Reach { lane: LANE, reader: READER, qos, places }], false)
     }
 
     fn published(qos: u8, count: usize) -> Ledger {

@@ -6,13 +6,19 @@ use std::time::Duration;
 use crosspoint_broker::{Broker, BrokerHandle, BrokerOptions, Workers};
 use crosspoint_hub::config::{self, Plan};
 use crosspoint_hub::{DataDir, Environment, Hub};
+use crosspoint_store::Store;
 use parking_lot::Mutex;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::device::Bench;
+use super::disk::{Loss, MachineDisk};
 use super::ledger::{Forgot, Place};
 use super::network::Process;
-use super::scenario::{FLOWS, FlowPlan, HUB, REMOTES, Scenario};
+use super::scenario::{FlowPlan, HUB, REMOTES, Scenario};
+
+/// How long a machine that is to end in the middle of what its disk does has for it.
+const TRAP_MAX: Duration = Duration::from_secs(10);
 
 /// How a machine goes down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +45,15 @@ pub(super) struct Machine {
     plan: Option<(Plan, TempDir)>,
     running: Arc<Mutex<Option<Running>>>,
     process: Option<Process>,
+    /// Where it keeps what it has, unless in memory.
+    disk: Option<MachineDisk>,
     /// How many subscriptions there are when everybody is there.
     subscriptions: usize,
 }
 
 impl Machine {
     pub(super) fn new(place: Place, bench: &Bench, scenario: &Scenario) -> Self {
+        let is_durable = scenario.durable.contains(&place);
         Self {
             place,
             bench: bench.clone(),
@@ -52,6 +61,7 @@ impl Machine {
             plan: (place == HUB).then(|| (plan(scenario), data_folder())),
             running: Arc::default(),
             process: None,
+            disk: is_durable.then(|| MachineDisk::new(scenario.seed ^ place.len() as u64, &bench.trace)),
             subscriptions: scenario.subscriptions_at(place),
         }
     }
@@ -60,9 +70,17 @@ impl Machine {
     pub(super) async fn start(&mut self) {
         self.bench.trace.note(format_args!("{} starts", self.place));
         let process = self.bench.network.process(self.place);
+        let store = match self.disk.as_mut().map(|disk| disk.open(&process)).transpose() {
+            Ok(store) => store,
+            Err(error) => {
+                return self.bench.ledger.lock().accuse(format!("{} does not open: {error}", self.place));
+            }
+        };
         let running = match &self.plan {
-            Some((plan, folder)) => Running::Hub(Box::new(self.start_hub(plan, folder, &process).await)),
-            None => Running::Broker(Box::new(self.start_broker().await)),
+            Some((plan, folder)) => {
+                Running::Hub(Box::new(self.start_hub(plan, folder, &process, store).await))
+            }
+            None => Running::Broker(Box::new(self.start_broker(store).await)),
         };
         *self.running.lock() = Some(running);
         self.process = Some(process);
@@ -78,44 +96,89 @@ impl Machine {
         });
     }
 
-    async fn start_hub(&self, plan: &Plan, folder: &TempDir, process: &Process) -> Hub {
+    async fn start_hub(&self, plan: &Plan, folder: &TempDir, process: &Process, store: Option<Store>) -> Hub {
         let clock = self.bench.clock.clone();
-        let environment = Environment::real().clock(move || clock.now()).seed(self.seed).dial(process.dial());
+        let mut environment =
+            Environment::real().clock(move || clock.now()).seed(self.seed).dial(process.dial());
+        if let Some(store) = store {
+            environment = environment.store(store);
+        }
         let data = DataDir::open(folder.path()).unwrap_or_else(|error| panic!("{error}"));
         Hub::start_in(plan.clone(), data, environment).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    async fn start_broker(&self) -> Broker {
+    async fn start_broker(&self, store: Option<Store>) -> Broker {
         let options = BrokerOptions::default()
             .workers(Workers::Here)
             .sys_interval(None)
             .wall_clock_ms(self.bench.clock.now().wall_ms);
-        Broker::builder().options(options).start().await.unwrap_or_else(|error| panic!("{error}"))
+        let mut builder = Broker::builder().options(options);
+        if let Some(store) = store {
+            builder = builder.store(store);
+        }
+        builder.start().await.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Takes it down, and tells the judge what it forgets thereby.
     pub(super) async fn stop(&mut self, down: Down) {
         self.bench.trace.note(format_args!("{} is {down:?}", self.place));
         let Some(process) = self.process.take() else { return };
-        if down == Down::Stopped {
-            self.bench.network.stop_listening(self.place);
-            let running = self.running.lock().take();
-            match running {
-                Some(Running::Hub(hub)) => hub.stop(Duration::from_secs(5)).await,
-                Some(Running::Broker(broker)) => broker.stop().await,
-                None => {}
+        match down {
+            Down::Stopped => self.stop_in_order().await,
+            Down::Killed => process.kill(),
+            Down::Unpowered => process.power_off(),
+        }
+        if let Some(disk) = &mut self.disk {
+            match down {
+                Down::Stopped => disk.closed().await,
+                Down::Killed => disk.crash(Loss::Nothing),
+                Down::Unpowered => disk.crash(Loss::Unsynced),
             }
-        } else if down == Down::Killed {
-            process.kill();
-        } else {
-            process.power_off();
         }
         drop(self.running.lock().take());
-        let mut ledger = self.bench.ledger.lock();
-        ledger.forget(self.place, Forgot::Messages);
-        if self.place == HUB {
-            ledger.forget(FLOWS, Forgot::Exchanges);
+        self.note_what_it_forgets();
+    }
+
+    async fn stop_in_order(&self) {
+        self.bench.network.stop_listening(self.place);
+        let running = self.running.lock().take();
+        match running {
+            Some(Running::Hub(hub)) => hub.stop(Duration::from_secs(5)).await,
+            Some(Running::Broker(broker)) => broker.stop().await,
+            None => {}
         }
+    }
+
+    fn note_what_it_forgets(&self) {
+        if self.disk.is_some() {
+            return;
+        }
+        self.bench.ledger.lock().forget(self.place, Forgot::Messages);
+    }
+
+    /// Lets its process end in the middle of what the disk does, and returns when it has, or after a while.
+    pub(super) async fn stop_in_disk(&mut self, operations: u64, loss: Loss) {
+        let Some(trap) = self.disk.as_ref().and_then(MachineDisk::trap) else { return };
+        trap.set(operations, loss);
+        // A machine that has nothing to write goes down all the same.
+        timeout(TRAP_MAX, trap.sprung()).await.unwrap_or_default();
+        self.stop(if loss == Loss::Nothing { Down::Killed } else { Down::Unpowered }).await;
+    }
+
+    /// Returns its disk, unless it keeps everything in memory.
+    pub(super) const fn disk(&mut self) -> Option<&mut MachineDisk> {
+        self.disk.as_mut()
+    }
+
+    /// Accuses what still waits on its disk when everything has arrived and everybody has gone.
+    pub(super) fn look_at_disk(&self) {
+        let Some(disk) = &self.disk else { return };
+        let found = match disk.waiting() {
+            Ok(waiting) if waiting.is_empty() => return,
+            Ok(waiting) => format!("{waiting:?} wait, by queue and how many"),
+            Err(error) => error.to_string(),
+        };
+        self.bench.ledger.lock().accuse(format!("left over: on the disk of {}: {found}", self.place));
     }
 
     /// Ends what the rest of the world still believes of its earlier life.
@@ -131,11 +194,7 @@ impl Machine {
     pub(super) fn look_at_subscriptions(&self) {
         if self.is_complete() {
             let now_ms = self.bench.clock.now().monotonic_ms;
-            let mut ledger = self.bench.ledger.lock();
-            ledger.remember(self.place, now_ms);
-            if self.place == HUB {
-                ledger.remember(FLOWS, now_ms);
-            }
+            self.bench.ledger.lock().remember(self.place, now_ms);
         }
     }
 

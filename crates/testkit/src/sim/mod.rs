@@ -13,6 +13,7 @@
 
 mod clock;
 mod device;
+mod disk;
 mod ledger;
 mod machine;
 mod network;

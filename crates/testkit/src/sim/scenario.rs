@@ -12,8 +12,6 @@ use super::ledger::{Lane, Place, Reach, Reader};
 pub(super) const HUB: Place = "hub";
 /// The hosts of the remote brokers.
 pub(super) const REMOTES: [Place; 2] = ["north", "south"];
-/// What forgets when the hub does, on the way from one broker to another.
-pub(super) const FLOWS: Place = "flows";
 
 /// Every flow that there may be: its name, from which broker and to which.
 const ROUTES: [(&str, Place, Place); 5] = [
@@ -52,6 +50,13 @@ pub(super) enum Fault {
     Kill(Place, u64),
     /// A host loses its power and is back after so long.
     PowerOff(Place, u64),
+    /// The same two, in the middle of what the disk does, after so many operations.
+    KillInDisk(Place, u64, u64),
+    PowerOffInDisk(Place, u64, u64),
+    /// An operation of the disk fails; the host is started anew after so long.
+    FailDisk(Place, u64),
+    /// The disk is full for so long.
+    FillDisk(Place, u64),
     /// The wall clock of everybody jumps by so much.
     Jump(i64),
 }
@@ -67,6 +72,8 @@ pub(super) struct Scenario {
     /// Each with the wait before it, in milliseconds.
     pub(super) faults: Vec<(u64, Fault)>,
     pub(super) keep_alive_s: u64,
+    /// Who keeps what it has on a disk.
+    pub(super) durable: Vec<Place>,
 }
 
 impl Scenario {
@@ -80,6 +87,7 @@ impl Scenario {
             reaches: Vec::new(),
             faults: Vec::new(),
             keep_alive_s: rng.u64(4..20),
+            durable: REMOTES.into_iter().filter(|_| rng.bool()).chain([HUB]).collect(),
         };
         for flow in scenario.flows.clone() {
             scenario.add_devices(&mut rng, &flow);
@@ -108,7 +116,7 @@ impl Scenario {
         let beside = rng.bool().then(|| self.add_reader(rng, flow.name, flow.from));
         for _ in 0..rng.usize(1..3) {
             for LanePlan { lane, qos, .. } in self.add_publisher(rng, flow.name, flow.from) {
-                let through = vec![flow.from, FLOWS, flow.to];
+                let through = vec![flow.from, HUB, flow.to];
                 self.add_reach(lane, sink, (qos as u8).min(flow.qos), through);
                 if let Some(beside) = beside {
                     self.add_reach(lane, beside, qos as u8, vec![flow.from]);
@@ -127,9 +135,9 @@ impl Scenario {
         }
     }
 
-    fn add_reach(&mut self, lane: Lane, reader: Reader, published_qos: u8, places: Vec<Place>) {
+    fn add_reach(&mut self, lane: Lane, reader: Reader, qos: u8, places: Vec<Place>) {
         let wanted = self.readers.get(reader.0).map_or(0, |reader| reader.qos as u8);
-        self.reaches.push(Reach { lane, reader, qos: published_qos.min(wanted), published_qos, places });
+        self.reaches.push(Reach { lane, reader, qos: qos.min(wanted), places });
     }
 
     fn add_reader(&mut self, rng: &mut Rng, root: &str, server: Place) -> Reader {
@@ -193,7 +201,7 @@ fn fault(rng: &mut Rng) -> Fault {
         _ => HUB,
     };
     let for_ms = rng.u64(1..15_000);
-    match rng.u8(0..18) {
+    match rng.u8(0..26) {
         0..=3 => Fault::Cut(place),
         4..=5 => Fault::Silence(place),
         6..=7 => Fault::Slow(place, for_ms),
@@ -202,6 +210,10 @@ fn fault(rng: &mut Rng) -> Fault {
         10..=11 => Fault::Stop(place, for_ms),
         12..=14 => Fault::Kill(place, for_ms),
         15..=16 => Fault::PowerOff(place, for_ms),
+        17..=18 => Fault::KillInDisk(place, rng.u64(0..40), for_ms),
+        19..=21 => Fault::PowerOffInDisk(place, rng.u64(0..40), for_ms),
+        22 => Fault::FailDisk(place, for_ms),
+        23..=24 => Fault::FillDisk(place, for_ms),
         _ => Fault::Jump(jump_ms(rng)),
     }
 }
@@ -247,6 +259,7 @@ impl fmt::Display for Scenario {
         for ReaderPlan { name, server, filter, qos, .. } in &self.readers {
             write!(f, "{name} at {server}: {filter}@{}; ", *qos as u8)?;
         }
+        write!(f, "on disk: {:?}; ", self.durable)?;
         for (after_ms, fault) in &self.faults {
             write!(f, "+{after_ms} {fault:?} ")?;
         }

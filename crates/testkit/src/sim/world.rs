@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::clock::Clock;
 use super::device::{self, Bench, Subscriber};
-use super::ledger::Ledger;
+use super::disk::Loss;
+use super::ledger::{Forgot, Ledger};
 use super::machine::{Down, Machine};
 use super::network::{FAST_BYTES_PER_S, Network, Reach};
 use super::scenario::{Fault, HUB, REMOTES, Scenario};
@@ -102,6 +103,14 @@ impl World {
             Fault::Stop(place, for_ms) => self.take_down(place, Down::Stopped, for_ms).await,
             Fault::Kill(place, for_ms) => self.take_down(place, Down::Killed, for_ms).await,
             Fault::PowerOff(place, for_ms) => self.take_down(place, Down::Unpowered, for_ms).await,
+            Fault::KillInDisk(place, operations, for_ms) => {
+                self.take_down_in_disk(place, operations, Loss::Nothing, for_ms).await;
+            }
+            Fault::PowerOffInDisk(place, operations, for_ms) => {
+                self.take_down_in_disk(place, operations, Loss::Unsynced, for_ms).await;
+            }
+            Fault::FailDisk(place, for_ms) => self.fail_disk(place, for_ms).await,
+            Fault::FillDisk(place, for_ms) => self.fill_disk(place, for_ms).await,
             Fault::Jump(by_ms) => self.bench.clock.jump(by_ms),
         }
     }
@@ -115,15 +124,47 @@ impl World {
     }
 
     async fn take_down(&mut self, place: &'static str, down: Down, for_ms: u64) {
-        let Some(at) = self.machines.iter().position(|machine| machine.place == place) else { return };
-        if let Some(machine) = self.machines.get_mut(at) {
+        if let Some(machine) = self.machine(place) {
             machine.stop(down).await;
         }
-        self.pass(Duration::from_millis(for_ms)).await;
-        if let Some(machine) = self.machines.get_mut(at) {
+        self.start_again(place, for_ms).await;
+    }
+
+    async fn take_down_in_disk(&mut self, place: &'static str, operations: u64, loss: Loss, for_ms: u64) {
+        if let Some(machine) = self.machine(place) {
+            machine.stop_in_disk(operations, loss).await;
+        }
+        self.start_again(place, for_ms).await;
+    }
+
+    async fn start_again(&mut self, place: &'static str, after_ms: u64) {
+        self.pass(Duration::from_millis(after_ms)).await;
+        if let Some(machine) = self.machine(place).filter(|machine| !machine.is_running()) {
             machine.deny_old_connections();
             machine.start().await;
         }
+    }
+
+    /// Lets an operation of a disk fail; whoever looks after the host starts it anew later.
+    async fn fail_disk(&mut self, place: &'static str, for_ms: u64) {
+        let Some(disk) = self.machine(place).and_then(Machine::disk) else { return };
+        disk.fail_soon();
+        self.pass(Duration::from_millis(for_ms)).await;
+        self.take_down(place, Down::Killed, 10).await;
+    }
+
+    async fn fill_disk(&mut self, place: &'static str, for_ms: u64) {
+        let Some(disk) = self.machine(place).and_then(Machine::disk) else { return };
+        disk.set_full(true);
+        self.bench.ledger.lock().forget(place, Forgot::Order);
+        self.pass(Duration::from_millis(for_ms)).await;
+        if let Some(disk) = self.machine(place).and_then(Machine::disk) {
+            disk.set_full(false);
+        }
+    }
+
+    fn machine(&mut self, place: &str) -> Option<&mut Machine> {
+        self.machines.iter_mut().find(|machine| machine.place == place)
     }
 
     /// Lets time go by, and looks around now and then.
@@ -195,6 +236,11 @@ impl World {
         let mut ledger = self.bench.ledger.lock();
         if !is_ended {
             ledger.accuse("stalled: stopping takes more than two minutes".to_owned());
+        }
+        if ledger.violation().is_none() {
+            drop(ledger);
+            self.machines.iter().for_each(Machine::look_at_disk);
+            ledger = self.bench.ledger.lock();
         }
         ledger.close();
         let trace = &self.bench.trace;
