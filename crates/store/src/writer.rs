@@ -190,7 +190,7 @@ impl Writer {
         self.shared.close();
         self.turn();
         self.sync();
-        self.abandon_checkpoint();
+        self.abandon_maintenance();
         if self.poison.is_none() && self.sequence > 0 {
             // Best effort: without it the last frame is only less well protected.
             let _ = self.write(Draft::new(), Durability::Synced);
@@ -344,7 +344,7 @@ impl Writer {
         if self.disk.0.truncate(file, self.offset).is_ok() {
             let _ = self.disk.0.sync(file);
         }
-        self.abandon_checkpoint();
+        self.abandon_maintenance();
         self.shared.set_state(State::Poisoned(error.clone()));
         refuse(group, &error);
         self.poison = Some(error);

@@ -204,6 +204,33 @@ fn a_poisoned_store_refuses_until_it_is_opened_again() {
 }
 
 #[test]
+fn a_poisoned_store_leaves_the_disk_alone_whatever_was_going_on() {
+    let mut pending = 0;
+    for commits in 60..160_u8 {
+        let disk = SimulatedDisk::new();
+        let mut rig = Rig::open(&disk).unwrap();
+        let mut commit = |number: u8| {
+            let mut batch = Batch::new();
+            let slow = number.is_multiple_of(6).then_some((2, 0));
+            batch.publish(Bytes::from(vec![number; 90]), [(1, 0)].into_iter().chain(slow));
+            batch.consume(1, u64::from(number));
+            batch.put(1, Bytes::from(vec![number]), Bytes::from(vec![number; 20]));
+            rig.commit(batch)
+        };
+        (0..commits).for_each(|number| _ = commit(number).unwrap());
+        let calm = disk.after_kill();
+        disk.fail_from(0);
+        commit(commits).unwrap_err();
+        disk.heal();
+        let before = disk.counts();
+        assert!(!rig.writer.turn(), "after {commits}");
+        assert_eq!(disk.counts(), before, "after {commits}");
+        pending += usize::from(calm.contents(crate::FileName::Temporary).is_some());
+    }
+    assert!(pending > 3, "no checkpoint was being written");
+}
+
+#[test]
 fn nothing_follows_a_frame_that_failed() {
     let disk = SimulatedDisk::new();
     let options = Options::new().frame_bytes(4 << 10).reserve_bytes(0);

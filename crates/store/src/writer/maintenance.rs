@@ -87,8 +87,9 @@ impl Writer {
         is_maintaining
     }
 
-    /// Gives a checkpoint up that is being written.
-    pub(super) fn abandon_checkpoint(&mut self) {
+    /// Gives a checkpoint up that is being written, and copying: the next checkpoint finds again what is sparse.
+    pub(super) fn abandon_maintenance(&mut self) {
+        self.copying.segments.clear();
         if self.walk.take().is_some() {
             drop(self.shared.index.write().end_snapshot());
             // It gives its space back; if it stays, opening removes it.
@@ -98,7 +99,7 @@ impl Writer {
 
     /// Frees what can be freed on a full disk, the last segment included.
     pub(super) fn relieve(&mut self) -> Result<(), Error> {
-        self.abandon_checkpoint();
+        self.abandon_maintenance();
         let last_is_dead = {
             let index = self.shared.index.read();
             index.segments.of(self.segment).is_none_or(|used| used.is_dead())
