@@ -7,7 +7,7 @@ use std::{
 use crosspoint_net::{ListenError, Stream};
 use crosspoint_protocol::{ReasonCode, packet::Publish};
 use crosspoint_store::Store;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 use tracing::warn;
 
 use crate::{
@@ -141,7 +141,9 @@ impl BrokerBuilder {
         housekeeping::look_after_due(&shared);
         let (stopping, is_stopping) = watch::channel(false);
         let housekeeping = tokio::spawn(housekeeping::run(shared.clone(), is_stopping));
-        let committer = tokio::spawn(durable::run(shared.clone()));
+        // Beside connections, so that most of those who wait are woken on their own thread.
+        let runtime = workers.first().cloned().unwrap_or_else(Handle::current);
+        let committer = runtime.spawn(durable::run(shared.clone()));
         let mut broker = Broker { shared, listeners: Vec::new(), housekeeping, committer, workers, stopping };
         listeners.into_iter().for_each(|bound| broker.serve(bound));
         Ok(broker)
@@ -262,8 +264,7 @@ impl Broker {
             );
         }
         self.shared.connections.cut();
-        self.workers.stop().await;
-        // On this runtime they go when it gets to them; each gives its session back.
+        // They go when their runtimes get to them; each gives its session back.
         while !self.shared.connections.is_empty() {
             self.shared.connections.gone().await;
         }
@@ -271,6 +272,7 @@ impl Broker {
             durable.committer.close();
         }
         (&mut self.committer).await.unwrap_or_default();
+        self.workers.stop().await;
     }
 }
 

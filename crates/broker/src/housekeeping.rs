@@ -90,7 +90,14 @@ fn publish_sys(shared: &Shared, started: Now) {
         ("dropped/receiver gone", statistics.dropped_receiver_gone.to_string()),
         ("dropped/unsubscribed", statistics.dropped_unsubscribed.to_string()),
     ];
-    for (name, value) in values {
+    let of_store = [
+        ("store/sessions", statistics.stored_sessions),
+        ("store/messages", statistics.stored_messages),
+        ("store/commits", statistics.commits),
+    ];
+    let of_store = of_store.into_iter().filter(|_| shared.durable.is_some());
+    let of_store = of_store.map(|(name, value)| (name, value.to_string()));
+    for (name, value) in values.into_iter().chain(of_store) {
         let Ok(topic) = TopicName::parse(format!("$SYS/broker/{name}")) else { continue };
         let properties = PublishProperties::default();
         shared.publish(&Message::new(&topic, value.as_bytes(), QoS::AtMostOnce, true, &properties, now), now);

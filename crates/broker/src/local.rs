@@ -198,9 +198,9 @@ impl LocalClient {
         let mut state = self.session.state.lock();
         let mut router = self.shared.router.write();
         let new = NewSubscription { filter, options, id, only: None };
-        let retained = router.subscribe(&self.session, new, now);
+        let mut retained = router.subscribe(&self.session, new, now);
         state.filters.insert(filter.compact(), id);
-        self.keep_subscription(filter, Some(SubscriptionRecord { options, id }));
+        self.keep_subscription(filter, SubscriptionRecord { options, id }, &mut retained);
         let mut backlog = self.backlog.lock();
         backlog.extend(retained.into_iter().map(|message| {
             let qos = message.qos().min(options.qos);
@@ -217,7 +217,7 @@ impl LocalClient {
     pub fn unsubscribe(&self, filter: &TopicFilter) -> bool {
         let mut state = self.session.state.lock();
         state.filters.remove(filter);
-        self.keep_subscription(filter, None);
+        self.forget_subscription(filter);
         let was_there = self.shared.router.write().unsubscribe(self.session.key, filter);
         let is_wanted =
             |entry: &Entry| state.filters.keys().any(|filter| filter.matches(entry.message.topic()));
@@ -228,14 +228,23 @@ impl LocalClient {
         was_there
     }
 
-    fn keep_subscription(&self, filter: &TopicFilter, record: Option<SubscriptionRecord>) {
+    fn keep_subscription(
+        &self,
+        filter: &TopicFilter,
+        record: SubscriptionRecord,
+        retained: &mut Vec<Message>,
+    ) {
         let Some(number) = self.session.number else { return };
         let mut changes = Changes::default();
-        let key = SubscriptionRecord::key(number, filter);
-        match record {
-            Some(record) => changes.put(SUBSCRIPTIONS, key, record.encode()),
-            None => changes.delete(SUBSCRIPTIONS, key),
-        }
+        changes.put(SUBSCRIPTIONS, SubscriptionRecord::key(number, filter), record.encode());
+        self.shared.keep_retained(&self.session, retained, record, &mut changes);
+        self.shared.commit(&mut changes);
+    }
+
+    fn forget_subscription(&self, filter: &TopicFilter) {
+        let Some(number) = self.session.number else { return };
+        let mut changes = Changes::default();
+        changes.delete(SUBSCRIPTIONS, SubscriptionRecord::key(number, filter));
         self.shared.commit(&mut changes);
     }
 

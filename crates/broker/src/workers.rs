@@ -52,6 +52,11 @@ impl WorkerPool {
         self.workers.len()
     }
 
+    /// Returns the runtime of the first worker.
+    pub(crate) fn first(&self) -> Option<&Handle> {
+        self.workers.first().map(|worker| &worker.runtime)
+    }
+
     /// Returns the worker for the next connection: its number and its runtime.
     pub(crate) fn next(&self) -> Option<(usize, &Handle)> {
         let number = self.next.fetch_add(1, Relaxed) % self.workers.len().max(1);

@@ -50,15 +50,17 @@ impl Connection {
             options.no_local |= member.is_bridge;
             options.retain_as_published |= member.is_bridge;
             let new = NewSubscription { filter: &wanted.filter, options, id, only };
-            let retained = router.subscribe(&member.session, new, now);
+            let mut retained = router.subscribe(&member.session, new, now);
             match state.filters.get_mut(&wanted.filter) {
                 Some(known) => *known = id,
                 None => _ = state.filters.insert(wanted.filter.compact(), id),
             }
             if let Some(number) = number {
                 let key = SubscriptionRecord::key(number, &wanted.filter);
-                turn.changes().put(SUBSCRIPTIONS, key, SubscriptionRecord { options, id }.encode());
+                let record = SubscriptionRecord { options, id };
+                turn.changes().put(SUBSCRIPTIONS, key, record.encode());
                 turn.changes().hurry();
+                self.shared.keep_retained(&member.session, &mut retained, record, turn.changes());
                 is_stored = true;
             }
             waiting += retained.len();
@@ -68,6 +70,8 @@ impl Connection {
             }
             reasons.push(ReasonCode::granted(options.qos));
         }
+        // Handed over while nothing can be published between.
+        turn.flush();
         drop(router);
         drop(state);
         if is_stored && self.waits_for_disk() {

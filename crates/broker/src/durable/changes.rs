@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::{
     INCOMING, OUTGOING, SESSIONS, SessionRecord,
+    committer::is_refusable,
     exchange::{OutgoingRecord, incoming_key, incoming_record, outgoing_key},
 };
 use crate::session::Session;
@@ -74,6 +75,15 @@ impl Changes {
 
     pub(crate) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// Tells whether something of it may be refused when the disk is full.
+    pub(super) fn is_refusable(&self) -> bool {
+        self.list.iter().any(|change| match change {
+            Change::Publish { .. } => true,
+            Change::Put { table, .. } => is_refusable(*table),
+            Change::Delete { .. } | Change::Consume { .. } | Change::RemoveQueue { .. } => false,
+        })
     }
 
     /// Lets the changes be synced at once: somebody waits.

@@ -61,6 +61,16 @@ struct Gathered {
     is_closed: bool,
 }
 
+impl Gathered {
+    /// Lets what comes next be part of another batch.
+    fn end_part(&mut self) {
+        if !self.part.is_idle() {
+            let part = std::mem::take(&mut self.part);
+            self.whole.push_back(part);
+        }
+    }
+}
+
 /// What is committed as one.
 #[derive(Debug, Default)]
 struct Part {
@@ -121,7 +131,12 @@ impl Committer {
     pub(crate) fn append_with(&self, changes: &mut Changes, batch: Option<Batch>) -> Arc<Commit> {
         let stored = Bytes::from(std::mem::take(&mut changes.stored));
         let mut urgency = std::mem::take(&mut changes.urgency);
+        let is_separate = self.is_full() && (batch.is_some() || changes.is_refusable());
         let mut gathered = self.gathered.lock();
+        if is_separate {
+            // What may be refused must not take with it what may not, and comes behind it.
+            gathered.end_part();
+        }
         let part = &mut gathered.part;
         if let Some(batch) = batch {
             part.targets += batch.targets();
@@ -134,9 +149,8 @@ impl Committer {
         part.urgency = part.urgency.max(urgency);
         let is_urgent = part.urgency != Urgency::Lazy;
         let commit = part.commit.clone();
-        if part.bytes > PART_BYTES_MAX {
-            let whole = std::mem::take(part);
-            gathered.whole.push_back(whole);
+        if is_separate || part.bytes > PART_BYTES_MAX {
+            gathered.end_part();
         }
         drop(gathered);
         // A permit that is there already is enough: the task looks at everything.
@@ -220,6 +234,11 @@ impl Committer {
     }
 }
 
+/// Tells whether a new record of this table may be refused when the disk is full.
+pub(super) const fn is_refusable(table: u32) -> bool {
+    table != super::OUTGOING
+}
+
 /// Commits until the committer is closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let Some(durable) = &shared.durable else { return };
@@ -284,7 +303,7 @@ impl Part {
             }
             Change::Put { table, key, value } => {
                 self.bytes += key.len() + value.len();
-                self.is_refusable |= table != super::OUTGOING;
+                self.is_refusable |= is_refusable(table);
                 self.batch.put(table, key, value);
             }
             Change::Delete { table, key } => _ = self.batch.delete(table, key),

@@ -18,7 +18,7 @@ use tracing::{error, warn};
 use super::Opened;
 use crate::{
     counters::count,
-    durable::{Changes, KeptStage, Outcome, Target, of_flags},
+    durable::{Changes, KeptStage, Outcome, SubscriptionRecord, Target, of_flags},
     mailbox::{Entry, Left, Settled},
     session::Session,
     shared::Shared,
@@ -27,6 +27,10 @@ use crate::{
 /// How many entries are read at once, and how many bytes.
 const READ_ENTRIES_MAX: usize = 512;
 const READ_BYTES_MAX: usize = 512 * 1024;
+
+/// Up to so many retained messages that a new Subscription gets go into the session's queue; more are sent from memory, so
+/// that asking for everything does not store everything once more.
+const RETAINED_KEPT_MAX: usize = 10_000;
 
 /// Entries of a session's queue that are being read back.
 #[derive(Debug)]
@@ -156,6 +160,30 @@ impl Shared {
         forgotten.iter().for_each(|position| changes.delete_outgoing(number, *position));
         ahead.iter().for_each(|(position, record)| changes.put_outgoing(number, *position, *record));
         self.commit_lazily(&mut changes);
+    }
+
+    /// Puts the retained messages of a new Subscription into the session's queue, with the record of the Subscription,
+    /// and leaves those that are to be sent from memory. The routing table is locked: live messages come behind them.
+    pub(crate) fn keep_retained(
+        &self,
+        session: &Arc<Session>,
+        retained: &mut Vec<Message>,
+        subscription: SubscriptionRecord,
+        changes: &mut Changes,
+    ) {
+        let (options, id) = (subscription.options, subscription.id);
+        let generation = session.mailbox.lock().stored.as_ref().map(|stored| stored.generation);
+        let Some(generation) = generation.filter(|_| retained.len() <= RETAINED_KEPT_MAX) else { return };
+        retained.retain(|message| {
+            let qos = message.qos().min(options.qos);
+            if qos == QoS::AtMostOnce {
+                return true;
+            }
+            let subscription_ids = (id != 0).then_some(id).into_iter().collect();
+            let target = Target { session: session.clone(), subscription_ids, qos, retain: true, generation };
+            changes.publish(message.clone(), SmallVec::from_iter([target]));
+            false
+        });
     }
 
     /// Asks the store for what waits there only.

@@ -347,3 +347,50 @@ async fn what_is_only_written_survives_the_end_of_the_process() {
     let mut device = Device::connect(&rig.broker, durable("d")).await;
     assert_eq!(device.payloads(10).await.len(), 10);
 }
+
+#[tokio::test]
+async fn retained_messages_that_a_new_subscription_gets_survive_with_it() {
+    let rig = Rig::new().await;
+    let mut writer = Device::v5(&rig.broker, "writer").await;
+    for n in 0..3 {
+        writer.publish(retained(&format!("r/{n}"), n.to_string(), QoS::AtLeastOnce)).await;
+    }
+    let mut device = Device::connect(&rig.broker, durable("d")).await;
+    device.subscribe_with("r/+", at(QoS::ExactlyOnce), Some(5)).await;
+    device.cut();
+    let rig = rig.cut_power().await;
+    let mut writer = Device::v5(&rig.broker, "writer").await;
+    writer.publish(message("r/0", "live", QoS::AtLeastOnce)).await;
+    let mut device = Device::connect(&rig.broker, durable("d")).await;
+    let mut got = Vec::new();
+    for _ in 0..4 {
+        let publish = device.message().await;
+        got.push((text(&publish).to_owned(), publish.retain));
+    }
+    assert_eq!(got.pop(), Some(("live".to_owned(), false)), "live ones come behind");
+    got.sort();
+    assert_eq!(got, [("0".into(), true), ("1".into(), true), ("2".into(), true)]);
+    device.hears_nothing().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_before_its_connack_is_on_disk_leaves_its_session_to_the_next() {
+    let rig = Rig::new().await;
+    absent(&rig, "d", "a").await;
+    rig.hold().await;
+    for connect in [durable("d"), durable("new")] {
+        let mut device = Device::dial(address(&rig.broker)).await;
+        device.send(&Packet::Connect(Box::new(connect))).await;
+        let sessions = || rig.broker.statistics().sessions;
+        until("it is being let in", || rig.broker.statistics().connections == 1 && sessions() != 0).await;
+        device.cut();
+        until("it is gone", || rig.broker.statistics().connections == 0).await;
+    }
+    rig.release();
+    let mut device = Device::connect(&rig.broker, durable("d")).await;
+    assert!(device.session_present());
+    device.publish(message("a", "x", QoS::ExactlyOnce)).await;
+    assert_eq!(device.payloads(1).await, ["x"]);
+    let mut new = Device::connect(&rig.broker, durable("new")).await;
+    new.ping().await;
+}

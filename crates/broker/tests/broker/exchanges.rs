@@ -265,3 +265,28 @@ impl Reader {
         Some(())
     }
 }
+
+#[tokio::test]
+async fn a_message_whose_batch_is_on_its_way_when_its_connection_ends_is_taken_once() {
+    let rig = Rig::new().await;
+    subscriber(&rig).await.leave().await;
+    let mut writer = Device::connect(&rig.broker, durable("writer")).await;
+    rig.hold().await;
+    writer.send(&exactly_once("a", "once", 1, false)).await;
+    is_owed(&mut writer).await;
+    // Its successor takes the session over, and is let in when the disk has what was before.
+    let to = address(&rig.broker);
+    let successor = tokio::spawn(async move { Device::try_connect(to, durable("writer")).await });
+    assert_eq!(writer.end_reason().await, ReasonCode::SessionTakenOver);
+    assert!(!successor.is_finished());
+    rig.release();
+    let mut writer = within("CONNACK", successor).await.unwrap();
+    assert!(writer.session_present());
+    writer.send(&exactly_once("a", "once", 1, true)).await;
+    assert!(matches!(writer.receive().await, Packet::PubRec(ack) if !ack.reason.is_error()));
+    writer.send(&Packet::PubRel(ack(1))).await;
+    assert_eq!(writer.receive().await, Packet::PubComp(ack(1)));
+    let mut subscriber = Device::connect(&rig.broker, durable("subscriber")).await;
+    assert_eq!(subscriber.payloads(1).await, ["once"]);
+    subscriber.hears_nothing().await;
+}
