@@ -51,7 +51,7 @@ enum OutboxCommand {
     List(List),
     /// Shows messages that wait, the oldest first.
     #[command(after_help = EXIT_CODES)]
-    Show(Show),
+    Show(ShowOutbox),
     /// Sends at once what waits for a later attempt.
     #[command(after_help = EXIT_CODES)]
     Retry(Retry),
@@ -60,7 +60,7 @@ enum OutboxCommand {
     Drop(DropOldest),
     /// Writes every message that waits as a line of JSON; nothing is removed.
     #[command(after_help = EXIT_CODES)]
-    Export(Export),
+    Export(ExportOutbox),
 }
 
 #[derive(Debug, Subcommand)]
@@ -109,6 +109,15 @@ struct Show {
     /// Prints JSON, with the whole payloads
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ShowOutbox {
+    #[command(flatten)]
+    show: Show,
+    /// Shows what was sent instead, as far as the connector archives it
+    #[arg(long)]
+    sent: bool,
 }
 
 #[derive(Debug, Args)]
@@ -179,14 +188,23 @@ struct Export {
     place: PlaceFlags,
 }
 
+#[derive(Debug, Args)]
+struct ExportOutbox {
+    #[command(flatten)]
+    export: Export,
+    /// Writes what was sent instead, as far as the connector archives it
+    #[arg(long)]
+    sent: bool,
+}
+
 /// Runs `outbox`.
 pub(crate) fn run_outbox(flags: &OutboxFlags) -> ExitCode {
     ended(match &flags.command {
         OutboxCommand::List(list) => list.run(Kept::Outbox),
-        OutboxCommand::Show(show) => show.run(Kept::Outbox),
+        OutboxCommand::Show(flags) => flags.show.run(waiting_or(flags.sent)),
         OutboxCommand::Retry(retry) => retry.run(),
         OutboxCommand::Drop(drop) => drop.run(),
-        OutboxCommand::Export(export) => export.run(Kept::Outbox),
+        OutboxCommand::Export(flags) => flags.export.run(waiting_or(flags.sent)),
     })
 }
 
@@ -200,6 +218,10 @@ pub(crate) fn run_dead(flags: &DeadFlags) -> ExitCode {
         DeadCommand::Drop(choose) => choose.drop(),
         DeadCommand::Export(export) => export.run(Kept::Dead),
     })
+}
+
+const fn waiting_or(is_sent: bool) -> Kept {
+    if is_sent { Kept::Archive } else { Kept::Outbox }
 }
 
 fn ended(result: Result<(), Failure>) -> ExitCode {

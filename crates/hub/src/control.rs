@@ -20,6 +20,7 @@ mod desk;
 mod failure;
 mod gauge;
 mod outboxes;
+#[cfg_attr(not(unix), allow(dead_code, reason = "there is no socket to speak over"))]
 mod request;
 mod row;
 mod store_folder;

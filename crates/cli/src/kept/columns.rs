@@ -11,7 +11,7 @@ use crate::table::Column;
 /// Returns the columns of a list of connectors.
 pub(super) const fn of_list(of: Kept) -> &'static [Column] {
     match of {
-        Kept::Outbox => OUTBOXES,
+        Kept::Outbox | Kept::Archive => OUTBOXES,
         Kept::Dead => DEAD_LISTS,
     }
 }
@@ -19,7 +19,7 @@ pub(super) const fn of_list(of: Kept) -> &'static [Column] {
 /// Returns the columns of a list of messages.
 pub(super) const fn of_messages(of: Kept) -> &'static [Column] {
     match of {
-        Kept::Outbox => WAITING,
+        Kept::Outbox | Kept::Archive => WAITING,
         Kept::Dead => DEAD,
     }
 }

@@ -143,7 +143,7 @@ fn edited(letter: DeadLetter, edit: &Edit) -> Result<DeadLetter, Answer> {
 
 async fn of_letters(name: &str, outbox: &Outbox, newest: u64) -> Value {
     let status = outbox.letters_status();
-    let oldest = outbox.letters(0, 1).await.ok().and_then(|letters| letters.into_iter().next());
+    let oldest = outbox.letters(0, AT_ONCE).await.ok().and_then(|letters| letters.into_iter().next());
     // The newest is the last, unless that was dropped.
     let newest = outbox.letters(newest, 1).await;
     let newest = newest.ok().and_then(|letters| letters.into_iter().next());

@@ -108,7 +108,7 @@ impl Desk {
             Request::Show { of, name, from, count, payload_bytes } => {
                 let part = Part { from, count, payload_bytes };
                 match of {
-                    Kept::Outbox => self.show_outbox(&teller, &name, part).await,
+                    Kept::Outbox | Kept::Archive => self.show_outbox(&teller, &name, of, part).await,
                     Kept::Dead => self.show_dead(&teller, &name, part).await,
                 }
             }
@@ -116,6 +116,12 @@ impl Desk {
             Request::Retry { of: Kept::Dead, name, which } => self.retry_dead(&teller, &name, &which).await,
             Request::Drop { of: Kept::Outbox, name, which } => self.drop_outbox(&teller, &name, &which).await,
             Request::Drop { of: Kept::Dead, name, which } => self.drop_dead(&teller, &name, &which).await,
+            Request::List(Kept::Archive)
+            | Request::Retry { of: Kept::Archive, .. }
+            | Request::Drop { of: Kept::Archive, .. } => Err(refused(
+                "what was sent can be shown and nothing else",
+                "show or export it with `crosspoint outbox show NAME --sent`",
+            )),
             Request::Edit { name, position, edit } => self.edit_dead(&teller, &name, position, &edit).await,
             Request::Publish { name, message } => self.publish(&name, &message).await,
         };

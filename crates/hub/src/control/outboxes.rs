@@ -7,7 +7,7 @@ use crosspoint_store::{Batch, Error};
 use serde_json::{Value, json};
 
 use super::desk::{Asked, Desk, Ended, Teller, failed, now, refused};
-use super::request::{Answer, Which};
+use super::request::{Answer, Kept, Which};
 use super::row;
 use crate::outbox::{Added, Item, OutboxFigures};
 
@@ -41,22 +41,31 @@ impl Desk {
         let count = connectors.len() as u64;
         for (name, asked) in connectors {
             let outbox = &asked.outbox;
-            let oldest =
-                outbox.waiting(0, 1).await.ok().and_then(|first| Some(first.first()?.1.accepted_wall_ms));
+            let oldest = outbox
+                .waiting(0, AT_ONCE)
+                .await
+                .ok()
+                .and_then(|first| Some(first.first()?.1.accepted_wall_ms));
             teller.row(of_outbox(&name, &outbox.figures(), oldest)).await?;
         }
         Ok(count)
     }
 
-    pub(super) async fn show_outbox(&self, teller: &Teller, name: &str, part: Part) -> Ended {
+    /// Shows what waits in an outbox, or what was sent from it and is archived.
+    pub(super) async fn show_outbox(&self, teller: &Teller, name: &str, of: Kept, part: Part) -> Ended {
         let asked = self.named(name).await?;
         let outbox = &asked.outbox;
+        let queue = queue_of(asked.number) + if of == Kept::Archive { 4 } else { 0 };
         let (mut from, mut told) = (part.from, 0);
         while told < part.count {
-            let messages = match outbox.waiting(from, part.at_once(told)).await {
+            let read = match of {
+                Kept::Archive => outbox.archived(from, part.at_once(told)).await,
+                _ => outbox.waiting(from, part.at_once(told)).await,
+            };
+            let messages = match read {
                 Ok(messages) => messages,
                 Err(Error::Corrupt(damage)) => {
-                    from = from.max(asked.ends(queue_of(asked.number)).start);
+                    from = from.max(asked.ends(queue).start);
                     teller.row(row::of_unreadable(from, &damage)).await?;
                     (from, told) = (from + 1, told + 1);
                     continue;

@@ -75,6 +75,8 @@ pub enum Kept {
     Outbox,
     /// What could not be delivered.
     Dead,
+    /// What was sent, as far as it is archived.
+    Archive,
 }
 
 /// Which messages are meant.
@@ -193,6 +195,7 @@ impl Kept {
         match self {
             Self::Outbox => "outbox",
             Self::Dead => "dead",
+            Self::Archive => "archive",
         }
     }
 }
@@ -301,7 +304,8 @@ impl<'a> Object<'a> {
         match self.text("of")? {
             "outbox" => Ok(Kept::Outbox),
             "dead" => Ok(Kept::Dead),
-            _ => Err("`of` is neither outbox nor dead"),
+            "archive" => Ok(Kept::Archive),
+            _ => Err("`of` is neither outbox nor dead nor archive"),
         }
     }
 
@@ -330,6 +334,7 @@ mod tests {
         vec![
             Request::Status,
             Request::List(Kept::Dead),
+            Request::List(Kept::Archive),
             Request::Show { of: Kept::Outbox, name: name(), from: u64::MAX, count: 3, payload_bytes: 4 },
             Request::Retry { of: Kept::Outbox, name: name(), which: Which::All },
             Request::Drop { of: Kept::Dead, name: name(), which: Which::At(vec![1, u64::MAX]) },

@@ -77,13 +77,7 @@ impl Kept {
     }
 
     async fn bury(&self, topic: &str, reason: &str) {
-        let item = outbox::Item {
-            message: message(topic, QoS::AtLeastOnce),
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            flow: "f".into(),
-            accepted_wall_ms: 1_600_000_000_000,
-        };
+        let item = item(topic);
         let (mut batch, mut added) = (Batch::new(), Added::default());
         self.outboxes["plant"].outbox.bury(&mut batch, &mut added, &item, reason);
         let committed = self.site.store.commit(batch).await.unwrap();
@@ -107,6 +101,16 @@ impl Kept {
 fn message(topic: &str, qos: QoS) -> Message {
     let (topic, none) = (TopicName::parse(topic).unwrap(), PublishProperties::default());
     Message::new(&topic, b"payload", qos, false, &none, Now { monotonic_ms: 0, wall_ms: 0 })
+}
+
+fn item(topic: &str) -> outbox::Item {
+    outbox::Item {
+        message: message(topic, QoS::AtLeastOnce),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        flow: "f".into(),
+        accepted_wall_ms: 1_600_000_000_000,
+    }
 }
 
 fn show(of: super::Kept, from: u64, count: u64) -> Request {
@@ -295,4 +299,19 @@ async fn an_outbox_in_memory_promises_nothing() {
     let refused = kept.publish("plant", "a", QoS::AtLeastOnce).await.unwrap_err();
     assert!(refused.to_string().contains("in memory only"), "{refused}");
     kept.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_sent_is_shown_as_far_as_it_is_archived() {
+    let mut kept = Kept::new().await;
+    let (mut batch, sent) = (Batch::new(), item("sent"));
+    batch.publish(sent.encode(), [(8 + 5, sent.flags())]);
+    kept.site.store.commit(batch).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(kept.topics(super::Kept::Archive).await, ["sent"]);
+        assert_eq!(kept.topics(OUTBOX).await, [""; 0]);
+        let drop = Request::Drop { of: super::Kept::Archive, name: plant(), which: Which::All };
+        assert!(matches!(kept.ask(drop).await, Err(ControlError::Refused { .. })));
+        kept.stop().await;
+    }
 }
