@@ -114,6 +114,22 @@ impl Client {
         publisher(Arc::clone(&self.handle))
     }
 
+    /// Limits how many messages at QoS 1 and 2 may be in flight, besides what the options and the server allow: now, and
+    /// for what is sent again on a new connection. `None` lifts the limit; so is the default.
+    ///
+    /// For whoever wants to find out which message ends the connection.
+    pub fn limit_in_flight(&self, limit: Option<u16>) {
+        self.handle.shared.limit_in_flight(limit);
+    }
+
+    /// Takes back what a [`Publisher`] sent with this cookie, if it has no outcome by the next time that there is no
+    /// connection: it is not sent again, and its outcome is [`PublishError::Unconfirmed`].
+    ///
+    /// At QoS 2 its exchange goes on without the message, so that the identifier is free on both sides.
+    pub fn withdraw(&self, cookie: u64) {
+        self.handle.shared.withdraw(cookie);
+    }
+
     /// Subscribes and waits for what the server says to each filter, in their order.
     ///
     /// Subscriptions are remembered and made again whenever the server has no session. One that the server refuses

@@ -61,6 +61,8 @@ pub struct Engine {
     arrivals: Arrivals,
     canary: Option<CanaryWatch>,
     store: Box<dyn SessionStore>,
+    /// What is to be taken back when there is no connection.
+    withdrawn: Vec<u64>,
     /// Made by the core and not yet given to the store.
     changes: Vec<SessionChange>,
     attempts: Attempts,
@@ -136,6 +138,7 @@ impl Engine {
             taken: Vec::new(),
             sending,
             store,
+            withdrawn: Vec::new(),
             changes: Vec::new(),
             session,
             link: Link::Idle { until_ms: 0 },
@@ -175,6 +178,12 @@ impl Engine {
             };
             self.on_happened(happened);
         }
+    }
+
+    /// Returns how many messages at QoS 1 and 2 may be in flight with a server of this version.
+    fn in_flight_max(&self, version: crosspoint_protocol::Version) -> u16 {
+        let max = self.options.in_flight_max_with(version);
+        self.shared.in_flight_limit().map_or(max, |limit| max.min(limit))
     }
 
     fn now(&self) -> Now {
@@ -230,7 +239,8 @@ impl Engine {
 
     fn turn(&mut self, now: Now) {
         self.take_submissions();
-        let inbox = self.shared.take_inbox();
+        let mut inbox = self.shared.take_inbox();
+        self.withdrawn.append(&mut inbox.withdrawn);
         self.note_closing(&inbox, now);
         let link = std::mem::replace(&mut self.link, Link::Stopped);
         self.link = match link {
@@ -287,6 +297,9 @@ impl Engine {
         }
         // What was saved concerns a connection that is gone.
         drop(inbox.saved);
+        for cookie in std::mem::take(&mut self.withdrawn) {
+            self.sending.withdraw(cookie, &mut self.session, &self.shared.counters);
+        }
         self.take_requests(inbox.requests);
     }
 

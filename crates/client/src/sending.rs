@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crosspoint_protocol::{
     Message, Now, QoS, ReasonCode, Transmit,
     connection::{ClientConnection, PublishError as Unsendable},
-    session::Outgoing,
+    session::{Outgoing, SessionState},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -179,6 +179,25 @@ impl Sending {
             }
         }
         self.put_back(keys);
+    }
+
+    /// Takes a publication back that has no outcome, between two connections.
+    pub(crate) fn withdraw(&mut self, cookie: u64, session: &mut SessionState, counters: &Running) {
+        let is_meant = |pending: &Pending| match pending.submission.reply {
+            Reply::Ticket { cookie: known, .. } | Reply::Restored { cookie: known } => known == cookie,
+            Reply::Once(_) => false,
+        };
+        let place = self.table.iter().position(|slot| slot.as_ref().is_some_and(is_meant));
+        let Some(key) = place.map(|place| place as Key) else { return };
+        let in_flight = session.outgoing.iter().find(|(.., outgoing)| outgoing.cookie == key);
+        let is_taken_back = match in_flight.map(|(id, ..)| id) {
+            Some(id) => session.outgoing.withdraw(id, NO_COOKIE),
+            None => true,
+        };
+        if is_taken_back {
+            self.ready.retain(|ready| *ready != key);
+            self.finish(key, Err(PublishError::Unconfirmed), counters);
+        }
     }
 
     /// Ends everything that has no outcome; returns how many there were.

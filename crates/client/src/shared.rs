@@ -3,7 +3,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) offers: Offers,
     pub(crate) counters: Running,
     subscriptions: Mutex<Vec<SubscriptionStatus>>,
+    /// How many messages at QoS 1 and 2 may be in flight besides what the options say; 0 is no limit.
+    in_flight_limit: AtomicU16,
 }
 
 /// What was asked of the engine since its last turn.
@@ -39,6 +44,8 @@ pub(crate) struct Inbox {
     pub(crate) decisions: Vec<Decision>,
     pub(crate) saved: Vec<Saved>,
     pub(crate) requests: Vec<Request>,
+    /// The cookies of publications that are to be taken back.
+    pub(crate) withdrawn: Vec<u64>,
     pub(crate) close_within: Option<Duration>,
     /// The engine has ended: nothing is taken any more.
     is_shut: bool,
@@ -68,6 +75,19 @@ impl Shared {
         self.post(|inbox| {
             inbox.close_within = Some(inbox.close_within.map_or(within, |old| old.min(within)))
         });
+    }
+
+    pub(crate) fn withdraw(&self, cookie: u64) {
+        self.post(|inbox| inbox.withdrawn.push(cookie));
+    }
+
+    pub(crate) fn limit_in_flight(&self, limit: Option<u16>) {
+        self.in_flight_limit.store(limit.unwrap_or(0), Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn in_flight_limit(&self) -> Option<u16> {
+        Some(self.in_flight_limit.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
     }
 
     pub(crate) fn wake(&self) {

@@ -60,7 +60,7 @@ impl Engine {
             connect: self.options.connect(dialling.version),
             connack_deadline_ms: left_ms,
             ping_deadline_ms: self.options.ping_timeout_ms,
-            in_flight_maximum: self.options.in_flight_max_with(dialling.version),
+            in_flight_maximum: self.in_flight_max(dialling.version),
             topic_alias_own_maximum: self.options.topic_alias_max,
             // It may be of an earlier process: its subscriptions and messages are welcome.
             refuse_unknown_session: false,

@@ -186,6 +186,7 @@ impl Engine {
     }
 
     pub(super) fn take_online(&mut self, inbox: Inbox, online: &mut Online, now: Now) {
+        online.core.set_in_flight_maximum(self.in_flight_max(online.version));
         for decision in inbox.decisions {
             match decision {
                 Decision::Accept(token) => {

@@ -128,6 +128,25 @@ impl OutgoingWindow {
         taken
     }
 
+    /// Takes a message back, between two connections, so that its PUBLISH is not sent again; tells whether it could.
+    ///
+    /// At QoS 1 its exchange ends. At QoS 2 the identifier must not be free while the peer may know it: the exchange goes
+    /// on with PUBREL, and its end bears `cookie`. What the peer has said it has cannot be taken back.
+    pub fn withdraw(&mut self, id: OutgoingId, cookie: u64) -> bool {
+        match self.slot_mut(id.0) {
+            Some(Slot::Publish(stage @ (Stage::Assigned | Stage::Published), outgoing)) => {
+                if outgoing.qos == QoS::ExactlyOnce {
+                    *stage = Stage::Released;
+                    outgoing.cookie = cookie;
+                } else {
+                    self.finish(id.0);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Returns how many more exchanges can be assigned.
     pub(crate) fn room(&self) -> usize {
         SPAN_MAX - self.slots.len()

@@ -179,3 +179,16 @@ fn each_connection_counts_what_came_on_it() {
     incoming.release(IncomingId(id(1)));
     assert_eq!((incoming.counted(), incoming.len()), (0, 0));
 }
+
+#[test]
+fn a_message_at_qos_1_is_taken_back_whole_and_one_at_qos_2_leaves_its_identifier_behind() {
+    let mut window = OutgoingWindow::default();
+    let at_qos_1 = Outgoing { qos: QoS::AtLeastOnce, ..message(1) };
+    let one = window.assign(Slot::Publish(Stage::Published, at_qos_1)).unwrap();
+    let two = OutgoingId(id(publish(&mut window, 2)));
+    assert!(window.withdraw(one, 99) && window.withdraw(two, 99));
+    let left: Vec<_> = window.iter().map(|(id, stage, outgoing)| (id, stage, outgoing.cookie)).collect();
+    assert_eq!(left, [(two, Stage::Released, 99)]);
+    assert!(!window.withdraw(two, 98), "the peer is told that it may forget it");
+    assert!(!window.withdraw(one, 98), "it is not there any more");
+}

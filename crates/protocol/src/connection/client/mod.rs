@@ -67,6 +67,8 @@ pub struct ClientConnection {
     state: State,
     keep_alive_ms: u64,
     ping_deadline_ms: Option<u64>,
+    /// How many messages at QoS 1 and 2 the server lets us have in flight.
+    server_receive_maximum: u16,
     maximum_qos: QoS,
     retain_available: bool,
     is_reauthenticating: bool,
@@ -107,6 +109,7 @@ impl ClientConnection {
             },
             keep_alive_ms: u64::from(connect.keep_alive_s) * 1_000,
             ping_deadline_ms: None,
+            server_receive_maximum: limits::RECEIVE_MAXIMUM_DEFAULT,
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
             is_reauthenticating: false,
@@ -167,6 +170,15 @@ impl ClientConnection {
     /// Notes that the stream ended, or failed.
     pub fn handle_eof(&mut self) {
         self.end(EndCause::Transport);
+    }
+
+    /// Changes how many messages at QoS 1 and 2 may be in flight, besides what the server allows: now, and for what is
+    /// sent again when a session is resumed.
+    pub fn set_in_flight_maximum(&mut self, maximum: u16) {
+        self.options.in_flight_maximum = maximum;
+        if self.is_open() {
+            self.exchange.peer.receive_maximum = self.server_receive_maximum.min(maximum);
+        }
     }
 
     /// Returns the next thing to do. See the module for when to call it.

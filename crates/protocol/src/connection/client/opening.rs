@@ -67,6 +67,8 @@ impl ClientConnection {
             // [MQTT-3.2.2-21]: the server's value replaces ours.
             self.keep_alive_ms = u64::from(seconds) * 1_000;
         }
+        self.server_receive_maximum =
+            properties.receive_maximum.unwrap_or(limits::RECEIVE_MAXIMUM_DEFAULT);
         self.maximum_qos = properties.maximum_qos.unwrap_or(QoS::ExactlyOnce);
         self.retain_available = properties.retain_available.unwrap_or(true);
     }
@@ -74,10 +76,7 @@ impl ClientConnection {
     fn server_limits(&self, connack: &ConnAck) -> PeerLimits {
         let properties = &connack.properties;
         PeerLimits {
-            receive_maximum: properties
-                .receive_maximum
-                .unwrap_or(limits::RECEIVE_MAXIMUM_DEFAULT)
-                .min(self.options.in_flight_maximum),
+            receive_maximum: self.server_receive_maximum.min(self.options.in_flight_maximum),
             packet_bytes_max: properties
                 .maximum_packet_bytes
                 .map_or(limits::PACKET_BYTES_MAX, |bytes| bytes as usize),
