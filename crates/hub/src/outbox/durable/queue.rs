@@ -432,20 +432,37 @@ impl Queue {
     /// Notes that the connection has ended, and why; returns what is to be done about what may have ended it.
     pub(super) fn on_disconnected(&mut self, cause: &str, now_ms: u64) -> Option<Order> {
         let oldest = self.in_flight().next();
-        let order = self.suspicion.on_disconnected(oldest, cause, now_ms);
-        if let Some(Order::Acquit(position)) = order {
+        let in_flight = oldest.map(|oldest| (oldest, self.in_flight().last().unwrap_or(oldest)));
+        self.suspicion.on_disconnected(in_flight, cause, now_ms)
+    }
+
+    /// Returns what is to be done now that a message has got through, or that nothing else is there to try.
+    pub(super) fn judge(&mut self, now_ms: u64) -> Option<Order> {
+        // What is withdrawn is judged when the client has given it back.
+        if self
+            .suspicion
+            .condemned()
+            .is_some_and(|position| !self.is_kept_back(position) && self.waits(position))
+        {
+            return None;
+        }
+        let order = self.suspicion.judge(self.head, now_ms);
+        if let Some(Order::Acquit(position) | Order::Condemn(position)) = order
+            && self.is_kept_back(position)
+        {
             self.keep_back(position);
         }
         order
     }
 
-    /// Returns what is to be done now that a message has got through, or that nothing else is there to try.
-    pub(super) fn judge(&mut self, now_ms: u64) -> Option<Order> {
-        let order = self.suspicion.judge(now_ms);
-        if let Some(Order::Acquit(position)) = order {
-            self.keep_back(position);
-        }
-        order
+    /// Returns when [`judge`](Self::judge) has something to say though nothing gets through.
+    pub(super) fn judge_at_ms(&self) -> Option<u64> {
+        self.suspicion.due_ms()
+    }
+
+    /// Returns why the last connection ended.
+    pub(super) fn disconnect_cause(&self) -> &str {
+        self.suspicion.cause()
     }
 
     fn in_flight(&self) -> impl Iterator<Item = u64> {
@@ -466,7 +483,7 @@ impl Queue {
     }
 
     fn keep_back(&mut self, position: u64) -> Verdict {
-        let is_suspect = self.suspicion.suspect() == Some(position);
+        let is_suspect = self.suspicion.is_aside(position);
         self.set(position, if is_suspect { State::Aside } else { State::KeptBack });
         let index = usize::try_from(position - self.head).unwrap_or(usize::MAX);
         self.cursor = self.cursor.min(index);

@@ -1,5 +1,6 @@
 mod accounts;
 mod letters;
+mod poison;
 mod policies;
 
 use std::ops::Range;

@@ -1,16 +1,22 @@
 //! The pump of the connector to the embedded broker.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crosspoint_broker::LocalClient;
-use crosspoint_client::QoS;
+use crosspoint_broker::{Accepting, LocalClient, NotAccepted};
+use crosspoint_client::{PublishError, QoS, ReasonCode};
+use crosspoint_store::{Batch, State as StoreState};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Ahead, Pumping, answer};
 use crate::outbox::durable::entry::Item;
 use crate::outbox::durable::figures::End;
+use crate::outbox::durable::gone;
 use crate::outbox::durable::keeper::Keeper;
 use crate::outbox::durable::queue::Next;
 use crate::outbox::durable::shared::Shared;
@@ -18,7 +24,13 @@ use crate::outbox::durable::shared::Shared;
 /// How many messages are handed over before anything else is looked at.
 const AT_ONCE: usize = 256;
 
+/// Messages that the broker has and that may not be on disk yet, in the order of their commits.
+type Handed = VecDeque<(u64, Accepting)>;
+
 /// Hands messages to the embedded broker until it is told to stop.
+///
+/// What promises something enters its sessions and leaves the outbox in one batch, so that a crash makes it neither
+/// lost nor two (C3).
 pub(in crate::outbox::durable) async fn run(
     shared: &Arc<Shared>,
     client: &LocalClient,
@@ -27,9 +39,10 @@ pub(in crate::outbox::durable) async fn run(
     let mut pumping = Pumping::new(shared, Vec::new());
     let mut keeper = Keeper::new(shared);
     let began = (Instant::now(), shared.now().monotonic_ms);
+    let mut handed = Handed::new();
     shared.state().is_connected = true;
     loop {
-        let wait_until_ms = hand_over(&mut pumping, client);
+        let wait_until_ms = hand_over(&mut pumping, client, &mut handed);
         pumping.bury_doomed();
         keeper.turn(&mut pumping.tally, shared.now().monotonic_ms);
         let due_ms = [wait_until_ms, keeper.due_ms()].into_iter().flatten().min();
@@ -37,6 +50,7 @@ pub(in crate::outbox::durable) async fn run(
         tokio::select! {
             biased;
             _ = &mut stop => break,
+            outcomes = outcomes(&mut handed), if !handed.is_empty() => pumping.on_handed(outcomes),
             result = answer(&mut pumping.reading) => pumping.on_read(result),
             result = answer(&mut pumping.burying) => {
                 pumping.on_buried(&result, shared.now().monotonic_ms);
@@ -47,13 +61,69 @@ pub(in crate::outbox::durable) async fn run(
         }
     }
     shared.state().is_connected = false;
+    while !handed.is_empty() {
+        pumping.on_handed(outcomes(&mut handed).await);
+    }
     pumping.bury_doomed();
     pumping.finish_burying().await;
     keeper.finish(&mut pumping.tally).await;
 }
 
+/// What became of some that were handed over.
+type Outcomes = Vec<(u64, Result<bool, NotAccepted>)>;
+
+/// Waits until the first is decided, and returns all that are.
+///
+/// # Cancel safety
+/// Dropping the future loses nothing.
+async fn outcomes(handed: &mut Handed) -> Outcomes {
+    poll_fn(|context| poll_outcomes(handed, context)).await
+}
+
+fn poll_outcomes(handed: &mut Handed, context: &mut Context<'_>) -> Poll<Outcomes> {
+    let mut outcomes = Outcomes::new();
+    while let Some((position, accepting)) = handed.front_mut()
+        && let Poll::Ready(outcome) = Pin::new(accepting).poll(context)
+    {
+        outcomes.push((*position, outcome));
+        handed.pop_front();
+    }
+    if outcomes.is_empty() { Poll::Pending } else { Poll::Ready(outcomes) }
+}
+
+impl Pumping {
+    fn on_handed(&mut self, outcomes: Outcomes) {
+        let now = self.shared.now();
+        for (position, outcome) in outcomes {
+            let is_full = matches!(self.shared.store.state(), StoreState::Full);
+            let verdict = {
+                let mut state = self.shared.state();
+                match outcome {
+                    Ok(_) => {
+                        state.gone.insert_kept(position, End::Confirmed);
+                        state.queue.end_in_flight(position, End::Confirmed)
+                    }
+                    Err(NotAccepted::Refused(reason)) if !is_full => {
+                        state.queue.bury(position, reason.to_string())
+                    }
+                    Err(NotAccepted::Refused(_) | NotAccepted::Full) => {
+                        let refused = Err(PublishError::Refused(ReasonCode::QuotaExceeded));
+                        state.queue.on_outcome(position, refused, now.monotonic_ms)
+                    }
+                    // The store is out of order: what was kept is known when it is opened again.
+                    Err(_) => {
+                        state.queue.not_sent(position, now.monotonic_ms);
+                        continue;
+                    }
+                }
+            };
+            self.settle(position, verdict);
+        }
+    }
+}
+
 /// Hands over what waits; returns when to come again, if that is known.
-fn hand_over(pumping: &mut Pumping, client: &LocalClient) -> Option<u64> {
+fn hand_over(pumping: &mut Pumping, client: &LocalClient, handed: &mut Handed) -> Option<u64> {
     let now = pumping.shared.now();
     pumping.make_room(now.wall_ms);
     for _ in 0..AT_ONCE {
@@ -64,12 +134,18 @@ fn hand_over(pumping: &mut Pumping, client: &LocalClient) -> Option<u64> {
             Found::Item(position, item) => (position, item),
             Found::Nothing(wait_until_ms) => return wait_until_ms,
         };
-        let end = if item.qos == QoS::AtMostOnce { End::Sent } else { End::Confirmed };
+        if item.qos != QoS::AtMostOnce {
+            let mut batch = Batch::new();
+            gone::put(&mut batch, pumping.shared.number, position, End::Confirmed);
+            let accepting = client.publish_message_with(batch, &item.message, item.qos, item.retain);
+            handed.push_back((position, accepting));
+            continue;
+        }
         let published = client.publish_message(&item.message, item.qos, item.retain);
         let verdict = {
             let mut state = pumping.shared.state();
             match published {
-                Ok(_) => state.queue.end_in_flight(position, end),
+                Ok(_) => state.queue.end_in_flight(position, End::Sent),
                 Err(reason) => state.queue.bury(position, reason.to_string()),
             }
         };

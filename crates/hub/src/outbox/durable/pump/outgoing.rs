@@ -1,6 +1,8 @@
 //! What is looked at before a message leaves: what the broker takes, how fast, and with which mark.
 
-use crosspoint_client::{Connected, Message, Publication, QoS, ServerLimits, Version};
+use std::sync::Arc;
+
+use crosspoint_client::{Connected, Message, Publication, QoS};
 use crosspoint_protocol::message::{MessageParts, PublishHead};
 use crosspoint_protocol::{Now, limits::PACKET_BYTES_MAX};
 
@@ -13,8 +15,7 @@ const USER_PROPERTY_BYTES: usize = 12;
 /// A connection on which messages leave.
 #[derive(Debug)]
 pub(super) struct Link {
-    version: Version,
-    limits: ServerLimits,
+    connected: Arc<Connected>,
     /// When it began, on the wall clock: what was accepted before has waited for it.
     since_wall_ms: u64,
     tokens: Tokens,
@@ -39,13 +40,17 @@ pub(super) enum Check {
 }
 
 impl Link {
-    pub(super) fn new(connected: &Connected, now: Now) -> Self {
+    pub(super) fn new(connected: &Arc<Connected>, now: Now) -> Self {
         Self {
-            version: connected.version,
-            limits: connected.limits.clone(),
+            connected: connected.clone(),
             since_wall_ms: now.wall_ms,
             tokens: Tokens { left: 0, at_ms: now.monotonic_ms },
         }
+    }
+
+    /// Tells whether this is the connection that a client tells of.
+    pub(super) fn is_on(&self, connected: &Arc<Connected>) -> bool {
+        Arc::ptr_eq(&self.connected, connected)
     }
 
     /// Tells whether a message may leave.
@@ -82,14 +87,15 @@ impl Link {
         if topic.is_empty() || topic.contains(['+', '#', '\0']) {
             return Some("its topic cannot be published to".to_owned());
         }
-        if item.qos > self.limits.qos_max {
-            let max = self.limits.qos_max.bits();
+        let limits = &self.connected.limits;
+        if item.qos > limits.qos_max {
+            let max = limits.qos_max.bits();
             return Some(format!("it has QoS {}, and the broker takes at most {max}", item.qos.bits()));
         }
-        if item.retain && !self.limits.retain {
+        if item.retain && !limits.retain {
             return Some("it is retained, and the broker keeps no retained messages".to_owned());
         }
-        let max = self.limits.packet_bytes_max.map_or(PACKET_BYTES_MAX, |max| max as usize);
+        let max = limits.packet_bytes_max.map_or(PACKET_BYTES_MAX, |max| max as usize);
         let mark = policy.replay_mark.as_ref().filter(|mark| self.is_replay(item, mark, now));
         let mark_bytes = mark.map_or(0, |mark| {
             mark.property.as_ref().map_or(0, |name| name.len() + USER_PROPERTY_BYTES)
@@ -102,7 +108,7 @@ impl Link {
 
     fn head(&self, item: &Item) -> PublishHead<'static> {
         PublishHead {
-            version: self.version,
+            version: self.connected.version,
             qos: item.qos,
             retain: item.retain,
             dup: false,

@@ -11,14 +11,16 @@ use crosspoint_client::{
 use crosspoint_protocol::Now;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
+use tracing::warn;
 
 use super::outgoing::{Check, Link};
 use super::{Ahead, Pumping, Restored, answer};
 use crate::outbox::durable::entry::Item;
 use crate::outbox::durable::figures::End;
 use crate::outbox::durable::keeper::Keeper;
-use crate::outbox::durable::queue::Next;
+use crate::outbox::durable::queue::{Next, Verdict};
 use crate::outbox::durable::shared::Shared;
+use crate::outbox::durable::suspicion::Order;
 
 /// How many confirmations are handled in one go.
 const CONFIRMATIONS_AT_ONCE: usize = 1_024;
@@ -28,6 +30,10 @@ const SENT_AT_ONCE: usize = 256;
 
 /// From here on cookies belong to messages that go past the queue; no position comes as far.
 const DIRECT_COOKIE: u64 = 1 << 63;
+
+/// Why a message is given up that ends the connection.
+const SUSPECT: &str =
+    "the connection ended each time this message alone was on its way, and not with another";
 
 /// Sends through a client until it is told to stop.
 ///
@@ -41,7 +47,7 @@ pub(in crate::outbox::durable) async fn run(
 ) {
     let (publisher, mut confirmations) = client.publisher();
     let mut states = client.state();
-    let mut sending = Sending::new(shared, publisher, restored);
+    let mut sending = Sending::new(shared, client, publisher, restored);
     let mut keeper = Keeper::new(shared);
     let mut outcomes = Vec::new();
     // Deadlines are on the clock that the outbox was given; timers run on tokio's.
@@ -79,6 +85,7 @@ pub(in crate::outbox::durable) async fn run(
 /// A pump of a remote connector at work.
 struct Sending {
     pumping: Pumping,
+    client: Client,
     /// `None` once nothing more is to be sent. The outcomes end when this is gone and all have been told.
     publisher: Option<Publisher>,
     /// While it is connected.
@@ -98,9 +105,10 @@ enum Found {
 }
 
 impl Sending {
-    fn new(shared: &Arc<Shared>, publisher: Publisher, restored: Vec<Restored>) -> Self {
+    fn new(shared: &Arc<Shared>, client: &Client, publisher: Publisher, restored: Vec<Restored>) -> Self {
         Self {
             pumping: Pumping::new(shared, restored),
+            client: client.clone(),
             publisher: Some(publisher),
             link: None,
             direct: VecDeque::new(),
@@ -111,11 +119,12 @@ impl Sending {
 
     /// Does what can be done now.
     fn turn(&mut self) {
-        self.take_restored();
-        self.pumping.bury_doomed();
         let now = self.pumping.shared.now();
+        self.take_restored();
+        self.judge(now.monotonic_ms);
+        self.pumping.bury_doomed();
         self.pumping.make_room(now.wall_ms);
-        self.wait_until_ms = None;
+        self.wait_until_ms = self.pumping.shared.state().queue.judge_at_ms();
         if self.link.is_none() || self.publisher.is_none() {
             return self.pass_by(now);
         }
@@ -176,7 +185,8 @@ impl Sending {
                     match link.check(item, &policy, now) {
                         Check::Good => {}
                         Check::Wait(until_ms) => {
-                            self.wait_until_ms = Some(until_ms);
+                            self.wait_until_ms =
+                                Some(self.wait_until_ms.map_or(until_ms, |known| known.min(until_ms)));
                             return Found::Nothing;
                         }
                         Check::Never(reason) => {
@@ -199,7 +209,7 @@ impl Sending {
                 Ahead::Nothing => Found::Nothing,
             },
             Next::Wait(until_ms) => {
-                self.wait_until_ms = Some(until_ms);
+                self.wait_until_ms = Some(self.wait_until_ms.map_or(until_ms, |known| known.min(until_ms)));
                 Found::Nothing
             }
             Next::Rest => Found::Nothing,
@@ -275,16 +285,70 @@ impl Sending {
 
     fn on_state(&mut self, client: &ClientState) {
         let now = self.pumping.shared.now();
-        let mut state = self.pumping.shared.state();
-        match (client, &self.link) {
-            (ClientState::Connected(connected), None) => {
-                self.link = Some(Link::new(connected, now));
-                state.queue.on_connected(now.monotonic_ms);
-            }
-            (ClientState::Connected(_), Some(_)) => {}
-            _ => self.link = None,
+        let shared = self.pumping.shared.clone();
+        let is_same = match (client, &self.link) {
+            (ClientState::Connected(connected), Some(link)) => link.is_on(connected),
+            (_, link) => link.is_none(),
+        };
+        let mut order = None;
+        let mut state = shared.state();
+        if !is_same && self.link.take().is_some() {
+            let cause = match client {
+                ClientState::BackingOff { cause, .. } | ClientState::Refused { cause, .. } => {
+                    cause.to_string()
+                }
+                _ => "the connection ended".to_owned(),
+            };
+            order = state.queue.on_disconnected(&cause, now.monotonic_ms);
+        }
+        if let (ClientState::Connected(connected), None) = (client, &self.link) {
+            self.link = Some(Link::new(connected, now));
+            state.queue.on_connected(now.monotonic_ms);
         }
         state.is_connected = self.link.is_some();
+        drop(state);
+        order.into_iter().for_each(|order| self.obey(order));
+    }
+
+    // --- what ends the connection ---
+
+    /// Does what follows from what has got through lately, or from nothing else being there to try.
+    fn judge(&mut self, now_ms: u64) {
+        loop {
+            let order = self.pumping.shared.state().queue.judge(now_ms);
+            match order {
+                Some(order) => self.obey(order),
+                None => return,
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        let connector = &*self.pumping.shared.connector;
+        match order {
+            Order::Narrow => {
+                warn!(
+                    connector,
+                    "The connection ends again and again with the same message on its way: one at a time now."
+                );
+                self.client.limit_in_flight(Some(1));
+            }
+            Order::Withdraw(position) => self.client.withdraw(position),
+            Order::Acquit(_) => {}
+            Order::Condemn(position) => {
+                let mut state = self.pumping.shared.state();
+                if !state.queue.is_kept_back(position) {
+                    return;
+                }
+                let cause = state.queue.disconnect_cause().to_owned();
+                let verdict = state.queue.bury(position, SUSPECT.to_owned());
+                drop(state);
+                if let Verdict::Bury(reason) = verdict {
+                    self.pumping.doomed.push((position, reason, cause));
+                }
+            }
+            Order::Widen => self.client.limit_in_flight(None),
+        }
     }
 
     async fn finish(mut self, mut confirmations: Confirmations, keeper: Keeper) {
