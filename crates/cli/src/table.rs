@@ -90,16 +90,18 @@ pub(crate) fn print_one(form: Form, columns: &[Column], row: &Row) -> Result<(),
     write(&text)
 }
 
-/// Writes to stdout.
+/// Writes to stdout. Whoever reads it may leave when he has seen enough.
 ///
 /// # Errors
 /// Stdout takes no more.
 pub(crate) fn write(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(|error| Failure::new(format!("stdout: {error}"), "see what reads it"))
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("stdout: {error}"), "see what reads it"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Returns a row as an object of JSON, its members in the order of the columns.

@@ -19,10 +19,20 @@ pub(super) fn run(place: &Place, of: Kept, name: &str, to: Option<&Path>) -> Res
     let request =
         Request::Show { of, name: name.to_owned(), from: 0, count: u64::MAX, payload_bytes: u64::MAX };
     let columns = columns::of_messages(of);
-    let count = ask::each(place, request, |row| {
-        writeln!(out, "{}", table::object(columns, &row)).map_err(|error| unwritable(to, &error))
-    })?;
-    out.flush().map_err(|error| unwritable(to, &error))?;
+    let mut is_left = false;
+    let asked = ask::each(place, request, |row| {
+        writeln!(out, "{}", table::object(columns, &row)).map_err(|error| {
+            is_left = error.kind() == io::ErrorKind::BrokenPipe;
+            unwritable(to, &error)
+        })
+    });
+    let flushed = out.flush();
+    // Whoever reads it has seen enough.
+    if is_left || flushed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        return Ok(());
+    }
+    let count = asked?;
+    flushed.map_err(|error| unwritable(to, &error))?;
     if let Some(to) = to {
         let messages = things(count, "message", "messages");
         Voice::new(Verbosity::Normal).note(format_args!("{messages} written to {}", to.display()));

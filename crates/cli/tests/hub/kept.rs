@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use crosspoint_client::protocol::{Message, Now, QoS, TopicName, packet::PublishProperties};
 use crosspoint_store::{Batch, Directory, Options, Store};
@@ -294,4 +294,22 @@ fn a_store_that_another_process_has_and_that_cannot_be_asked_is_named() {
         assert!(cause.contains(&process) && next.contains("kill -TERM"), "{cause}; {next}");
     }
     drop(directory);
+}
+
+#[test]
+fn whoever_reads_may_leave_when_he_has_seen_enough() {
+    let folder = stopped(&[]);
+    fs::write(folder.path().join("lines"), format!("{}\n", "x".repeat(2_000)).repeat(300)).unwrap();
+    let mut command = crosspoint(folder.path(), &["pub", "--store", "--connector", "plant", "-t", "t", "-l"]);
+    let lines = fs::File::open(folder.path().join("lines")).unwrap();
+    assert!(command.stdin(lines).status().unwrap().success());
+    for arguments in
+        [&["outbox", "export", "plant"][..], &["outbox", "show", "plant", "--count", "300", "--json"]]
+    {
+        let mut command = crosspoint(folder.path(), arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{arguments:?}");
+    }
 }
