@@ -177,3 +177,17 @@ fn an_empty_front_is_small() {
     assert_eq!(taken(&mut front).len(), 9_000);
     assert!(front.memory.capacity() <= 4 * KEPT_ENTRIES);
 }
+
+#[test]
+fn a_read_of_which_nothing_is_brought_settles_no_more_than_was_read() {
+    let mut front = Front::new(1, 1_000);
+    push(&mut front, 0..6);
+    assert_eq!(taken(&mut front), [0]);
+    let Taken::Read(wanted) = front.take() else { panic!() };
+    front.on_read(wanted.before(3), []);
+    assert_eq!((front.len(), front.bytes()), (3, 30));
+    let Taken::Read(wanted) = front.take() else { panic!() };
+    assert_eq!(wanted.from, 3);
+    front.on_read(wanted.before(99), []);
+    assert_eq!((front.len(), front.take()), (0, Taken::Nothing));
+}
