@@ -21,6 +21,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 pub type Dial =
     Arc<dyn Fn(&DialOptions, Version) -> BoxFuture<Result<Box<dyn ByteStream>, DialFailure>> + Send + Sync>;
 
+/// What a dial waits for first: its turn, or why it gets none now.
+pub type Turn = Arc<dyn Fn() -> BoxFuture<Result<(), DialFailure>> + Send + Sync>;
+
 /// Why a dial came to nothing, in plain words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
@@ -77,6 +80,21 @@ impl Environment {
     #[must_use]
     pub fn dial(mut self, dial: Dial) -> Self {
         self.dial = dial;
+        self
+    }
+
+    /// Lets every dial wait for its turn first, in whatever way dials are made by now. The wait is a part of the attempt, and
+    /// so of its deadline.
+    #[must_use]
+    pub fn dial_in_turn(mut self, turn: Turn) -> Self {
+        let dial = self.dial;
+        self.dial = Arc::new(move |server, version| {
+            let (turn, dial, server) = (turn(), Arc::clone(&dial), server.clone());
+            Box::pin(async move {
+                turn.await?;
+                dial(&server, version).await
+            })
+        });
         self
     }
 }

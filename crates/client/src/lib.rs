@@ -64,7 +64,7 @@ pub use client::{Client, Left};
 pub use counters::Counters;
 pub use delivery::{Ack, Deliveries, Delivery};
 pub use engine::Engine;
-pub use environment::{BoxFuture, ByteStream, Dial, DialFailure, Environment};
+pub use environment::{BoxFuture, ByteStream, Dial, DialFailure, Environment, Turn};
 pub use options::{ClientOptions, Protocol, SessionKeeping};
 pub use options_error::OptionsError;
 pub use password::Password;

@@ -10,6 +10,7 @@ use crosspoint_protocol::Now;
 use crosspoint_store::Store;
 use tokio::time::Instant;
 
+use crate::connect_rate::ConnectRate;
 use crate::outbox::Clock;
 
 /// The clock, the randomness and the transport of a hub; the machine's, unless something else is set.
@@ -19,6 +20,7 @@ pub struct Environment {
     seed: Option<u64>,
     dial: Option<Dial>,
     store: Option<Store>,
+    rate: Arc<ConnectRate>,
 }
 
 impl Environment {
@@ -86,10 +88,11 @@ impl Environment {
             (seed, connector).hash(&mut hasher);
             environment = environment.seed(hasher.finish());
         }
-        match self.dial.clone() {
-            Some(dial) => environment.dial(dial),
-            None => environment,
+        if let Some(dial) = self.dial.clone() {
+            environment = environment.dial(dial);
         }
+        let rate = self.rate.clone();
+        environment.dial_in_turn(Arc::new(move || rate.turn()))
     }
 }
 

@@ -16,6 +16,7 @@ pub mod config;
 pub mod connect;
 pub mod control;
 
+mod connect_rate;
 mod connector;
 mod data_dir;
 mod durable;
