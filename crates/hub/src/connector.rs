@@ -21,10 +21,12 @@ mod keeping;
 mod reporter;
 mod session;
 mod subscriber;
+mod trial;
 
 pub(crate) use keeping::Keeping;
 use session::{Resumed, resume};
 use subscriber::{Wanted, options_of};
+use trial::{Trial, differs_in_credentials};
 
 /// A connector of the project: its outbox lives as long as the store keeps it, its link as long as its settings.
 #[derive(Debug)]
@@ -36,6 +38,9 @@ pub(crate) struct Connector {
     backlog: Option<Backlog>,
     routes: watch::Sender<Arc<Routes>>,
     link: Option<Link>,
+    /// The settings of a remote link.
+    running: Option<Box<MqttPlan>>,
+    trial: Option<Trial>,
 }
 
 /// What one set of settings started.
@@ -87,6 +92,8 @@ impl Connector {
             backlog: Some(backlog),
             routes: watch::Sender::new(Arc::<Routes>::default()),
             link: None,
+            running: None,
+            trial: None,
         }
     }
 
@@ -145,6 +152,7 @@ impl Connector {
         let target = Target::Remote(client.clone());
         let source = Source::Remote(deliveries, session.clone());
         self.start(End::Remote { client, session, wanted, tasks }, source, target, restored);
+        self.running = Some(Box::new(plan.clone()));
         Ok(())
     }
 
@@ -186,10 +194,45 @@ impl Connector {
         }
     }
 
+    /// Keeps the connection when its settings differ from these by credentials only, and tries the new ones beside it.
+    /// Returns whether it does.
+    pub(crate) fn try_credentials(
+        &mut self,
+        plan: &MqttPlan,
+        client_id: &str,
+        environment: impl FnOnce() -> Environment,
+    ) -> bool {
+        let Some(running) = &self.running else { return false };
+        if **running == *plan {
+            // Back to what is in use.
+            self.trial = None;
+            return true;
+        }
+        let is_connected = self.state().is_some_and(|state| state.is_connected());
+        if !is_connected || !differs_in_credentials(running, plan) {
+            return false;
+        }
+        match Trial::begin(&self.name, plan, client_id, environment()) {
+            Ok(trial) => self.trial = Some(trial),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    pub(crate) const fn trial(&self) -> Option<&Trial> {
+        self.trial.as_ref()
+    }
+
+    /// Returns how new credentials stand, while they are tried.
+    pub(crate) fn trial_standing(&self) -> Option<String> {
+        self.trial.as_ref().map(Trial::standing)
+    }
+
     /// Ends the connection. What waits in the outbox stays there.
     ///
     /// What is in flight may finish for at most `within`.
     pub(crate) async fn stop(&mut self, within: Duration) {
+        (self.trial, self.running) = (None, None);
         let Some(link) = self.link.take() else { return };
         self.backlog = link.stop(&self.name, within).await;
         if self.backlog.is_none() {

@@ -1,7 +1,9 @@
 //! Everything that runs, and how it changes when the project does.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use crosspoint_broker::Broker;
@@ -106,6 +108,10 @@ pub struct ConnectorStatus {
     pub state: Option<State>,
     /// What its outbox has counted.
     pub outbox: OutboxFigures,
+    /// The flow whose messages wait at their source because the outbox is full.
+    pub blocked_by: Option<Arc<str>>,
+    /// How new credentials stand, while they are tried and the old ones are in use.
+    pub credentials: Option<String>,
 }
 
 impl Hub {
@@ -206,6 +212,40 @@ impl Hub {
         }
     }
 
+    /// Waits until credentials that are tried work, and returns whose: give it to [`use_credentials`](Self::use_credentials).
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn credentials_work(&self) -> String {
+        let trials = self.connectors.iter().filter_map(|(name, connector)| Some((name, connector.trial()?)));
+        let mut outcomes: Vec<_> = trials.map(|(name, trial)| (name, Box::pin(trial.outcome()))).collect();
+        poll_fn(|cx| {
+            let works = outcomes
+                .iter_mut()
+                .find_map(|(name, outcome)| outcome.as_mut().poll(cx).is_ready().then(|| name.clone()));
+            works.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// Connects a connector anew with the credentials that have been tried and work.
+    ///
+    /// # Cancel safety
+    /// Not to be dropped before it is done.
+    pub async fn use_credentials(&mut self, name: &str) {
+        let Some(connector) = self.connectors.get_mut(name) else { return };
+        let Some(mqtt) = connector.trial().filter(|trial| trial.works()).map(|trial| trial.plan().clone())
+        else {
+            return;
+        };
+        info!(connector = name, "The new credentials work: the connector connects anew with them.");
+        connector.stop(RECONNECT_WITHIN).await;
+        let environment = self.environment.of_client(name);
+        if let Err(cause) = connector.start_remote(&mqtt, &self.data.client_id(name), environment).await {
+            error!(connector = name, cause, "The connector does not start with the new credentials.");
+        }
+    }
+
     /// Tells whether the disk is full: sources wait with what they have until there is room.
     pub fn is_full(&self) -> bool {
         self.surroundings.storage.is_full()
@@ -243,6 +283,8 @@ impl Hub {
             is_running: connector.is_running(),
             state: connector.state(),
             outbox: connector.figures(),
+            blocked_by: connector.sink().outbox.blocked_by(),
+            credentials: connector.trial_standing(),
         };
         self.connectors.iter().map(|(name, connector)| (name.clone(), status(connector))).collect()
     }
@@ -356,7 +398,7 @@ impl Hub {
     }
 
     async fn apply_connectors(&mut self, plan: &Plan, changes: &Changes, new: Vec<Connector>) {
-        self.stop_changed(changes).await;
+        self.stop_changed(plan, changes).await;
         self.name_left_behind(plan);
         for connector in new {
             self.connectors.insert(connector.name().to_owned(), connector);
@@ -373,10 +415,16 @@ impl Hub {
     }
 
     /// Stops the connectors that end or get other settings, all at the same time.
-    async fn stop_changed(&mut self, changes: &Changes) {
+    ///
+    /// One that gets other credentials and nothing else stays connected until they have been tried.
+    async fn stop_changed(&mut self, plan: &Plan, changes: &Changes) {
         let mut stopping = JoinSet::new();
         for (name, change) in &changes.connectors {
-            let stops = matches!(change, ConnectorChange::Stop | ConnectorChange::Reconnect);
+            let stops = match change {
+                ConnectorChange::Stop => true,
+                ConnectorChange::Reconnect => !self.try_credentials(plan, name),
+                _ => false,
+            };
             if stops && let Some(mut connector) = self.connectors.remove(name) {
                 stopping.spawn(async move {
                     connector.stop(RECONNECT_WITHIN).await;
@@ -389,6 +437,15 @@ impl Hub {
                 self.connectors.insert(connector.name().to_owned(), connector);
             }
         }
+    }
+
+    fn try_credentials(&mut self, plan: &Plan, name: &str) -> bool {
+        let (Some(ConnectorPlan::Mqtt(mqtt)), Some(connector)) =
+            (plan.connectors.get(name), self.connectors.get_mut(name))
+        else {
+            return false;
+        };
+        connector.try_credentials(mqtt, &self.data.client_id(name), || self.environment.of_client(name))
     }
 
     fn left_behind_by(&self, plan: &Plan) -> BTreeMap<String, u64> {

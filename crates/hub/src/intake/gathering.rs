@@ -127,7 +127,7 @@ impl Gathering {
         let mut outputs: Vec<(Sink, Item)> =
             outputs.into_iter().filter_map(|output| to_sink(output, &routes, now.wall_ms)).collect();
         // In one order for all, so that two sources that fill the same outboxes cannot wait for each other.
-        outputs.sort_by(|(a, _), (b, _)| a.number.cmp(&b.number));
+        outputs.sort_by_key(|(sink, _)| sink.number);
         let failures = failures.into_iter().filter_map(|failure| {
             let sink = routes.sinks.get(&failure.connector)?.clone();
             let item = Item {

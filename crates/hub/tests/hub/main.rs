@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 mod crashes;
+mod credentials;
 mod delivery;
+mod disk;
 mod loops;
 mod outages;
 mod proxy;

@@ -74,8 +74,7 @@ async fn flows_and_topics_come_and_go_on_a_live_connection() {
 #[tokio::test]
 async fn a_connector_that_leaves_the_project_or_is_disabled_keeps_what_waits_and_gets_it_back() {
     let (source, mut sink) = (Remote::start().await, Remote::start().await);
-    let (a, b, flow) =
-        (connector("a", source.port()), connector("b", sink.port()), numbers("a", "b"));
+    let (a, b, flow) = (connector("a", source.port()), connector("b", sink.port()), numbers("a", "b"));
     let project = [NO_BROKER, &a, &b, &flow].concat();
     let mut running = Running::start(&project).await;
     source.subscribed(1).await;
@@ -86,7 +85,7 @@ async fn a_connector_that_leaves_the_project_or_is_disabled_keeps_what_waits_and
     running.apply(&[NO_BROKER, &a].concat()).await;
     assert_eq!(running.hub.left_behind(), [("b".to_owned(), 500)].into());
     assert!(logged().contains("Messages wait for a connector that is not in the project"), "{}", logged());
-    let disabled = project.replace("b]\n", "b]\nenabled = false\n");
+    let disabled = [NO_BROKER, &a, &b, "enabled = false\n"].concat();
     running.apply(&disabled).await;
     assert_eq!((running.outbox("b").waiting(), running.hub.left_behind().len()), (500, 0));
     let mut running = running.again(&disabled).await;
