@@ -98,6 +98,8 @@ impl Pumping {
             let is_full = matches!(self.shared.store.state(), StoreState::Full);
             let verdict = {
                 let mut state = self.shared.state();
+                // What is not to be retained is refused for the disk alone, also when the broker knows of it first.
+                let is_full = is_full || state.queue.item(position).is_some_and(|item| !item.retain);
                 match outcome {
                     Ok(_) => {
                         state.gone.insert_kept(position, End::Confirmed);
