@@ -30,6 +30,8 @@ pub(super) struct Reach {
 pub(super) enum Forgot {
     /// What it had accepted, and who wanted it.
     Messages,
+    /// That it had sent what waited at QoS 0: nothing that is promised, so it is not synced before it goes.
+    Unpromised,
     /// Nothing, but it has refused messages for the moment: they come again behind others (C5).
     Order,
 }
@@ -151,10 +153,12 @@ impl Ledger {
 
     fn take_again(&mut self, reach: &Reach, number: usize, sent_at_ms: u64, at_ms: u64) {
         self.tally.again += 1;
-        let is_excused = self.gaps.iter().any(|gap| {
-            gap.forgot != Forgot::Order && reach.places.contains(&gap.place) && gap.until_ms >= sent_at_ms
-        });
-        let may_repeat = !self.is_calm && (reach.qos == 1 || is_excused && reach.qos == 2);
+        let may_repeat = !self.is_calm
+            && match reach.qos {
+                0 => self.has_forgotten(reach, Forgot::Unpromised, sent_at_ms),
+                1 => true,
+                _ => self.has_forgotten(reach, Forgot::Messages, sent_at_ms),
+            };
         if !may_repeat {
             let Reach { lane, reader, qos, .. } = reach;
             self.accuse(format!(
@@ -211,12 +215,18 @@ impl Ledger {
         self.tally.excused = (due as u64).saturating_sub(self.tally.came);
     }
 
+    /// Tells whether something on the way has forgotten since a message was sent.
+    fn has_forgotten(&self, reach: &Reach, what: Forgot, sent_at_ms: u64) -> bool {
+        let is_meant = |gap: &Gap| gap.forgot == what && reach.places.contains(&gap.place);
+        self.gaps.iter().any(|gap| is_meant(gap) && gap.until_ms >= sent_at_ms)
+    }
+
     fn is_excused(&self, reach: &Reach, sent: &Sent, number: usize) -> bool {
         let is_taken =
             self.came.get(&(reach.reader, reach.lane)).is_some_and(|came| came.seen.contains(&number));
         let forgets = |gap: &Gap| match gap.forgot {
             Forgot::Messages => sent.at_ms <= gap.until_ms,
-            Forgot::Order => false,
+            Forgot::Order | Forgot::Unpromised => false,
         };
         is_taken || self.gaps.iter().any(|gap| reach.places.contains(&gap.place) && forgets(gap))
     }

@@ -136,7 +136,7 @@ impl Machine {
             }
         }
         drop(self.running.lock().take());
-        self.note_what_it_forgets();
+        self.note_what_it_forgets(down);
     }
 
     async fn stop_in_order(&self) {
@@ -149,11 +149,13 @@ impl Machine {
         }
     }
 
-    fn note_what_it_forgets(&self) {
-        if self.disk.is_some() {
-            return;
+    fn note_what_it_forgets(&self, down: Down) {
+        let mut ledger = self.bench.ledger.lock();
+        if self.disk.is_none() {
+            ledger.forget(self.place, Forgot::Messages);
+        } else if down != Down::Stopped {
+            ledger.forget(self.place, Forgot::Unpromised);
         }
-        self.bench.ledger.lock().forget(self.place, Forgot::Messages);
     }
 
     /// Lets its process end in the middle of what the disk does, and returns when it has, or after a while.

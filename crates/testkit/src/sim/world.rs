@@ -21,6 +21,9 @@ use super::{Outcome, Violation};
 /// How long everybody may take to come together before anything goes wrong.
 const GATHERING_MAX: Duration = Duration::from_secs(60);
 
+/// How long a promise takes when everything is as slow as it can be without a fault.
+const PROMISING: Duration = Duration::from_secs(3);
+
 /// How long everything may take to arrive after the last fault.
 const SETTLING_MAX: Duration = Duration::from_secs(900);
 
@@ -75,6 +78,8 @@ impl World {
         if !self.wait("everybody to subscribe", GATHERING_MAX, Self::is_complete).await {
             return;
         }
+        // What brokers know of a subscription they have not promised before it is on disk.
+        self.pass(PROMISING).await;
         for plan in &self.scenario.publishers {
             self.publishers.spawn(device::publish(self.bench.clone(), plan.clone()));
         }
