@@ -116,6 +116,7 @@ async fn serve(up: &Up, project: &Path, plan: Plan, data: DataDir) -> ExitCode {
             () = signals.next() => break None,
             failed = hub.failed() => break Some(failed),
             () = changed(&mut watch) => reload(&mut hub, project, up.env.as_deref()).await,
+            connector = hub.credentials_work() => hub.use_credentials(&connector).await,
             never = draining.run() => match never {},
         }
     };
