@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use crate::config::plan::OutboxPlan;
 
 mod admission;
+mod archive;
 mod bytes_in;
 mod dead_letter;
 mod entry;
@@ -43,7 +44,6 @@ pub(crate) use admission::Admission;
 pub(crate) use dead_letter::DeadLetter;
 pub(crate) use entry::{Item, decode_entry};
 pub use figures::OutboxFigures;
-pub(crate) use letters::LettersStatus;
 pub(crate) use opening::open;
 pub(crate) use queue::IN_FLIGHT_MAX;
 

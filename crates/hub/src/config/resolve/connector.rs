@@ -7,8 +7,8 @@ use crosspoint_protocol::{QoS, TopicName, Version};
 
 use super::super::diagnostic::Findings;
 use super::super::plan::{
-    Address, Announcement, BROKER_CONNECTOR, CanaryPlan, ConnectorPlan, Durability, MqttPlan, OutboxPlan,
-    Protocol, SessionKind,
+    Address, Announcement, BROKER_CONNECTOR, CanaryPlan, ConnectorPlan, Durability, MqttPlan, Protocol,
+    SessionKind,
 };
 use super::super::secret::Secret;
 use super::super::section::Section;

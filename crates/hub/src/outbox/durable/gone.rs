@@ -69,16 +69,6 @@ impl Gone {
         self.runs.len()
     }
 
-    /// Returns how many positions are marked, and each run with its end.
-    pub(super) fn runs(&self) -> impl Iterator<Item = (u64, u64, End)> {
-        self.runs.iter().map(|(first, (length, end))| (*first, *length, *end))
-    }
-
-    /// Returns whether rows have to be written.
-    pub(super) fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
-    }
-
     /// Forgets everything before the head, and puts what has changed into a batch.
     pub(super) fn write(&mut self, batch: &mut Batch, number: u64, head: u64) {
         while let Some((first, (length, end))) =
@@ -190,7 +180,7 @@ mod tests {
                 head += random.u64(0..5);
                 model = model.split_off(&head);
                 gone.write(&mut batch, 7, head);
-                assert!(!gone.is_dirty());
+                assert!(gone.dirty.is_empty());
                 store.commit(batch).wait().unwrap();
                 let kept = rows(&store);
                 for position in head..head + 60 {

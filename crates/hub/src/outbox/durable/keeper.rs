@@ -5,9 +5,10 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use crosspoint_store::{Batch, Committed, Error, State as StoreState, Ticket};
+use crosspoint_store::{Batch, Committed, Error, State as StoreState, Ticket, Waiting};
 use tracing::{error, warn};
 
+use super::archive::Archive;
 use super::figures::Kept;
 use super::shared::{FIGURES_TABLE, Shared, Tally};
 
@@ -17,15 +18,23 @@ pub(super) const WRITE_EVERY_MS: u64 = 1_000;
 /// How many messages may have left before that is written.
 const UNWRITTEN_MAX: u64 = 4_096;
 
+/// What was waited for.
+#[derive(Debug)]
+pub(super) enum Done {
+    Written(Result<Committed, Error>),
+    Read(Result<Vec<Waiting>, Error>),
+}
+
 /// The one who writes, for one pump.
 #[derive(Debug)]
 pub(super) struct Keeper {
     shared: Arc<Shared>,
     /// What is being written, with the ticket.
     writing: Option<(Batch, Ticket<Committed>)>,
+    archive: Archive,
     /// What could not be written and is tried again.
     failed: Option<Batch>,
-    /// What is archived with the next batch.
+    /// How many have left since the last writing.
     unwritten: u64,
     due_ms: Option<u64>,
     has_said: bool,
@@ -33,14 +42,17 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        let archive = Archive::new(shared);
         let shared = shared.clone();
-        Self { shared, writing: None, failed: None, unwritten: 0, due_ms: None, has_said: false }
+        Self { shared, writing: None, archive, failed: None, unwritten: 0, due_ms: None, has_said: false }
     }
 
     /// Counts what has left, moves the head, and writes when it is time.
     pub(super) fn turn(&mut self, tally: &mut Tally, now_ms: u64) {
         self.shared.ended(tally);
         self.advance();
+        let is_due = self.due_ms.is_some_and(|due_ms| now_ms >= due_ms);
+        self.archive.turn(&mut tally.sent, is_due, now_ms);
         if !self.shared.state().is_dirty && self.failed.is_none() {
             self.due_ms = None;
             return;
@@ -59,19 +71,44 @@ impl Keeper {
         self.due_ms.filter(|_| self.writing.is_none())
     }
 
+    /// Waits until something is written, or read for the archive.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Done {
+        let written = async {
+            match &mut self.writing {
+                Some((_, ticket)) => ticket.await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            result = written => Done::Written(result),
+            result = self.archive.read() => Done::Read(result),
+        }
+    }
+
+    /// Takes what [`next`](Self::next) said.
+    pub(super) fn take(&mut self, done: Done, now_ms: u64) {
+        match done {
+            Done::Written(result) => self.on_written(result, now_ms),
+            Done::Read(result) => self.archive.on_read(result),
+        }
+    }
+
     /// Waits until what is being written is written.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
-    pub(super) async fn written(&mut self) -> Result<Committed, Error> {
+    async fn written(&mut self) -> Result<Committed, Error> {
         match &mut self.writing {
             Some((_, ticket)) => ticket.await,
             None => pending().await,
         }
     }
 
-    /// Takes what [`written`](Self::written) said.
-    pub(super) fn on_written(&mut self, result: Result<Committed, Error>, now_ms: u64) {
+    fn on_written(&mut self, result: Result<Committed, Error>, now_ms: u64) {
         let Some((batch, _)) = self.writing.take() else { return };
         let Err(error) = result else {
             self.has_said = false;
@@ -99,6 +136,7 @@ impl Keeper {
         }
         self.shared.ended(tally);
         self.advance();
+        self.archive.turn(&mut tally.sent, true, 0);
         self.shared.state().mark_ended();
         if self.shared.state().is_dirty || self.failed.is_some() {
             self.write();

@@ -50,6 +50,7 @@ fn read_figures(store: &Store, number: u64, state: &mut State) -> Result<OutboxF
         match id.ok_or_else(unknown)? {
             // The first in the order of the keys.
             0 => state.kept = Kept::decode(&value).ok_or_else(unknown)?,
+            super::archive::BYTES_ROW => {}
             id => state.fold(Aside::decode(&value).ok_or_else(unknown)?, Some(id)),
         }
     }

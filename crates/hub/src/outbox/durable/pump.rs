@@ -34,6 +34,8 @@ struct Pumping {
     burying: Option<(Vec<u64>, Ticket<Committed>)>,
     /// What is to be buried next: reason and last error.
     doomed: Vec<(u64, String, String)>,
+    /// Whether what was sent is archived.
+    archives: bool,
     flows: FlowNames,
     buried: Pace,
     refused: Pace,
@@ -59,6 +61,7 @@ impl Pumping {
             is_unreadable: false,
             burying: None,
             doomed: Vec::new(),
+            archives: shared.state().policy.archive.is_some(),
             flows: FlowNames::default(),
             buried: Pace::default(),
             refused: Pace::default(),
@@ -197,9 +200,10 @@ impl Pumping {
 
     fn settle(&mut self, position: u64, verdict: Verdict) {
         match verdict {
-            Verdict::Ended { end, bytes, maybe_twice } => {
-                self.tally.add(end, bytes);
+            Verdict::Ended { end, item, maybe_twice } => {
+                self.tally.add(end, item.bytes());
                 self.tally.maybe_twice += u64::from(maybe_twice);
+                self.archive(end, item);
             }
             Verdict::Bury(reason) => self.doomed.push((position, reason, String::new())),
             Verdict::Refused(reason) => {
@@ -213,8 +217,16 @@ impl Pumping {
         }
     }
 
+    /// Keeps what was sent for the archive, where there is one.
+    fn archive(&mut self, end: End, item: Item) {
+        if self.archives && matches!(end, End::Confirmed | End::Sent) {
+            self.tally.sent.push(item);
+        }
+    }
+
     /// Counts a message that went past the queue.
     fn end_direct(&mut self, end: End, item: &Item) {
+        self.archive(end, item.clone());
         let mut state = self.shared.state();
         state.kept.figures.accepted += 1;
         state.pass(end);

@@ -103,10 +103,10 @@ pub(super) enum Next {
 }
 
 /// What an outcome means.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Verdict {
     /// It has left the outbox.
-    Ended { end: End, bytes: u64, maybe_twice: bool },
+    Ended { end: End, item: Item, maybe_twice: bool },
     /// It belongs to the dead letters, for this reason.
     Bury(String),
     /// It is refused for the moment and will be sent again.
@@ -223,13 +223,9 @@ impl Queue {
     }
 
     /// Returns how many messages are with the client.
+    #[cfg(test)]
     pub(super) const fn open(&self) -> usize {
         self.open
-    }
-
-    /// Returns whether something that was taken has to be sent again.
-    pub(super) const fn has_kept_back(&self) -> bool {
-        self.kept_back > 0
     }
 
     /// Tells whether a position has not ended.
@@ -477,9 +473,8 @@ impl Queue {
         let Some(item) = self.place_mut(position).and_then(|place| place.item.take()) else {
             return Verdict::Kept;
         };
-        let bytes = item.bytes();
-        self.note_revived(position, end, bytes);
-        Verdict::Ended { end, bytes, maybe_twice }
+        self.note_revived(position, end, item.bytes());
+        Verdict::Ended { end, item, maybe_twice }
     }
 
     fn keep_back(&mut self, position: u64) -> Verdict {

@@ -342,6 +342,8 @@ pub(super) fn rows(store: &Store, table: u32, number: u64) -> Vec<(Bytes, Bytes)
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     ends: Vec<(End, u64)>,
+    /// What was sent and is to be archived.
+    pub(super) sent: Vec<Item>,
     pub(super) maybe_twice: u64,
     pub(super) reordered: u64,
 }

@@ -1,4 +1,6 @@
 mod accounts;
+mod archive;
+mod core;
 mod letters;
 mod poison;
 mod policies;
@@ -19,7 +21,6 @@ struct Kit {
     store: Store,
     outbox: Outbox,
     backlog: Option<Backlog>,
-    policy: Arc<OutboxPlan>,
 }
 
 fn clock() -> Clock {
@@ -43,7 +44,7 @@ impl Kit {
     async fn on(store: Store, policy: OutboxPlan) -> Self {
         let policy = Arc::new(policy);
         let (outbox, backlog) = open(store.clone(), options(&policy)).await.unwrap();
-        Self { store, outbox, backlog: Some(backlog), policy }
+        Self { store, outbox, backlog: Some(backlog) }
     }
 
     async fn append_all(&self, items: impl IntoIterator<Item = Item>) {

@@ -55,7 +55,7 @@ pub(in crate::outbox::durable) async fn run(
             result = answer(&mut pumping.burying) => {
                 pumping.on_buried(&result, shared.now().monotonic_ms);
             }
-            result = keeper.written() => keeper.on_written(result, shared.now().monotonic_ms),
+            what = keeper.next() => keeper.take(what, shared.now().monotonic_ms),
             () = shared.work.notified() => {}
             () = sleep_until(due), if due_ms.is_some() => {}
         }

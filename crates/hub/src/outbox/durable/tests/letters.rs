@@ -3,6 +3,7 @@
 use crosspoint_client::TopicName;
 
 use super::*;
+use crate::outbox::durable::letters::LettersStatus;
 
 async fn bury(kit: &Kit, numbers: Range<usize>) {
     let (mut batch, mut added) = (Batch::new(), Added::default());
