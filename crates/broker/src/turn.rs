@@ -1,22 +1,20 @@
 //! One publisher's turn: messages go to mailboxes, and each owner is woken once at its end.
 
 mod direct;
+mod storing;
 
 use std::{sync::Arc, task::Waker};
 
-use bytes::Bytes;
 use crosspoint_protocol::{
     Message, Now, QoS, TopicName, codec::forwardable, message::MessageParts, packet::Publish, topic::Entries,
 };
-use crosspoint_store::Batch;
 use parking_lot::RwLockReadGuard;
 use smallvec::SmallVec;
 use tracing::warn;
 
 use crate::{
     counters::{Counters, count},
-    durable::{Changes, Commit, RETAINED, Target, Urgency},
-    is_reserved,
+    durable::{Commit, Target, Urgency},
     mailbox::{Entry, Left, UNSTORED},
     router::{Group, Router, Subscription},
     session::SessionKey,
@@ -101,21 +99,6 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Sets what its changes wait for. Without a word they are synced.
-    pub(crate) const fn set_urgency(&mut self, urgency: Urgency) {
-        self.urgency = urgency;
-    }
-
-    /// Returns what is to be changed in the store.
-    pub(crate) const fn changes(&mut self) -> &mut Changes {
-        &mut self.workspace.changes
-    }
-
-    /// Tells how much has been changed in the store: who asks twice sees whether there was anything between.
-    pub(crate) fn changed(&self) -> (usize, usize) {
-        (self.workspace.changes.len(), self.retained)
-    }
-
     /// Tells whether the turn has delivered as much as one may.
     pub(crate) const fn is_spent(&self) -> bool {
         self.deliveries >= DELIVERIES_MAX
@@ -186,24 +169,6 @@ impl<'a> Turn<'a> {
         })
     }
 
-    /// Lets a batch of somebody else's making be part of the turn's.
-    pub(crate) fn add(&mut self, batch: Batch) {
-        if let Some(durable) = &self.shared.durable {
-            self.commit = Some(durable.committer.append_with(&mut self.workspace.changes, Some(batch)));
-        }
-    }
-
-    /// Hands over what is changed in the store so far, and returns the batch of everything since the turn began.
-    pub(crate) fn flush(&mut self) -> Option<Arc<Commit>> {
-        if let Some(durable) = &self.shared.durable
-            && !self.workspace.changes.is_empty()
-        {
-            self.workspace.changes.calm(self.urgency);
-            self.commit = Some(durable.committer.append(&mut self.workspace.changes));
-        }
-        self.commit.clone()
-    }
-
     /// Ends the turn: wakes every owner that something was left for, and hands over what is changed in the store.
     /// Returns its batch.
     pub(crate) fn end(mut self) -> Option<Arc<Commit>> {
@@ -258,33 +223,6 @@ impl<'a> Turn<'a> {
             count(&self.counters.dropped_queue_full, 1);
         }
         is_kept
-    }
-
-    /// Changes the retained message of a topic in the store. The table is locked meanwhile, so that both change in the
-    /// same order.
-    fn store_retained(&mut self, routed: &Routed<'_>, message: Option<&Message>) {
-        let Some(durable) = self.shared.durable.as_ref().filter(|_| !is_reserved(routed.topic)) else {
-            return;
-        };
-        let key = Bytes::copy_from_slice(routed.parts.topic);
-        let mut changes = Changes::default();
-        match message {
-            Some(message) => {
-                let mut stored = Vec::new();
-                message.to_stored(&mut stored);
-                changes.put(RETAINED, key, stored);
-            }
-            None => changes.delete(RETAINED, key),
-        }
-        // At QoS 0 nobody waits.
-        if routed.qos == QoS::AtMostOnce {
-            durable.committer.append(&mut changes);
-        } else {
-            changes.hurry();
-            changes.calm(self.urgency);
-            self.commit = Some(durable.committer.append(&mut changes));
-            self.retained += 1;
-        }
     }
 
     fn deliver_to_subscriptions(&mut self, table: &Router, routed: &mut Routed<'_>) {

@@ -51,9 +51,12 @@ impl Commit {
         waker.wake_by_ref();
     }
 
-    /// Notes how it ended, and wakes who waits.
-    pub(super) fn end(&self, outcome: Outcome) {
+    /// Notes how it ended, and wakes who waits. Only the first time counts.
+    fn end(&self, outcome: Outcome) {
         let mut wakers = self.wakers.lock();
+        if self.outcome().is_some() {
+            return;
+        }
         let outcome = match outcome {
             Outcome::Durable => 1,
             Outcome::Full => 2,
@@ -62,6 +65,26 @@ impl Commit {
         self.outcome.store(outcome, SeqCst);
         let wakers = std::mem::take(&mut *wakers);
         wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Tells how a batch ended, in any case: one that is dropped without a word will not be durable.
+#[derive(Debug, Default)]
+pub(super) struct Promise(Arc<Commit>);
+
+impl Promise {
+    pub(super) fn commit(&self) -> Arc<Commit> {
+        self.0.clone()
+    }
+
+    pub(super) fn end(self, outcome: Outcome) {
+        self.0.end(outcome);
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.0.end(Outcome::Broken);
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! There is one for the whole broker, so that batches, positions in queues and the records of a session have one order,
-//! on whatever thread they were made. Its lock is a leaf: it is held to append, never while something is routed.
+//! on whatever thread they were made. Its lock is a leaf: nothing else is locked and nobody is woken under it.
 
 use std::{
     collections::VecDeque,
@@ -31,7 +31,7 @@ use tracing::{error, info, warn};
 use super::{
     changes::{Change, Changes, Target, Urgency},
     clock,
-    commit::{Commit, Outcome},
+    commit::{Commit, Outcome, Promise},
 };
 use crate::shared::Shared;
 
@@ -81,7 +81,7 @@ struct Part {
     deliveries: Vec<Delivery>,
     urgency: Urgency,
     is_refusable: bool,
-    commit: Arc<Commit>,
+    promise: Promise,
 }
 
 /// An entry that a session gets when it is durable.
@@ -97,7 +97,7 @@ pub(crate) struct Delivery {
 struct Flight {
     ticket: Ticket<Committed>,
     deliveries: Vec<Delivery>,
-    commit: Arc<Commit>,
+    promise: Promise,
 }
 
 impl Committer {
@@ -133,6 +133,10 @@ impl Committer {
         let mut urgency = std::mem::take(&mut changes.urgency);
         let is_separate = self.is_full() && (batch.is_some() || changes.is_refusable());
         let mut gathered = self.gathered.lock();
+        if gathered.is_closed {
+            changes.list.clear();
+            return Promise::default().commit();
+        }
         if is_separate {
             // What may be refused must not take with it what may not, and comes behind it.
             gathered.end_part();
@@ -148,7 +152,7 @@ impl Committer {
         changes.list.drain(..).for_each(|change| part.add(change, &stored));
         part.urgency = part.urgency.max(urgency);
         let is_urgent = part.urgency != Urgency::Lazy;
-        let commit = part.commit.clone();
+        let commit = part.promise.commit();
         if is_separate || part.bytes > PART_BYTES_MAX {
             gathered.end_part();
         }
@@ -197,7 +201,7 @@ impl Committer {
     }
 
     fn submit(&self, part: Part, stamped_ms: &mut Option<u64>, now: Now) -> Flight {
-        let Part { mut batch, deliveries, commit, is_refusable, urgency, .. } = part;
+        let Part { mut batch, deliveries, promise, is_refusable, urgency, .. } = part;
         if urgency != Urgency::Synced {
             batch.written();
         }
@@ -206,7 +210,7 @@ impl Committer {
             batch.essential();
         }
         clock::stamp(&mut batch, stamped_ms, now);
-        Flight { ticket: self.store.commit(batch), deliveries, commit }
+        Flight { ticket: self.store.commit(batch), deliveries, promise }
     }
 
     fn note_success(&self) {
@@ -239,27 +243,50 @@ pub(super) const fn is_refusable(table: u32) -> bool {
     table != super::OUTGOING
 }
 
+/// Lets nobody wait for a committer that has ended, in whatever way.
+struct GivenUp(Arc<Shared>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        let Some(durable) = &self.0.durable else { return };
+        let mut gathered = durable.committer.gathered.lock();
+        gathered.is_closed = true;
+        let left = (std::mem::take(&mut gathered.whole), std::mem::take(&mut gathered.part));
+        drop(gathered);
+        drop(left);
+    }
+}
+
 /// Commits until the committer is closed.
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) fn run(shared: Arc<Shared>) -> impl Future<Output = ()> {
+    // Also when it is dropped before it has begun.
+    let given_up = GivenUp(shared);
+    async move {
+        let given_up = given_up;
+        commit_all(&given_up.0).await;
+    }
+}
+
+async fn commit_all(shared: &Shared) {
     let Some(durable) = &shared.durable else { return };
     let committer = &durable.committer;
     let mut stamped_ms = None;
     let mut submit = |part| committer.submit(part, &mut stamped_ms, shared.clock.now());
     while let Some(part) = committer.next().await {
         let mut flight = Some(submit(part));
-        while let Some(Flight { ticket, deliveries, commit }) = flight {
+        while let Some(Flight { ticket, deliveries, promise }) = flight {
             let answer = ticket.await;
             // The store has something to do while what is durable is handed out.
             flight = committer.take(|_| true).map(&mut submit);
             match answer {
                 Ok(committed) => {
                     committer.note_success();
-                    hand_out(&shared, deliveries, &committed);
-                    commit.end(Outcome::Durable);
+                    hand_out(shared, deliveries, &committed);
+                    promise.end(Outcome::Durable);
                 }
                 Err(failure) => {
                     let outcome = committer.note_failure(&failure);
-                    commit.end(outcome);
+                    promise.end(outcome);
                     if outcome == Outcome::Broken {
                         shared.sessions.disconnect_durable(ReasonCode::UnspecifiedError);
                     }

@@ -267,3 +267,25 @@ async fn what_waits_for_an_absent_local_client_is_limited_on_disk_too() {
     let client = local(&rig, "flow").await;
     assert_eq!(next(&client).await.message.payload(), b"20");
 }
+
+#[tokio::test]
+async fn who_waits_for_a_broker_that_has_gone_is_told_so() {
+    for is_stopped in [true, false] {
+        let rig = Rig::new().await;
+        let client = rig.broker.connect_local(LocalOptions::new("local")).await.unwrap();
+        let mut batch = Batch::new();
+        batch.publish(b"x".to_vec().into(), [(9, 0)]);
+        rig.hold().await;
+        let before = client.publish_message_with(batch.clone(), &own("a", "x"), QoS::AtLeastOnce, false);
+        if is_stopped {
+            rig.release();
+            rig.broker.stop().await;
+            assert_eq!(within("the answer of a stop", before).await, Ok(false), "what was handed in is kept");
+        } else {
+            drop(rig.broker);
+            assert_eq!(within("the answer of a drop", before).await, Err(NotAccepted::Broken));
+        }
+        let after = client.publish_message_with(batch, &own("a", "x"), QoS::AtLeastOnce, false);
+        assert_eq!(within("the answer afterwards", after).await, Err(NotAccepted::Broken));
+    }
+}
