@@ -34,6 +34,7 @@ const OUTBOXES: &[Column] = &[
     Column::number("sent", "SENT").shown(count),
     Column::number("dead", "DIED").shown(count),
     Column::number("dropped", "DROPPED").shown(count),
+    Column::text("holds_up_flow", "HOLDS UP FLOW"),
     Column::hidden("dropped_full"),
     Column::hidden("dropped_expired"),
     Column::hidden("replaced"),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::desk::{Asked, Desk, Ended, Teller, failed, now, refused};
 use super::request::{Answer, Kept, Which};
 use super::row;
-use crate::outbox::{Added, Item, OutboxFigures};
+use crate::outbox::{Added, Item, Outbox};
 
 /// How many messages are looked at, or dropped in one batch, at once.
 pub(super) const AT_ONCE: usize = 256;
@@ -46,7 +46,7 @@ impl Desk {
                 .await
                 .ok()
                 .and_then(|first| Some(first.first()?.1.accepted_wall_ms));
-            teller.row(of_outbox(&name, &outbox.figures(), oldest)).await?;
+            teller.row(of_outbox(&name, outbox, oldest)).await?;
         }
         Ok(count)
     }
@@ -164,7 +164,8 @@ fn full(name: &str) -> Answer {
     )
 }
 
-fn of_outbox(name: &str, figures: &OutboxFigures, oldest_wall_ms: Option<u64>) -> Value {
+fn of_outbox(name: &str, outbox: &Outbox, oldest_wall_ms: Option<u64>) -> Value {
+    let figures = outbox.figures();
     let dropped = figures.dropped_full
         + figures.dropped_expired
         + figures.replaced
@@ -175,6 +176,7 @@ fn of_outbox(name: &str, figures: &OutboxFigures, oldest_wall_ms: Option<u64>) -
         "waiting": figures.waiting(),
         "waiting_bytes": figures.waiting_bytes,
         "oldest_wall_ms": oldest_wall_ms,
+        "holds_up_flow": outbox.blocked_by().as_deref(),
         "accepted": figures.accepted,
         "confirmed": figures.confirmed,
         "sent": figures.sent,

@@ -151,6 +151,21 @@ async fn what_is_published_is_kept_and_shown_whether_the_hub_runs_or_not() {
 }
 
 #[tokio::test]
+async fn a_full_outbox_says_whom_it_holds_up() {
+    let mut kept = Kept::with(OutboxPlan { messages_max: 1, ..OutboxPlan::default() }).await;
+    assert_eq!(kept.listed(OUTBOX, "holds_up_flow").await, Value::Null);
+    kept.publish("plant", "a", QoS::AtLeastOnce).await.unwrap();
+    let (outbox, waits) = (kept.outboxes["plant"].outbox.clone(), item("b"));
+    let waiting = tokio::spawn(async move { outbox.admit(&waits).await });
+    let begin = std::time::Instant::now();
+    while kept.listed(OUTBOX, "holds_up_flow").await != json!("f") {
+        assert!(begin.elapsed() < WITHIN, "it does not say so");
+    }
+    waiting.abort();
+    kept.stop().await;
+}
+
+#[tokio::test]
 async fn a_full_outbox_refuses_what_is_published_by_hand() {
     let policy = OutboxPlan { messages_max: 1, when_full: WhenFull::DropNewest, ..OutboxPlan::default() };
     let mut kept = Kept::with(policy).await;
