@@ -9,7 +9,7 @@ use fastrand::Rng;
 use crate::Outcome;
 use crate::figures::{Figures, grouped};
 use crate::message::mix;
-use crate::scenario::{Programs, Report, Scenario};
+use crate::scenario::{Programs, Report, Scenario, Verdict};
 
 /// How many seeds of failed rounds a line names.
 const SEEDS_MAX: usize = 5;
@@ -53,7 +53,7 @@ impl Run {
             tally.round(&self.programs, &self.folder, seed)?;
         }
         self.print(begun.elapsed().as_secs());
-        Ok(self.tallies.iter().all(|tally| !tally.scenario.is_judged || tally.figures.is_clean()))
+        Ok(self.tallies.iter().all(Tally::is_passed))
     }
 
     fn print(&self, seconds: u64) {
@@ -62,7 +62,7 @@ impl Run {
         let mut rounds = 0;
         for tally in &self.tallies {
             println!("{}", tally.line());
-            if tally.scenario.is_judged {
+            if tally.scenario.verdict == Verdict::Clean {
                 sum += tally.figures;
                 rounds += tally.rounds;
             }
@@ -96,7 +96,7 @@ impl Tally {
             return Ok(());
         }
         self.seeds.push(seed);
-        if self.scenario.is_judged {
+        if self.scenario.verdict == Verdict::Clean {
             for detail in details {
                 println!("  {detail}");
             }
@@ -108,16 +108,49 @@ impl Tally {
         Ok(())
     }
 
+    fn is_passed(&self) -> bool {
+        match self.scenario.verdict {
+            Verdict::Clean => self.figures.is_clean(),
+            Verdict::Reported => true,
+            Verdict::Broken => self.rounds == 0 || !self.figures.is_clean(),
+        }
+    }
+
     fn line(&self) -> String {
         let Self { scenario, rounds, figures, seeds } = self;
         let mut line = format!("{:<18} rounds {rounds}, {}", scenario.name, figures.line());
-        if !scenario.is_judged {
-            line += " (not judged)";
-        } else if !seeds.is_empty() {
+        match scenario.verdict {
+            Verdict::Clean => {}
+            Verdict::Reported => return line + " (not judged)",
+            Verdict::Broken if self.is_passed() => return line + " (as it must)",
+            Verdict::Broken => return line + "; failed: the test has seen nothing of what must be lost",
+        }
+        if !seeds.is_empty() {
             let named: Vec<String> = seeds.iter().take(SEEDS_MAX).map(u64::to_string).collect();
             let more = if seeds.len() > SEEDS_MAX { " and more" } else { "" };
             line += &format!("; failed with seed {}{more}", named.join(", "));
         }
         line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::SCENARIOS;
+
+    fn tally(verdict: Verdict, rounds: u64, lost: u64) -> Tally {
+        let scenario = SCENARIOS.iter().find(|scenario| scenario.verdict == verdict).unwrap();
+        Tally { scenario, rounds, figures: Figures { lost, ..Figures::default() }, seeds: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_judged_fails_when_something_is_lost_and_the_control_when_nothing_is() {
+        assert!(tally(Verdict::Clean, 1, 0).is_passed());
+        assert!(!tally(Verdict::Clean, 1, 1).is_passed());
+        assert!(tally(Verdict::Reported, 1, 1).is_passed());
+        assert!(tally(Verdict::Broken, 1, 1).is_passed());
+        assert!(tally(Verdict::Broken, 0, 0).is_passed());
+        assert!(!tally(Verdict::Broken, 1, 0).is_passed());
     }
 }

@@ -40,13 +40,23 @@ pub(crate) struct Report {
     pub(crate) details: Vec<String>,
 }
 
+/// What is asked of a scenario's figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// They must be 0.
+    Clean,
+    /// Nothing: whoever promises nothing is reported only.
+    Reported,
+    /// They must not be 0: otherwise this test would see nothing anywhere.
+    Broken,
+}
+
 /// One kind of round.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) help: &'static str,
     pub(crate) needs_mosquitto: bool,
-    /// Whether its figures must be 0: whoever promises nothing is reported only.
-    pub(crate) is_judged: bool,
+    pub(crate) verdict: Verdict,
     pub(crate) run: fn(&Programs, &Path, Rng) -> Outcome<Report>,
 }
 
@@ -56,56 +66,74 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "offline",
         help: "the broker, killed; subscribers are away and drain their queues later",
         needs_mosquitto: false,
-        is_judged: true,
-        run: |programs, folder, rng| broker(programs, folder, rng, true),
+        verdict: Verdict::Clean,
+        run: |programs, folder, rng| broker(programs, folder, rng, true, "synced"),
     },
     Scenario {
         name: "online",
         help: "the broker, killed; subscribers read all the time",
         needs_mosquitto: false,
-        is_judged: true,
-        run: |programs, folder, rng| broker(programs, folder, rng, false),
+        verdict: Verdict::Clean,
+        run: |programs, folder, rng| broker(programs, folder, rng, false, "synced"),
+    },
+    Scenario {
+        name: "written",
+        help: "the broker told to wait for no sync, killed: the process dies, the machine does not",
+        needs_mosquitto: false,
+        verdict: Verdict::Clean,
+        run: |programs, folder, mut rng| {
+            let is_away = rng.bool();
+            broker(programs, folder, rng, is_away, "written")
+        },
     },
     Scenario {
         name: "hub",
         help: "a flow between two hubs with a broker each, both killed",
         needs_mosquitto: false,
-        is_judged: true,
+        verdict: Verdict::Clean,
         run: hub,
     },
     Scenario {
         name: "mosquitto",
         help: "a flow from mosquitto to mosquitto, both stopped with SIGTERM, through a hub that is killed",
         needs_mosquitto: true,
-        is_judged: true,
+        verdict: Verdict::Clean,
         run: between_mosquittos,
     },
     Scenario {
         name: "retained",
         help: "the broker, killed; retained messages and subscriptions that were acknowledged",
         needs_mosquitto: false,
-        is_judged: true,
+        verdict: Verdict::Clean,
         run: retained::run,
+    },
+    Scenario {
+        name: "memory",
+        help: "the broker told to keep everything in memory, killed: the test must find what is lost",
+        needs_mosquitto: false,
+        verdict: Verdict::Broken,
+        run: |programs, folder, rng| broker(programs, folder, rng, true, "memory"),
     },
     Scenario {
         name: "mosquitto-stopped",
         help: "mosquitto alone, stopped with SIGTERM: a check of the test itself",
         needs_mosquitto: true,
-        is_judged: true,
+        verdict: Verdict::Clean,
         run: |programs, folder, rng| mosquitto(programs, folder, rng, Way::Stop),
     },
     Scenario {
         name: "mosquitto-killed",
         help: "mosquitto alone, killed, saving every second: reported and not judged",
         needs_mosquitto: true,
-        is_judged: false,
+        verdict: Verdict::Reported,
         run: |programs, folder, rng| mosquitto(programs, folder, rng, Way::Kill),
     },
 ];
 
-fn broker(programs: &Programs, folder: &Path, rng: Rng, is_away: bool) -> Outcome<Report> {
+fn broker(programs: &Programs, folder: &Path, rng: Rng, is_away: bool, durability: &str) -> Outcome<Report> {
     let source = Port::reserve()?;
-    let server = Server::crosspoint("broker", &programs.crosspoint, folder, &listener(&source))?;
+    let project = format!("{}durability = \"{durability}\"\n{NO_CONSOLE}", listener(&source));
+    let server = Server::crosspoint("broker", &programs.crosspoint, folder, &project)?;
     let course = Course {
         servers: vec![server],
         source,
@@ -122,10 +150,10 @@ fn hub(programs: &Programs, folder: &Path, mut rng: Rng) -> Outcome<Report> {
     let (near, far) = (Port::reserve()?, Port::reserve()?);
     let is_push = rng.bool();
     let (from, to) = if is_push { ("broker", "far") } else { ("far", "broker") };
-    let project = format!("{}{}{}", listener(&near), connector("far", &far), flow(from, to));
+    let project = format!("{}{NO_CONSOLE}{}{}", listener(&near), connector("far", &far), flow(from, to));
     let servers = vec![
         Server::crosspoint("hub", &programs.crosspoint, folder, &project)?,
-        Server::crosspoint("far", &programs.crosspoint, folder, &listener(&far))?,
+        Server::crosspoint("far", &programs.crosspoint, folder, &format!("{}{NO_CONSOLE}", listener(&far)))?,
     ];
     let (source, destination) = if is_push { (near, far) } else { (far, near) };
     let is_away = rng.bool();
@@ -207,7 +235,7 @@ const NO_CONSOLE: &str = "[console]\nenabled = false\n";
 fn listener(port: &Port) -> String {
     // What waits in a heavy round is more than a session's queue takes by default, and that would be dropped.
     format!(
-        "[broker]\nsession_queue_bytes = 1073741824\n[broker.listener.main]\nbind = \"127.0.0.1:{}\"\n{NO_CONSOLE}",
+        "[broker]\nsession_queue_bytes = 1073741824\n[broker.listener.main]\nbind = \"127.0.0.1:{}\"\n",
         port.number
     )
 }

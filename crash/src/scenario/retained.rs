@@ -16,7 +16,7 @@ use fastrand::Rng;
 
 use self::keeper::{FILTERS, Keeper, Questions};
 use self::shelf::{PUBLISHERS, Shelf, TOPICS};
-use super::{Programs, Report, listener, report};
+use super::{NO_CONSOLE, Programs, Report, listener, report};
 use crate::Outcome;
 use crate::blows;
 use crate::books::Books;
@@ -40,7 +40,12 @@ const WINDOW_MAX: usize = 32;
 /// Runs a round against a broker of ours.
 pub(super) fn run(programs: &Programs, folder: &Path, rng: Rng) -> Outcome<Report> {
     let port = Port::reserve()?;
-    let server = Server::crosspoint("broker", &programs.crosspoint, folder, &listener(&port))?;
+    let server = Server::crosspoint(
+        "broker",
+        &programs.crosspoint,
+        folder,
+        &format!("{}{NO_CONSOLE}", listener(&port)),
+    )?;
     Ok(run_against(&server, &port, Kept::FromPubrec, rng))
 }
 
