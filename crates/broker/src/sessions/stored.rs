@@ -60,11 +60,10 @@ impl Shared {
         let Target { session, subscription_ids, qos, retain, generation } = target;
         let entry = Entry { message, subscription_ids, qos, retain, position };
         let mut mailbox = session.mailbox.lock();
-        let Some(stored) = &mailbox.stored else { return };
-        if stored.is_over {
+        let Some(stored) = mailbox.stored.as_ref().filter(|stored| !stored.is_over) else {
             drop(mailbox);
             return self.remove_orphan(&session);
-        }
+        };
         if stored.generation != generation {
             drop(mailbox);
             return self.leave_if_wanted(&session, entry, wakers);
@@ -321,5 +320,57 @@ impl Shared {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crosspoint_protocol::{
+        Now, TopicName, Version, limits::PACKET_BYTES_MAX, packet::PublishProperties, session::SessionState,
+    };
+    use crosspoint_store::{Options, Store};
+
+    use super::*;
+    use crate::{
+        BrokerOptions,
+        access::Users,
+        durable::{Ended, run},
+        mailbox::Receiver,
+        sessions::{CloseSession, OpenSession},
+    };
+
+    #[tokio::test]
+    async fn a_message_that_comes_behind_the_end_of_its_session_leaves_no_queue() {
+        let store = Store::in_memory(Options::new().reserve_bytes(0)).unwrap();
+        let users = Arc::new(Users::new(Vec::new(), Vec::new()).unwrap());
+        let shared = Arc::new(Shared::new(BrokerOptions::default(), users, Some(store.clone()), 1));
+        let committing = tokio::spawn(run(shared.clone()));
+        let receiver = Receiver { version: Version::V5, packet_bytes_max: PACKET_BYTES_MAX, is_local: false };
+        let open = OpenSession {
+            client_id: "d".into(),
+            username: None,
+            clean_start: false,
+            receiver,
+            expiry_s: 60,
+            will: None,
+            is_kept: true,
+        };
+        let session = shared.open_session(open).await.unwrap().session;
+        let exchanges = SessionState::default();
+        let close = CloseSession { exchanges, undecided: Vec::new(), will: None, expiry_s: 0 };
+        shared.close_session(&session, close, shared.clock.now());
+        // Another thread had chosen it before, and hands over now.
+        let topic = TopicName::parse("a").unwrap();
+        let properties = PublishProperties::default();
+        let message = Message::new(&topic, b"x", QoS::AtLeastOnce, false, &properties, Now::default());
+        let subscription_ids = SmallVec::new();
+        let target =
+            Target { session, subscription_ids, qos: QoS::AtLeastOnce, retain: false, generation: 0 };
+        let mut changes = Changes::default();
+        changes.publish(message, SmallVec::from_iter([target]));
+        assert_eq!(Ended(shared.commit(&mut changes).unwrap()).await, Outcome::Durable);
+        shared.durable.as_ref().unwrap().committer.close();
+        committing.await.unwrap();
+        assert!(store.queues().is_empty(), "{:?}", store.queues());
     }
 }
