@@ -376,16 +376,18 @@ impl Queue {
         self.revived_bytes
     }
 
-    /// Returns the next position that would wait again after a crash, and how it ended: the caller marks it.
-    pub(super) fn next_unmarked(&mut self) -> Option<(u64, End)> {
-        if self.revived_bytes == 0 {
-            return None;
+    /// Returns what would wait again after a crash, and how it ended: the caller marks it.
+    pub(super) fn take_unmarked(&mut self) -> Vec<(u64, End)> {
+        self.revived_bytes = 0;
+        let mut unmarked = Vec::new();
+        for (index, place) in self.places.iter_mut().enumerate().filter(|(_, place)| place.revived_bytes > 0)
+        {
+            place.revived_bytes = 0;
+            if let State::Ended(end) = place.state {
+                unmarked.push((self.head + index as u64, end));
+            }
         }
-        let index = self.places.iter().position(|place| place.revived_bytes > 0)?;
-        let place = self.places.get_mut(index)?;
-        let State::Ended(end) = place.state else { return None };
-        self.revived_bytes -= std::mem::take(&mut place.revived_bytes);
-        Some((self.head + index as u64, end))
+        unmarked
     }
 
     fn note_revived(&mut self, position: u64, end: End, bytes: u64) {

@@ -458,7 +458,7 @@ impl State {
 
     /// Marks what has ended behind the head, so that a restart does not send it again.
     pub(super) fn mark_ended(&mut self) {
-        while let Some((position, end)) = self.queue.next_unmarked() {
+        for (position, end) in self.queue.take_unmarked() {
             if self.gone.at(position).is_none() {
                 self.gone.insert(position, end);
                 self.is_dirty = true;

@@ -179,3 +179,23 @@ async fn is_pending<F: Future + Unpin>(mut future: F) -> bool {
     std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut future).poll(cx).is_pending()))
         .await
 }
+
+#[tokio::test]
+async fn a_long_backlog_is_read_back_in_order_and_little_of_it_is_in_memory() {
+    let mut broker = Scripted::start(|_| Some(0)).await;
+    let kit = Kit::new(OutboxPlan::default()).await;
+    for part in 0..30 {
+        kit.append(part * 1_000..(part + 1) * 1_000).await;
+    }
+    let mut kit = Kit::on(kit.store.clone(), OutboxPlan::default()).await;
+    assert_eq!(kit.outbox.shared.state().front.in_memory(), 0);
+    let pump = kit.start(&broker);
+    for part in 0..30 {
+        assert_eq!(broker.payloads(1_000).await, texts(part * 1_000..(part + 1) * 1_000));
+        let in_memory = kit.outbox.shared.state().front.in_memory();
+        assert!(in_memory <= 4_096, "{in_memory} messages are in memory");
+    }
+    until(&kit.outbox, |figures| figures.waiting() == 0).await;
+    pump.stop(Duration::from_secs(5)).await;
+    assert_eq!(kit.outbox.head(), 30_000);
+}
