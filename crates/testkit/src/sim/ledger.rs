@@ -197,6 +197,17 @@ impl Ledger {
         })
     }
 
+    /// Returns how many messages at QoS 1 and 2 must have passed the hub to a place, if nothing on their way forgot.
+    pub(super) fn passed(&self, to: Place) -> u64 {
+        let is_through = |reach: &&Reach| reach.places.len() == 3 && reach.places.last() == Some(&to);
+        let whole = |reach: &&Reach| !self.has_forgotten(reach, Forgot::Messages, 0) && reach.qos > 0;
+        let confirmed = |reach: &Reach| {
+            let sent = self.sent.get(&reach.lane).map(Vec::as_slice).unwrap_or_default();
+            sent.iter().filter(|sent| sent.is_confirmed).count() as u64
+        };
+        self.reaches.iter().filter(is_through).filter(whole).map(confirmed).sum()
+    }
+
     fn missing_on<'a>(&'a self, reach: &'a Reach) -> impl Iterator<Item = usize> + 'a {
         let sent = self.sent.get(&reach.lane).map(Vec::as_slice).unwrap_or_default();
         let is_missing =

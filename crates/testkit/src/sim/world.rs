@@ -90,6 +90,7 @@ impl World {
         }
         if self.wait("everything to arrive", SETTLING_MAX, Self::is_settled).await {
             self.pass(QUIET).await;
+            self.machines.iter().for_each(Machine::look_at_accounts);
         }
     }
 
