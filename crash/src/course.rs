@@ -119,7 +119,9 @@ impl Course {
             let count = rng.u64(200..=messages_max);
             let stream = Stream { publisher: index, qos: *qos, next: 0, count, extra };
             let cut = if self.is_difficult && rng.bool() { CUT_ONE_IN } else { 0 };
-            (Publisher::new(client, rng.usize(1..=WINDOW_MAX), cut, rng.fork()), stream)
+            // One message at a time costs a sync each: that is for rounds of the usual length.
+            let window_min = if messages_max > HEAVY_MESSAGES_MAX { WINDOW_MAX / 4 } else { 1 };
+            (Publisher::new(client, rng.usize(window_min..=WINDOW_MAX), cut, rng.fork()), stream)
         });
         let publishers = publishers.collect();
         let prefix = if self.destination.is_some() { OUT } else { IN };
