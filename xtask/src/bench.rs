@@ -20,6 +20,7 @@ use crate::{Outcome, process};
 use forward::Forward;
 use lone::Lone;
 use peer::Peer;
+use running::Tools;
 use scenario::{SCENARIOS, Scenario};
 use table::Table;
 
@@ -36,6 +37,7 @@ pub(crate) fn run(workspace: &Workspace, mut arguments: Arguments) -> Outcome {
     let own_only = arguments.has_flag("--only-own");
     arguments.finish()?;
     let generator = build_generator(workspace, &sources)?;
+    let tools = Tools { generator, subscriber: peer::locate(workspace, "mosquitto_sub") };
     let mut peers = Vec::from(peer::crosspoint(workspace)?);
     if !own_only {
         peers.extend(peer::found(workspace)?);
@@ -44,18 +46,18 @@ pub(crate) fn run(workspace: &Workspace, mut arguments: Arguments) -> Outcome {
     println!("brokers: {}", peers.iter().map(|peer| peer.name.as_str()).collect::<Vec<_>>().join(", "));
     let mut table = Table::default();
     for scenario in SCENARIOS.iter().filter(|scenario| scenario.name.contains(&wanted)) {
-        measure(scenario, &peers, &generator, rounds, &mut table);
+        measure(scenario, &peers, &tools, rounds, &mut table);
     }
     let mut lone = Lone::default();
     if Lone::is_wanted(&wanted) {
         for _ in 0..rounds {
-            lone.measure(&peers, &generator)?;
+            lone.measure(&peers, &tools)?;
         }
     }
     let mut forward = Forward::default();
     if Forward::is_wanted(&wanted) {
         for _ in 0..rounds {
-            forward.measure(&peers, &generator)?;
+            forward.measure(&peers, &tools)?;
         }
     }
     table.print();
@@ -69,14 +71,14 @@ pub(crate) fn run(workspace: &Workspace, mut arguments: Arguments) -> Outcome {
 }
 
 /// Runs one scenario against every broker in turn, so that a change of the machine's speed hits all alike.
-fn measure(scenario: &'static Scenario, peers: &[Peer], generator: &Path, rounds: usize, table: &mut Table) {
+fn measure(scenario: &'static Scenario, peers: &[Peer], tools: &Tools, rounds: usize, table: &mut Table) {
     for round in 1..=rounds {
         for peer in peers.iter().filter(|peer| !peer.is_reference() || scenario.refers_to(&peer.name)) {
             if let Some(reason) = peer.leaves_out(scenario) {
                 table.leave_out(scenario, peer, reason);
                 continue;
             }
-            match peer.serve(scenario, generator) {
+            match peer.serve(scenario, tools) {
                 Ok(report) => table.add(scenario, peer, report),
                 Err(error) => eprintln!("{} {} round {round}: {error}", scenario.name, peer.name),
             }

@@ -2,13 +2,12 @@
 //!
 //! The hub has a core of its own; both brokers, which are mosquitto, share the other one with the generator.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::peer::Peer;
-use super::running::{self, Core, Running};
+use super::running::{self, Core, Running, Tools};
 use crate::Outcome;
 
 /// What an echo client on rumqttc 0.25 needs for a message, storing nothing, in microseconds of CPU.
@@ -39,7 +38,7 @@ impl Forward {
     }
 
     /// Measures one round, if there is a broker to stand at both ends.
-    pub(crate) fn measure(&mut self, peers: &[Peer], generator: &Path) -> Outcome {
+    pub(crate) fn measure(&mut self, peers: &[Peer], tools: &Tools) -> Outcome {
         let find = |name: &str| peers.iter().find(|peer| peer.name == name);
         let (Some(own), Some(ends)) = (find("crosspoint"), find("mosquitto")) else { return Ok(()) };
         own.clear()?;
@@ -54,7 +53,7 @@ impl Forward {
         let hub = Running::start(own, &project, Core::Measured)?;
         let run = |load: &str| {
             let load = format!("{load} --qos 1 --topic a --sub-topic b --sub-addr 127.0.0.1:{}", sink.port);
-            running::report(&running::load(&load, generator, source.port, hub.process_id()?)?)
+            running::report(&tools.load(&load, source.port, hub.process_id()?)?)
         };
         wait_until_through(&run)?;
         let report = run(LOAD)?;

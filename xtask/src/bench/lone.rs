@@ -4,13 +4,13 @@
 //! Waits are the mean over a run, since nothing else goes on in it: the generator tells how many were acknowledged in a
 //! second, and one was in flight at a time.
 
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
 use super::peer::Peer;
-use super::scenario::{OWN_IN_MEMORY, Scenario};
+use super::running::Tools;
+use super::scenario::{OWN_IN_MEMORY, Scenario, Step};
 use crate::{Outcome, process};
 
 /// How many times the disk's own sync a durable acknowledgement may take longer than one from memory.
@@ -19,7 +19,7 @@ const SYNCS_MAX: f64 = 1.5;
 /// The load: messages for a session that is away.
 const LONE: Scenario = Scenario {
     name: "durable-lone",
-    before: &["durable --qos 1 -n 1 --phase prepare"],
+    before: &[Step::Load("durable --qos 1 -n 1 --phase prepare")],
     load: "durable --qos 1 -n 1 --phase fill --count 20000 --window 1",
     qos: 1,
     keeps: true,
@@ -41,15 +41,15 @@ impl Lone {
     }
 
     /// Measures one round: the disk itself, then both ways of keeping.
-    pub(crate) fn measure(&mut self, peers: &[Peer], generator: &Path) -> Outcome {
+    pub(crate) fn measure(&mut self, peers: &[Peer], tools: &Tools) -> Outcome {
         let wait = |name: &str| -> Outcome<f64> {
             let own = peers.iter().find(|peer| peer.name == name).ok_or("our own broker is not measured")?;
-            Ok(1e6 / number(&own.serve(&LONE, generator)?, "acked_per_s")?)
+            Ok(1e6 / number(&own.serve(&LONE, tools)?, "acked_per_s")?)
         };
         self.in_memory.push(wait(OWN_IN_MEMORY)?);
         self.durable.push(wait("crosspoint")?);
         let folder = peers.first().map(Peer::folder).ok_or("no broker is measured")?;
-        let mut disk = Command::new(generator);
+        let mut disk = Command::new(&tools.generator);
         disk.args(["disk", "--batch", "1", "--seconds", "2", "--dir"]).arg(folder);
         let text = process::read(&mut disk)?;
         let report: Value = serde_json::from_str(text.trim())?;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::running::{self, Core, Running};
-use super::scenario::{OWN_IN_MEMORY, Scenario};
+use super::running::{self, Core, Running, Tools};
+use super::scenario::{OWN_IN_MEMORY, Scenario, Step};
 use crate::workspace::Workspace;
 use crate::{Outcome, process};
 
@@ -83,7 +83,7 @@ pub(crate) fn given(text: &str) -> Outcome<Peer> {
     Ok(Peer { name: name.to_owned(), command, config: "", keeping: None, folder, qos_max: 2 })
 }
 
-fn locate(workspace: &Workspace, name: &str) -> Option<String> {
+pub(super) fn locate(workspace: &Workspace, name: &str) -> Option<String> {
     let brought = workspace.peers().join("bin").join(name);
     if brought.is_file() {
         return Some(brought.to_string_lossy().into_owned());
@@ -122,15 +122,18 @@ impl Peer {
     }
 
     /// Starts the broker, loads it, stops it, and returns the generator's report.
-    pub(crate) fn serve(&self, scenario: &Scenario, generator: &Path) -> Outcome<Value> {
+    pub(crate) fn serve(&self, scenario: &Scenario, tools: &Tools) -> Outcome<Value> {
         self.clear()?;
         let keeping = self.keeping.filter(|_| scenario.keeps).unwrap_or_default();
         let broker = Running::start(self, keeping, Core::Measured)?;
         let process = broker.process_id()?;
-        for before in scenario.before {
-            running::load(before, generator, broker.port, process)?;
+        for step in scenario.before {
+            match step {
+                Step::Load(load) => drop(tools.load(load, broker.port, process)?),
+                Step::LeaveSession => tools.leave_session(broker.port)?,
+            }
         }
-        let text = running::load(scenario.load, generator, broker.port, process)?;
+        let text = tools.load(scenario.load, broker.port, process)?;
         running::report(&text)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,36 @@ use crate::{Outcome, process};
 /// How long a broker may take until it accepts connections.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Runs the generator against a port, with a process to be measured, and returns what it prints.
-///
-/// # Errors
-/// When it fails.
-pub(crate) fn load(arguments: &str, generator: &Path, port: u16, process: u32) -> Outcome<String> {
-    let mut command = pinned(generator.as_os_str(), Core::Generator);
-    command.args(arguments.split_whitespace());
-    command.arg("--addr").arg(format!("127.0.0.1:{port}")).arg("--pid").arg(process.to_string());
-    process::read(&mut command)
+/// The programs that load a broker.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    pub(crate) generator: PathBuf,
+    /// `mosquitto_sub`, where it is at hand.
+    pub(crate) subscriber: Option<String>,
+}
+
+impl Tools {
+    /// Runs the generator against a port, with a process to be measured, and returns what it prints.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub(crate) fn load(&self, arguments: &str, port: u16, process: u32) -> Outcome<String> {
+        let mut command = pinned(self.generator.as_os_str(), Core::Generator);
+        command.args(arguments.split_whitespace());
+        command.arg("--addr").arg(format!("127.0.0.1:{port}")).arg("--pid").arg(process.to_string());
+        process::read(&mut command)
+    }
+
+    /// Leaves the session of a client behind that wants everything at QoS 1.
+    ///
+    /// # Errors
+    /// When there is no client to do it, or it fails.
+    pub(crate) fn leave_session(&self, port: u16) -> Outcome {
+        let program = self.subscriber.as_ref().ok_or("mosquitto_sub is not there (`cargo xtask peers`)")?;
+        let mut command = Command::new(program);
+        command.args(["-h", "127.0.0.1", "-c", "-i", "away", "-q", "1", "-t", "#", "-E", "-p"]);
+        process::read(command.arg(port.to_string())).map(drop)
+    }
 }
 
 /// Returns the last report among what the generator has printed.

@@ -4,14 +4,24 @@
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
-    /// What is done before, unmeasured, as arguments of the generator.
-    pub(crate) before: &'static [&'static str],
+    /// What is done before, unmeasured.
+    pub(crate) before: &'static [Step],
     /// The generator's subcommand and arguments.
     pub(crate) load: &'static str,
     pub(crate) qos: u8,
     /// Whether the brokers are to keep what they have acknowledged.
     pub(crate) keeps: bool,
     pub(crate) demands: &'static [Demand],
+}
+
+/// Something that is done before a measurement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    /// Run the generator with these arguments.
+    Load(&'static str),
+    /// Leave the session of a client behind that wants everything at QoS 1. The generator cannot do that beside its own
+    /// subscribers, whose identifiers it would take.
+    LeaveSession,
 }
 
 /// What is demanded of one of our figures.
@@ -63,7 +73,7 @@ const fn messages(name: &'static str, qos: u8, load: &'static str, demands: &'st
 }
 
 /// Leaves a session behind that wants everything.
-const PREPARE: &str = "durable --qos 1 -n 1 --phase prepare";
+const PREPARE: Step = Step::Load("durable --qos 1 -n 1 --phase prepare");
 const FILL: &str = "durable --qos 1 -n 1 --phase fill --count 300000 --window 1000";
 const DRAIN: &str = "durable --qos 1 -n 1 --phase drain --count 300000";
 
@@ -105,7 +115,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "durable-fill", before: &[PREPARE], load: FILL, qos: 1, keeps: true, demands: DURABLE },
     Scenario {
         name: "durable-drain",
-        before: &[PREPARE, FILL],
+        before: &[PREPARE, Step::Load(FILL)],
         load: DRAIN,
         qos: 1,
         keeps: true,
@@ -114,7 +124,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         // Each message goes to its online subscriber and into the queue of a session that is away.
         name: "durable-pairs",
-        before: &[PREPARE],
+        before: &[Step::LeaveSession],
         load: "pairs -n 256 --window 32 --qos 1 --count 600000 --warmup 60000",
         qos: 1,
         keeps: true,
