@@ -118,16 +118,21 @@ impl MachineDisk {
         names.into_iter().filter_map(|name| self.disk.contents(name)).collect()
     }
 
-    /// Returns what waits in every queue of the store that was closed.
-    pub(super) fn waiting(&self) -> Result<Vec<(u64, u64)>, Error> {
-        let (store, _writer) = Store::open_driven(self.disk.after_kill(), Options::new().reserve_bytes(0))?;
-        let waiting = |queue| store.queue_status(queue).map_or(0, |status| status.waiting);
-        Ok(store
-            .queues()
-            .into_iter()
-            .map(|queue| (queue, waiting(queue)))
-            .filter(|(_, count)| *count > 0)
-            .collect())
+    /// Returns how many messages at QoS 1 and 2 wait in each queue of the store that was closed, where some do.
+    pub(super) fn waiting(&self) -> Result<Vec<(u64, usize)>, Error> {
+        let options = Options::new().reserve_bytes(0);
+        let (store, mut writer) = Store::open_driven(self.disk.after_kill(), options)?;
+        let mut waiting = Vec::new();
+        for queue in store.queues() {
+            let ticket = store.read(queue, 0, usize::MAX, usize::MAX);
+            writer.turn();
+            // The lowest bits of an entry's flags are its QoS: `docs/formats/records.md`.
+            let promised = ticket.wait()?.iter().filter(|entry| entry.flags & 3 != 0).count();
+            if promised > 0 {
+                waiting.push((queue, promised));
+            }
+        }
+        Ok(waiting)
     }
 }
 
