@@ -125,7 +125,7 @@ async fn a_full_disk_refuses_messages_and_has_room_again_when_some_are_taken() {
     }
     within("room is found again", async {
         while writer.publish(message("a", "after", QoS::AtLeastOnce)).await.is_error() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await; // pace: asks again, not too often
         }
     })
     .await;

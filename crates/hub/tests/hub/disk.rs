@@ -1,6 +1,7 @@
 //! What the disk decides: when a message is acknowledged, who may have the folder, what happens when it is full.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -17,11 +18,13 @@ use crate::support::*;
 struct Gated {
     disk: SimulatedDisk,
     gate: Arc<(Mutex<bool>, Condvar)>,
+    is_waiting: Arc<AtomicBool>,
 }
 
 impl Gated {
     fn new() -> Self {
-        Self { disk: SimulatedDisk::new(), gate: Arc::new((Mutex::new(true), Condvar::new())) }
+        let gate = Arc::new((Mutex::new(true), Condvar::new()));
+        Self { disk: SimulatedDisk::new(), gate, is_waiting: Arc::default() }
     }
 
     fn set_open(&self, is_open: bool) {
@@ -54,6 +57,7 @@ impl Disk for Gated {
     }
     fn sync(&mut self, file: FileName) -> io::Result<()> {
         let guard = self.gate.0.lock().unwrap();
+        self.is_waiting.store(!*guard, Ordering::Relaxed);
         drop(self.gate.1.wait_while(guard, |is_open| !*is_open).unwrap());
         self.disk.sync(file)
     }
@@ -101,10 +105,6 @@ impl Peer {
         soon(self.0.read_exact(&mut packet[2..])).await.unwrap();
         packet
     }
-
-    fn has_said_nothing(&self) -> bool {
-        matches!(self.0.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
 }
 
 #[tokio::test]
@@ -136,10 +136,9 @@ async fn acknowledgements_leave_when_the_disk_has_the_message_and_not_before() {
     let accepted = || hub.status()["b"].outbox.accepted;
     peer.publish(1, 2).await;
     peer.publish(2, 3).await;
-    // A ping goes there and back behind the messages, so they have been read.
-    peer.say(&[0xd0, 0]).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(peer.has_said_nothing() && accepted() == 2 && sink.count() == 2);
+    until(|| disk.is_waiting.load(Ordering::Relaxed)).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), peer.packet()).await;
+    assert!(early.is_err() && accepted() == 2 && sink.count() == 2, "{early:?}");
     disk.set_open(true);
     assert_eq!(peer.packet().await, [0x40, 2, 0, 2]);
     assert_eq!(peer.packet().await, [0x50, 2, 0, 3]);
