@@ -34,14 +34,12 @@ async fn a_clean_stop_leaves_nothing_to_come_twice() {
     let (source, sink) = (Remote::start().await, Remote::start().await);
     let project =
         [NO_BROKER, &connector("a", source.port()), &connector("b", sink.port()), &numbers("a", "b")]
-            .concat()
-            .replace("[connector.a]\n", "[connector.a]\nclient_id = \"hub-a\"\n");
+            .concat();
     let running = Running::start(&project).await;
     source.subscribed(1).await;
     source.publish_numbers(0..10_000, QoS::ExactlyOnce);
     until(|| sink.count() >= 2_000).await;
-    running.stop().await;
-    let running = Running::start(&project).await;
+    let running = running.again(&project).await;
     until(|| sink.count() >= 10_000 && running.outbox("b").waiting() == 0).await;
     assert_eq!(sink.numbers(), (0..10_000).collect::<Vec<_>>());
     running.stop().await;
