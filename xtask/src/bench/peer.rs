@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::running::{self, Core, Running, Tools};
-use super::scenario::{OWN_IN_MEMORY, Scenario, Step};
+use super::scenario::{Figure, OWN, OWN_IN_MEMORY, Scenario, Step};
 use crate::workspace::Workspace;
 use crate::{Outcome, process};
 
@@ -39,7 +39,7 @@ pub(crate) fn crosspoint(workspace: &Workspace) -> Outcome<[Peer; 2]> {
         folder: workspace.target.join("bench/run"),
         qos_max: 2,
     };
-    Ok([peer("crosspoint", CONFIG), peer(OWN_IN_MEMORY, IN_MEMORY)])
+    Ok([peer(OWN, CONFIG), peer(OWN_IN_MEMORY, IN_MEMORY)])
 }
 
 /// The brokers of others that `cargo xtask peers` has brought, or that are on the search path.
@@ -105,6 +105,11 @@ impl Peer {
         self.name == OWN_IN_MEMORY
     }
 
+    /// Returns the program.
+    pub(crate) fn program(&self) -> &str {
+        self.command.first().map_or("", String::as_str)
+    }
+
     /// Returns where it keeps what it keeps.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
@@ -133,8 +138,15 @@ impl Peer {
                 Step::LeaveSession => tools.leave_session(broker.port)?,
             }
         }
-        let text = tools.load(scenario.load, broker.port, process)?;
-        running::report(&text)
+        let mut report = running::report(&tools.load(scenario.load, broker.port, process)?)?;
+        if scenario.asks_for(Figure::SyncsPerMessage) && self.name == OWN {
+            let received = report.get("received").and_then(Value::as_f64).ok_or("nothing was received")?;
+            let syncs = tools.commits(broker.port)? / received;
+            if let Some(figures) = report.as_object_mut() {
+                figures.insert("syncs_per_msg".to_owned(), Value::from(syncs));
+            }
+        }
+        Ok(report)
     }
 
     /// Returns its command line, with everything filled in.

@@ -34,6 +34,29 @@ impl Tools {
         process::read(&mut command)
     }
 
+    /// Returns how often our broker has committed since it started, as it says next.
+    ///
+    /// # Errors
+    /// When there is no client to ask, or it says nothing.
+    pub(crate) fn commits(&self, port: u16) -> Outcome<f64> {
+        let program = self.subscriber.as_ref().ok_or("mosquitto_sub is not there (`cargo xtask peers`)")?;
+        let mut command = Command::new(program);
+        // What it said before is of no use.
+        command.args([
+            "-h",
+            "127.0.0.1",
+            "-R",
+            "-C",
+            "1",
+            "-W",
+            "30",
+            "-t",
+            "$SYS/broker/store/commits",
+            "-p",
+        ]);
+        Ok(process::read(command.arg(port.to_string()))?.trim().parse()?)
+    }
+
     /// Leaves the session of a client behind that wants everything at QoS 1.
     ///
     /// # Errors
@@ -77,7 +100,14 @@ impl Running {
     /// # Errors
     /// When it does not start.
     pub(crate) fn start(peer: &Peer, more: &str, core: Core) -> Outcome<Self> {
-        let port = free_port()?;
+        Self::start_at(peer, more, core, free_port()?)
+    }
+
+    /// Starts a broker as [`start`](Self::start) does, on this port.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) fn start_at(peer: &Peer, more: &str, core: Core, port: u16) -> Outcome<Self> {
         let name = format!("{}-{port}", peer.name);
         // One of them goes by the ending of the name.
         let config = peer.folder().join(format!("{name}.toml"));
@@ -134,7 +164,8 @@ fn pinned(program: &std::ffi::OsStr, core: Core) -> Command {
     command
 }
 
-fn free_port() -> Outcome<u16> {
+/// Returns a port that nobody has now.
+pub(crate) fn free_port() -> Outcome<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 

@@ -46,12 +46,17 @@ pub(crate) enum Figure {
     CpuPerMessage,
     /// Messages delivered, or acknowledged where nobody receives, in a second.
     MessagesPerSecond,
+    /// Commits of our broker for each delivered message; each is one sync.
+    SyncsPerMessage,
     /// KiB of the broker's memory for each idle connection.
     MemoryPerConnection,
 }
 
 /// The broker that most demands refer to.
 const MOSQUITTO: &str = "mosquitto";
+
+/// Our own broker, whose figures are judged.
+pub(crate) const OWN: &str = "crosspoint";
 
 /// Our own broker, told to keep nothing on disk.
 pub(crate) const OWN_IN_MEMORY: &str = "crosspoint-memory";
@@ -128,7 +133,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         load: "pairs -n 256 --window 32 --qos 1 --count 600000 --warmup 60000",
         qos: 1,
         keeps: true,
-        demands: &[cpu(Bound::MostTimes(1.6, OWN_IN_MEMORY))],
+        demands: &[
+            cpu(Bound::MostTimes(1.6, OWN_IN_MEMORY)),
+            Demand { figure: Figure::SyncsPerMessage, bound: Bound::Most(0.02) },
+        ],
     },
     Scenario {
         name: "idle-connections",
@@ -144,6 +152,11 @@ impl Scenario {
     /// Returns the figure by which brokers are compared.
     pub(crate) fn figure(&self) -> Figure {
         self.demands.first().map_or(Figure::CpuPerMessage, |demand| demand.figure)
+    }
+
+    /// Tells whether a figure is asked for.
+    pub(crate) fn asks_for(&self, figure: Figure) -> bool {
+        self.demands.iter().any(|demand| demand.figure == figure)
     }
 
     /// Tells whether a peer's figures are asked for.

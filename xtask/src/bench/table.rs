@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::peer::Peer;
-use super::scenario::{Bound, Demand, Figure, Scenario};
-
-/// Whose figures are judged.
-const OWN: &str = "crosspoint";
+use super::scenario::{Bound, Demand, Figure, OWN, Scenario};
 
 /// All reports of one run.
 #[derive(Debug, Default)]
@@ -51,6 +48,9 @@ impl Table {
             let own = rows.figure(OWN, rows.scenario.figure());
             for name in &rows.order {
                 println!("{}", rows.line(name, own));
+            }
+            if let Some(syncs) = rows.figure(OWN, Figure::SyncsPerMessage) {
+                println!("{:<17} {OWN:<12} {syncs:.5} syncs for a message", rows.scenario.name);
             }
             for (name, reason) in &rows.left_out {
                 println!("{:<17} {name:<12} left out: {reason}", rows.scenario.name);
@@ -104,6 +104,7 @@ impl Rows {
                 median(reports.iter().filter_map(|it| number(it, "broker_cpu_us_per_msg")))
             }
             Figure::MessagesPerSecond => median(reports.iter().filter_map(either)),
+            Figure::SyncsPerMessage => median(reports.iter().filter_map(|it| number(it, "syncs_per_msg"))),
         }
     }
 
@@ -135,11 +136,12 @@ impl Rows {
         let what = match figure {
             Figure::CpuPerMessage => "CPU for a message",
             Figure::MessagesPerSecond => "messages a second",
+            Figure::SyncsPerMessage => "syncs for a message",
             Figure::MemoryPerConnection => "memory for a connection",
         };
         match *bound {
             Bound::Most(max) => {
-                (own > max).then(|| format!("{what}: {own:.2}, at most {max:.2} is demanded"))
+                (own > max).then(|| format!("{what}: {own:.3}, at most {max:.3} is demanded"))
             }
             Bound::MostTimes(max, peer) => {
                 let ratio = ratio_to(peer)?;
