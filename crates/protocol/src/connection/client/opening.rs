@@ -67,8 +67,7 @@ impl ClientConnection {
             // [MQTT-3.2.2-21]: the server's value replaces ours.
             self.keep_alive_ms = u64::from(seconds) * 1_000;
         }
-        self.server_receive_maximum =
-            properties.receive_maximum.unwrap_or(limits::RECEIVE_MAXIMUM_DEFAULT);
+        self.server_receive_maximum = properties.receive_maximum.unwrap_or(limits::RECEIVE_MAXIMUM_DEFAULT);
         self.maximum_qos = properties.maximum_qos.unwrap_or(QoS::ExactlyOnce);
         self.retain_available = properties.retain_available.unwrap_or(true);
     }
