@@ -144,7 +144,10 @@ impl Ledger {
         came.order.push(number);
         self.tally.came += 1;
         let may_overtake = |gap: &Gap| gap.forgot == Forgot::Order && reach.places.contains(&gap.place);
+        // At QoS 0 a copy that was lost comes, late, when a place sends again what it has forgotten to have sent.
+        let is_late_copy = reach.qos == 0 && self.has_forgotten(&reach, Forgot::Unpromised, sent_at_ms);
         if let Some(last) = last.filter(|last| *last > number)
+            && !is_late_copy
             && !self.gaps.iter().any(may_overtake)
         {
             self.accuse(format!("order: {reader:?} got {number} of {lane:?} after {last}, at {at_ms} ms"));
@@ -296,6 +299,18 @@ mod tests {
         let mut ledger = published(1, 3);
         [0, 2, 1].iter().for_each(|number| ledger.take(READER, LANE, *number, 5));
         assert_eq!(judged(ledger), "order");
+    }
+
+    #[test]
+    fn a_copy_that_was_lost_at_qos_0_may_come_late_and_only_from_a_place_that_sends_again() {
+        for (qos, place, verdict) in [(0, "north", "fine"), (0, "east", "order"), (1, "north", "order")] {
+            let mut ledger = published(qos, 3);
+            [0, 2].iter().for_each(|number| ledger.take(READER, LANE, *number, 5));
+            ledger.forget(place, Forgot::Unpromised);
+            ledger.remember(place, 10);
+            ledger.take(READER, LANE, 1, 11);
+            assert_eq!(judged(ledger), verdict, "QoS {qos} by {place}");
+        }
     }
 
     #[test]
