@@ -185,10 +185,10 @@ impl Rows {
         Urgency::Lazy
     }
 
+    /// Also what is not known is deleted: that it was deleted before may not be durable yet, or have failed, and PUBCOMP
+    /// must not leave before the identifier is forgotten on disk.
     fn on_released(&mut self, id: PacketId, batch: &mut Batch) -> Urgency {
-        if !self.incoming.remove(&id) {
-            return Urgency::Lazy;
-        }
+        self.incoming.remove(&id);
         batch.delete(INCOMING, self.incoming_key(id));
         Urgency::Awaited
     }

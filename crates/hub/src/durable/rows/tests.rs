@@ -141,6 +141,15 @@ fn what_came_in_a_lost_session_leaves_no_identifier_behind() {
 }
 
 #[test]
+fn an_identifier_is_forgotten_again_when_nobody_knows_whether_that_was_written() {
+    let mut rows = Rows::new(7, BTreeMap::new(), BTreeSet::new());
+    let mut batch = Batch::new();
+    let released = SessionChange::Exchange(Delta::Released { id: IncomingId::from_stored(packet_id(9)) });
+    assert_eq!(rows.change(released, 1, &mut batch), Urgency::Awaited, "PUBCOMP waits for it");
+    assert!(!batch.is_empty());
+}
+
+#[test]
 fn the_order_of_identifiers_goes_on_behind_what_was_kept() {
     let row = Row { id: outgoing(65_535), stage: Stage::Published, order: 12 };
     let mut rows = Rows::new(7, [(40, row)].into(), BTreeSet::new());
