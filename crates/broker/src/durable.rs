@@ -12,6 +12,7 @@ mod committer;
 mod exchange;
 mod fields;
 mod load;
+mod part;
 mod session;
 mod subscription;
 mod will;

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 
 use super::{
     INCOMING, OUTGOING, SESSIONS, SessionRecord,
-    committer::is_refusable,
     exchange::{OutgoingRecord, incoming_key, incoming_record, outgoing_key},
+    part::is_refusable,
 };
 use crate::session::Session;
 

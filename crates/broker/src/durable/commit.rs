@@ -24,7 +24,7 @@ pub(crate) struct Commit {
 pub(crate) enum Outcome {
     /// It is durable.
     Durable,
-    /// The disk is full: nothing of it was kept.
+    /// The disk is full: nothing of it was kept, or only what may not be refused.
     Full,
     /// The store has failed: nobody knows what was kept.
     Broken,

@@ -9,6 +9,9 @@
 //! There is one for the whole broker, so that batches, positions in queues and the records of a session have one order,
 //! on whatever thread they were made. Its lock is a leaf: nothing else is locked and nobody is woken under it.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::VecDeque,
     sync::{
@@ -22,16 +25,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use crosspoint_protocol::{Message, Now, ReasonCode};
+use crosspoint_protocol::{Now, ReasonCode};
 use crosspoint_store::{Batch, Committed, Error, State, Store, Ticket};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::{
-    changes::{Change, Changes, Target, Urgency},
+    changes::{Changes, Urgency},
     clock,
     commit::{Commit, Outcome, Promise},
+    part::{Delivery, Part},
 };
 use crate::shared::Shared;
 
@@ -71,33 +75,23 @@ impl Gathered {
     }
 }
 
-/// What is committed as one.
-#[derive(Debug, Default)]
-struct Part {
-    batch: Batch,
-    /// How many positions the batch will tell.
-    targets: usize,
-    bytes: usize,
-    deliveries: Vec<Delivery>,
-    urgency: Urgency,
-    is_refusable: bool,
-    promise: Promise,
-}
-
-/// An entry that a session gets when it is durable.
-#[derive(Debug)]
-pub(crate) struct Delivery {
-    /// Which of the positions is its.
-    place: usize,
-    pub(crate) target: Target,
-    pub(crate) message: Message,
-}
-
 /// A batch that the store has.
 struct Flight {
     ticket: Ticket<Committed>,
     deliveries: Vec<Delivery>,
+    /// What of it must not be lost when the disk is full.
+    essential: Batch,
+    is_refusable: bool,
     promise: Promise,
+}
+
+/// What is known from one submission to the next.
+#[derive(Default)]
+struct Submitting {
+    /// When the clock was last stored.
+    stamped_ms: Option<u64>,
+    /// Essential changes that were refused: they come before everything else, or memory is ahead of the disk for good.
+    unkept: Batch,
 }
 
 impl Committer {
@@ -131,7 +125,8 @@ impl Committer {
     pub(crate) fn append_with(&self, changes: &mut Changes, batch: Option<Batch>) -> Arc<Commit> {
         let stored = Bytes::from(std::mem::take(&mut changes.stored));
         let mut urgency = std::mem::take(&mut changes.urgency);
-        let is_separate = self.is_full() && (batch.is_some() || changes.is_refusable());
+        let is_refusable = batch.is_some() || changes.is_refusable();
+        let is_separate = self.is_full() && is_refusable;
         let mut gathered = self.gathered.lock();
         if gathered.is_closed {
             changes.list.clear();
@@ -149,7 +144,8 @@ impl Committer {
             urgency = Urgency::Synced;
         }
         part.bytes += stored.len();
-        changes.list.drain(..).for_each(|change| part.add(change, &stored));
+        let add = if is_refusable { Part::add } else { Part::add_essential };
+        changes.list.drain(..).for_each(|change| add(part, change, &stored));
         part.urgency = part.urgency.max(urgency);
         let is_urgent = part.urgency != Urgency::Lazy;
         let commit = part.promise.commit();
@@ -200,17 +196,23 @@ impl Committer {
         }
     }
 
-    fn submit(&self, part: Part, stamped_ms: &mut Option<u64>, now: Now) -> Flight {
-        let Part { mut batch, deliveries, promise, is_refusable, urgency, .. } = part;
-        if urgency != Urgency::Synced {
+    fn submit(&self, part: Part, submitting: &mut Submitting, now: Now) -> Flight {
+        let Part { batch: new, essential: new_essential, deliveries, promise, is_refusable, urgency, .. } =
+            part;
+        let mut batch = std::mem::take(&mut submitting.unkept);
+        let mut essential = batch.clone();
+        // What is submitted again may have been urgent.
+        if urgency != Urgency::Synced && batch.is_empty() {
             batch.written();
         }
+        batch.append(new);
+        essential.append(new_essential);
         if !is_refusable {
             // Whatever records that something has ended must find room, or nothing ever gets free.
             batch.essential();
         }
-        clock::stamp(&mut batch, stamped_ms, now);
-        Flight { ticket: self.store.commit(batch), deliveries, promise }
+        clock::stamp(&mut batch, &mut submitting.stamped_ms, now);
+        Flight { ticket: self.store.commit(batch), deliveries, essential, is_refusable, promise }
     }
 
     fn note_success(&self) {
@@ -222,7 +224,7 @@ impl Committer {
     }
 
     fn note_failure(&self, failure: &Error) -> Outcome {
-        if matches!(failure, Error::Full | Error::TooLarge { .. }) {
+        if is_full(failure) {
             if !self.is_full.swap(true, SeqCst) {
                 warn!(%failure, "The disk is full: no message at QoS 1 or 2 is accepted.");
             }
@@ -238,9 +240,9 @@ impl Committer {
     }
 }
 
-/// Tells whether a new record of this table may be refused when the disk is full.
-pub(super) const fn is_refusable(table: u32) -> bool {
-    table != super::OUTGOING
+/// Tells whether nothing of a batch was kept, for want of room.
+const fn is_full(failure: &Error) -> bool {
+    matches!(failure, Error::Full | Error::TooLarge { .. })
 }
 
 /// Lets nobody wait for a committer that has ended, in whatever way.
@@ -270,14 +272,20 @@ pub(crate) fn run(shared: Arc<Shared>) -> impl Future<Output = ()> {
 async fn commit_all(shared: &Shared) {
     let Some(durable) = &shared.durable else { return };
     let committer = &durable.committer;
-    let mut stamped_ms = None;
-    let mut submit = |part| committer.submit(part, &mut stamped_ms, shared.clock.now());
+    let mut submitting = Submitting::default();
     while let Some(part) = committer.next().await {
-        let mut flight = Some(submit(part));
-        while let Some(Flight { ticket, deliveries, promise }) = flight {
+        let mut flight = Some(committer.submit(part, &mut submitting, shared.clock.now()));
+        while let Some(Flight { ticket, deliveries, essential, is_refusable, promise }) = flight {
             let answer = ticket.await;
+            let mut next = None;
+            if answer.as_ref().is_err_and(is_full) {
+                // At once and alone, if it was refused for what stood beside it; else with what comes next.
+                next = (is_refusable && !essential.is_empty()).then(Part::default);
+                submitting.unkept = essential;
+            }
             // The store has something to do while what is durable is handed out.
-            flight = committer.take(|_| true).map(&mut submit);
+            let next = next.or_else(|| committer.take(|_| true));
+            flight = next.map(|part| committer.submit(part, &mut submitting, shared.clock.now()));
             match answer {
                 Ok(committed) => {
                     committer.note_success();
@@ -294,6 +302,11 @@ async fn commit_all(shared: &Shared) {
             }
         }
     }
+    if !submitting.unkept.is_empty() {
+        // The last chance. Without it, the next run gives again what it finds unfinished.
+        let last = committer.submit(Part::default(), &mut submitting, shared.clock.now());
+        _ = last.ticket.await;
+    }
 }
 
 fn hand_out(shared: &Shared, deliveries: Vec<Delivery>, committed: &Committed) {
@@ -304,38 +317,4 @@ fn hand_out(shared: &Shared, deliveries: Vec<Delivery>, committed: &Committed) {
         shared.leave_stored(delivery.target, delivery.message, *position, &mut wakers);
     }
     wakers.into_iter().for_each(std::task::Waker::wake);
-}
-
-impl Part {
-    fn is_idle(&self) -> bool {
-        self.batch.is_empty()
-    }
-
-    fn add(&mut self, change: Change, stored: &Bytes) {
-        match change {
-            Change::Publish { message, stored: range, targets } => {
-                self.is_refusable = true;
-                let queues: smallvec::SmallVec<[(u64, u8); 2]> = targets
-                    .iter()
-                    .filter_map(|target| Some((target.session.queue()?, target.flags())))
-                    .collect();
-                self.batch.publish(stored.slice(range), queues);
-                for target in targets {
-                    if target.session.queue().is_some() {
-                        let place = self.targets;
-                        self.targets += 1;
-                        self.deliveries.push(Delivery { place, target, message: message.clone() });
-                    }
-                }
-            }
-            Change::Put { table, key, value } => {
-                self.bytes += key.len() + value.len();
-                self.is_refusable |= is_refusable(table);
-                self.batch.put(table, key, value);
-            }
-            Change::Delete { table, key } => _ = self.batch.delete(table, key),
-            Change::Consume { queue, position } => _ = self.batch.consume(queue, position),
-            Change::RemoveQueue { queue } => _ = self.batch.remove_queue(queue),
-        }
-    }
 }

@@ -30,7 +30,7 @@ use scenario::Scenario;
 
 /// Seeds that broke a promise once.
 pub const FAILED_ONCE: &[u64] =
-    &[1, 66, 10_140, 30_075, 50_024, 1_006_082, 777_000_910, 30_119_503_484_420_651];
+    &[1, 66, 10_140, 30_075, 50_024, 1_006_082, 777_000_910, 777_003_594, 30_119_503_484_420_651];
 
 /// What came of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]

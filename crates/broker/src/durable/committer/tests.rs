@@ -1,0 +1,71 @@
+use crosspoint_store::{Options, SimulatedDisk};
+
+use super::*;
+use crate::{
+    BrokerOptions,
+    access::Users,
+    durable::{Changes, Ended, RETAINED},
+};
+
+const QUEUE: u64 = 24;
+
+/// A store with two entries in a queue, and a broker on it.
+fn with_entries(disk: &SimulatedDisk, reserve_bytes: u64) -> (Store, Arc<Shared>) {
+    let store = Store::open(disk.clone(), Options::new().reserve_bytes(reserve_bytes)).unwrap();
+    let mut batch = Batch::new();
+    batch.publish(Bytes::from_static(b"a"), [(QUEUE, 0)]).publish(Bytes::from_static(b"b"), [(QUEUE, 0)]);
+    store.commit(batch).wait().unwrap();
+    let users = Arc::new(Users::new(Vec::new(), Vec::new()).unwrap());
+    let shared = Shared::new(BrokerOptions::default(), users, Some(store.clone()), 1);
+    (store, Arc::new(shared))
+}
+
+fn consume_all(committer: &Committer) -> Arc<Commit> {
+    let mut changes = Changes::default();
+    changes.consume(QUEUE, 2);
+    committer.append(&mut changes)
+}
+
+fn waiting(store: &Store) -> u64 {
+    store.queue_status(QUEUE).unwrap().waiting
+}
+
+#[tokio::test]
+async fn what_is_essential_is_kept_when_what_stands_beside_it_is_refused() {
+    let disk = SimulatedDisk::new();
+    let (store, shared) = with_entries(&disk, 4_096);
+    let committer = &shared.durable.as_ref().unwrap().committer;
+    disk.set_bytes_max(Some(disk.taken_bytes()));
+    let lazy = consume_all(committer);
+    let mut changes = Changes::default();
+    changes.put(RETAINED, Bytes::from_static(b"topic"), vec![0; 64 * 1_024]);
+    changes.hurry();
+    let refused = committer.append(&mut changes);
+    assert!(Arc::ptr_eq(&lazy, &refused), "they are one part");
+    let committing = tokio::spawn(run(shared.clone()));
+    assert_eq!(Ended(refused).await, Outcome::Full);
+    committer.close();
+    committing.await.unwrap();
+    assert_eq!(waiting(&store), 0);
+    assert_eq!(store.value(RETAINED, b"topic"), None);
+}
+
+#[tokio::test]
+async fn what_is_essential_and_finds_no_room_at_all_is_tried_again() {
+    let disk = SimulatedDisk::new();
+    let (store, shared) = with_entries(&disk, 0);
+    let committer = &shared.durable.as_ref().unwrap().committer;
+    disk.set_bytes_max(Some(disk.taken_bytes()));
+    let mut hurried = Changes::default();
+    hurried.consume(QUEUE, 1);
+    hurried.hurry();
+    committer.append(&mut hurried);
+    let refused = consume_all(committer);
+    let committing = tokio::spawn(run(shared.clone()));
+    assert_eq!(Ended(refused).await, Outcome::Full);
+    assert_eq!(waiting(&store), 2);
+    disk.set_bytes_max(None);
+    committer.close();
+    committing.await.unwrap();
+    assert_eq!(waiting(&store), 0);
+}
