@@ -232,7 +232,7 @@ impl Device {
     }
 
     /// Returns the next packet that is no PUBLISH; those go to the inbox, unanswered.
-    async fn answer(&mut self) -> Packet {
+    pub(crate) async fn answer(&mut self) -> Packet {
         loop {
             match self.receive().await {
                 Packet::Publish(publish) => self.keep(publish),
