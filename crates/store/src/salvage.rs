@@ -163,6 +163,14 @@ impl Inspection {
                     self.due = header.first;
                 }
             }
+            _ if is_last
+                && number > self.covered.segment
+                && !has_frame(&bytes, self.covered.salt, number) =>
+            {
+                // A creation that was cut short: opening removes it.
+                self.report.torn_bytes += bytes.len() as u64;
+                return Ok(());
+            }
             _ => self.damaged(number, 0, "the header of the segment", "another one"),
         }
         for step in Scan::new(&bytes, self.covered.salt, number, SEGMENT_HEADER_BYTES as u64) {
@@ -323,4 +331,8 @@ fn whole<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn has_frame(bytes: &[u8], salt: u64, segment: u64) -> bool {
+    Scan::new(bytes, salt, segment, 0).any(|step| matches!(step, Step::Frame(..)))
 }

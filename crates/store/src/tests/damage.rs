@@ -150,3 +150,20 @@ fn nothing_is_salvaged_into_a_store_that_holds_something() {
     let (other, _) = sample(14, 5);
     assert!(salvage(&mut disk.clone(), other, options()).is_err());
 }
+
+#[test]
+fn a_segment_whose_making_was_cut_short_is_no_damage_when_it_is_the_last() {
+    for header in [&b""[..], b"XPSG\x01"] {
+        let (mut disk, model) = sample(3, 60);
+        let next = disk.list().unwrap().into_iter().filter_map(|file| match file {
+            FileName::Segment(number) => Some(number + 1),
+            _ => None,
+        });
+        let next = FileName::Segment(next.max().unwrap());
+        disk.create(next).unwrap();
+        disk.write_at(next, 0, header).unwrap();
+        let report = verify(&mut disk.clone()).unwrap();
+        assert_eq!((report.damages, report.torn_bytes), (Vec::new(), header.len() as u64));
+        assert_eq!(Rig::open(&disk).unwrap().contents().unwrap(), model, "opening removes it");
+    }
+}
