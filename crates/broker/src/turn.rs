@@ -38,7 +38,7 @@ pub(crate) struct Turn<'a> {
     table: Option<RwLockReadGuard<'a, Router>>,
     now: Now,
     deliveries: usize,
-    /// The batch of what was handed over before the end.
+    /// The batches of what was handed over before the end.
     commit: Option<Arc<Commit>>,
     /// How many retained messages were changed in the store.
     retained: usize,

@@ -12,15 +12,17 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// One batch on its way to the disk. Its outcome is asked for, or waited for.
+/// One batch on its way to the disk, or several that somebody depends on. Its outcome is asked for, or waited for.
 #[derive(Debug, Default)]
 pub(crate) struct Commit {
     outcome: AtomicU8,
     wakers: Mutex<Vec<Waker>>,
+    /// What has its outcome in place of its own: it is the worse one of both.
+    both: Option<[Arc<Commit>; 2]>,
 }
 
-/// How a batch ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a batch ended, the better before the worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     /// It is durable.
     Durable,
@@ -31,8 +33,20 @@ pub(crate) enum Outcome {
 }
 
 impl Commit {
+    /// Returns what ends when both have: whoever has changed something in one batch and then in another depends on both.
+    pub(crate) fn of_both(earlier: Arc<Self>, later: Arc<Self>) -> Arc<Self> {
+        let is_part = |[_, last]: &[Arc<Self>; 2]| Arc::ptr_eq(last, &later);
+        if Arc::ptr_eq(&earlier, &later) || earlier.both.as_ref().is_some_and(is_part) {
+            return earlier;
+        }
+        Arc::new(Self { both: Some([earlier, later]), ..Self::default() })
+    }
+
     /// Returns how it ended, if it has.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
+        if let Some([earlier, later]) = &self.both {
+            return Some(earlier.outcome()?.max(later.outcome()?));
+        }
         match self.outcome.load(SeqCst) {
             1 => Some(Outcome::Durable),
             2 => Some(Outcome::Full),
@@ -43,6 +57,14 @@ impl Commit {
 
     /// Wakes a task when it has ended; at once if it has.
     pub(crate) fn wake_at_end(&self, waker: &Waker) {
+        if let Some(both) = &self.both {
+            // One that has ended already would wake at once, and in vain.
+            let mut open = both.iter().filter(|commit| commit.outcome().is_none()).peekable();
+            if open.peek().is_none() {
+                waker.wake_by_ref();
+            }
+            return open.for_each(|commit| commit.wake_at_end(waker));
+        }
         let mut wakers = self.wakers.lock();
         if self.outcome().is_none() {
             return wakers.push(waker.clone());

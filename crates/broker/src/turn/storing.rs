@@ -31,19 +31,30 @@ impl Turn<'_> {
     /// Lets a batch of somebody else's making be part of the turn's.
     pub(crate) fn add(&mut self, batch: Batch) {
         if let Some(durable) = &self.shared.durable {
-            self.commit = Some(durable.committer.append_with(&mut self.workspace.changes, Some(batch)));
+            let commit = durable.committer.append_with(&mut self.workspace.changes, Some(batch));
+            self.depend_on(commit);
         }
     }
 
-    /// Hands over what is changed in the store so far, and returns the batch of everything since the turn began.
+    /// Hands over what is changed in the store so far, and returns what ends with the last batch that anything since the
+    /// turn began is part of.
     pub(crate) fn flush(&mut self) -> Option<Arc<Commit>> {
         if let Some(durable) = &self.shared.durable
             && !self.workspace.changes.is_empty()
         {
             self.workspace.changes.calm(self.urgency);
-            self.commit = Some(durable.committer.append(&mut self.workspace.changes));
+            let commit = durable.committer.append(&mut self.workspace.changes);
+            self.depend_on(commit);
         }
         self.commit.clone()
+    }
+
+    /// Notes a batch of the turn. It need not be the one of what was handed over before, which can be refused alone.
+    fn depend_on(&mut self, commit: Arc<Commit>) {
+        self.commit = Some(match self.commit.take() {
+            Some(earlier) => Commit::of_both(earlier, commit),
+            None => commit,
+        });
     }
 
     /// Changes the retained message of a topic in the store. The table is locked meanwhile, so that both change in the
@@ -68,7 +79,8 @@ impl Turn<'_> {
         } else {
             changes.hurry();
             changes.calm(self.urgency);
-            self.commit = Some(durable.committer.append(&mut changes));
+            let commit = durable.committer.append(&mut changes);
+            self.depend_on(commit);
             self.retained += 1;
         }
     }

@@ -4,7 +4,9 @@ use super::*;
 use crate::{
     BrokerOptions,
     access::Users,
-    durable::{Changes, Ended, RETAINED},
+    durable::{Changes, Ended, RETAINED, SUBSCRIPTIONS},
+    turn::Turn,
+    workspace::Workspace,
 };
 
 const QUEUE: u64 = 24;
@@ -68,4 +70,47 @@ async fn what_is_essential_and_finds_no_room_at_all_is_tried_again() {
     committer.close();
     committing.await.unwrap();
     assert_eq!(waiting(&store), 0);
+}
+
+/// Ends a turn that changes something, hands it over, and consumes something behind it.
+fn turn_in_two_parts(shared: &Shared) -> Arc<Commit> {
+    Workspace::with(|workspace| {
+        let mut turn = Turn::new(shared, usize::MAX, workspace, shared.clock.now());
+        turn.changes().put(SUBSCRIPTIONS, Bytes::from_static(b"filter"), vec![0; 64 * 1_024]);
+        turn.changes().hurry();
+        turn.flush();
+        turn.changes().consume(QUEUE, 2);
+        turn.changes().hurry();
+        turn.end().unwrap()
+    })
+}
+
+#[tokio::test]
+async fn a_turn_is_refused_when_one_of_its_parts_is_though_the_last_one_is_kept() {
+    let disk = SimulatedDisk::new();
+    let (store, shared) = with_entries(&disk, 4_096);
+    let committer = &shared.durable.as_ref().unwrap().committer;
+    disk.set_bytes_max(Some(disk.taken_bytes()));
+    // On a disk that is known to be full, what may be refused is a part by itself.
+    committer.is_full.store(true, SeqCst);
+    let commit = turn_in_two_parts(&shared);
+    let committing = tokio::spawn(run(shared.clone()));
+    assert_eq!(Ended(commit).await, Outcome::Full);
+    committer.close();
+    committing.await.unwrap();
+    assert_eq!((waiting(&store), store.value(SUBSCRIPTIONS, b"filter")), (0, None));
+}
+
+#[tokio::test]
+async fn a_turn_in_two_parts_is_durable_when_both_are() {
+    let disk = SimulatedDisk::new();
+    let (store, shared) = with_entries(&disk, 4_096);
+    let committer = &shared.durable.as_ref().unwrap().committer;
+    committer.is_full.store(true, SeqCst);
+    let commit = turn_in_two_parts(&shared);
+    let committing = tokio::spawn(run(shared.clone()));
+    assert_eq!(Ended(commit).await, Outcome::Durable);
+    committer.close();
+    committing.await.unwrap();
+    assert!(waiting(&store) == 0 && store.value(SUBSCRIPTIONS, b"filter").is_some());
 }
