@@ -11,6 +11,7 @@ use crosspoint_store::Store;
 use tokio::time::Instant;
 
 use crate::connect_rate::ConnectRate;
+use crate::diagnosis;
 use crate::outbox::Clock;
 
 /// The clock, the randomness and the transport of a hub; the machine's, unless something else is set.
@@ -88,9 +89,8 @@ impl Environment {
             (seed, connector).hash(&mut hasher);
             environment = environment.seed(hasher.finish());
         }
-        if let Some(dial) = self.dial.clone() {
-            environment = environment.dial(dial);
-        }
+        let dial = self.dial.clone().unwrap_or_else(diagnosis::dial_with_words);
+        environment = environment.dial(dial);
         let rate = self.rate.clone();
         environment.dial_in_turn(Arc::new(move || rate.turn()))
     }

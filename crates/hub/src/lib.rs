@@ -15,6 +15,7 @@
 pub mod config;
 pub mod connect;
 pub mod control;
+pub mod diagnosis;
 
 mod connect_rate;
 mod connector;
