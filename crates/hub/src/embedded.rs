@@ -48,7 +48,7 @@ impl Embedded {
         environment: &Environment,
         store: &Store,
     ) -> Result<Self, HubError> {
-        let users = Arc::new(users::of_plan(&plan.users)?);
+        let users = Arc::new(users::of_plan(plan)?);
         let mut options = options(plan);
         if let Some(wall_ms) = environment.wall_clock_ms() {
             options = options.workers(Workers::Here).wall_clock_ms(wall_ms);
@@ -101,7 +101,7 @@ impl Embedded {
     /// # Errors
     /// The users do not fit together; nothing has changed then.
     pub(crate) fn replace_users(&self, plan: &BrokerPlan) -> Result<(), HubError> {
-        users::replace(&self.users, &plan.users)?;
+        users::replace(&self.users, plan)?;
         for (name, listener) in &plan.listeners {
             self.broker.set_anonymous(name, listener.anonymous);
         }
@@ -163,6 +163,7 @@ fn options(plan: &BrokerPlan) -> BrokerOptions {
     BrokerOptions::default()
         .connections_max(limits.connections_max as usize)
         .packet_bytes_max(limits.packet_bytes_max)
+        .in_flight_maximum(limits.in_flight_max)
         .keep_alive_max_s(u16::try_from(limits.keep_alive_max.as_secs()).unwrap_or(u16::MAX))
         .session_expiry_max_s(u32::try_from(limits.session_expiry_max.as_secs()).unwrap_or(u32::MAX))
         .queue(queue)

@@ -210,7 +210,7 @@ impl Hub {
     /// Finds what would fail later, before anything is touched.
     fn check(&self, plan: &Plan) -> Result<(), HubError> {
         if let Some(broker) = &plan.broker {
-            users::of_plan(&broker.users)?;
+            users::of_plan(broker)?;
         }
         for (name, mqtt) in remote(plan).filter(|(_, mqtt)| mqtt.enabled) {
             let options = connect::client_options(mqtt, &self.data.client_id(name));

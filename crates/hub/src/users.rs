@@ -1,42 +1,59 @@
 //! The embedded broker's users, from the plan to the broker.
 
-use std::collections::BTreeMap;
+use crosspoint_broker::access::{Accounts, Password, Role, Rule, User, Users};
 
-use crosspoint_broker::access::{Password, Role, Rule, User, Users};
-
-use crate::config::plan::{Access, AclRule, Effect, UserPassword, UserPlan};
+use crate::config::plan::{Access, AclRule, BrokerPlan, Effect, UserPassword, UserPlan};
 use crate::hub::HubError;
 
+/// The role that clients without a name get when they are restricted. No user has this name: it is not a usable one.
+const ANONYMOUS: &str = "#anonymous";
+
 /// Makes the broker's users of those of the plan.
-pub(crate) fn of_plan(plan: &BTreeMap<String, UserPlan>) -> Result<Users, HubError> {
-    let (users, roles) = users_and_roles(plan)?;
-    Users::new(users, roles).map_err(|error| HubError::Users(error.to_string()))
+pub(crate) fn of_plan(plan: &BrokerPlan) -> Result<Users, HubError> {
+    Users::of_accounts(accounts(plan)?).map_err(|error| HubError::Users(error.to_string()))
 }
 
 /// Replaces the users of a broker that runs.
-pub(crate) fn replace(running: &Users, plan: &BTreeMap<String, UserPlan>) -> Result<(), HubError> {
-    let (users, roles) = users_and_roles(plan)?;
-    running.replace(users, roles).map_err(|error| HubError::Users(error.to_string()))
+pub(crate) fn replace(running: &Users, plan: &BrokerPlan) -> Result<(), HubError> {
+    running.replace(accounts(plan)?).map_err(|error| HubError::Users(error.to_string()))
 }
 
 /// The plan has added up what a user's roles allow; so each user gets one role, of the same name.
-fn users_and_roles(plan: &BTreeMap<String, UserPlan>) -> Result<(Vec<User>, Vec<Role>), HubError> {
-    let (mut users, mut roles) = (Vec::new(), Vec::new());
-    for (name, user) in plan {
-        let named = |reason: String| HubError::Users(format!("user `{name}`: {reason}"));
-        let password = match &user.password {
-            UserPassword::Plain(secret) => Password::plain(secret.expose()),
-            UserPassword::Argon2id(phc) => Password::argon2id(phc.expose_text().unwrap_or_default())
-                .map_err(|error| named(error.to_string()))?,
-        };
-        let rules = |effect: Effect| -> Result<Vec<Rule>, HubError> {
-            let wanted = user.rules.iter().filter(|rule| rule.effect == effect);
-            wanted.map(|rule| Rule::parse(&text_of(rule)).map_err(|error| named(error.to_string()))).collect()
-        };
-        roles.push(Role { name: name.clone(), allow: rules(Effect::Allow)?, deny: rules(Effect::Deny)? });
-        users.push(User { name: name.clone(), password, roles: vec![name.clone()] });
+fn accounts(plan: &BrokerPlan) -> Result<Accounts, HubError> {
+    let mut accounts = Accounts::default();
+    for (name, user) in &plan.users {
+        let password = password(user).map_err(|reason| named(name, &reason))?;
+        accounts.roles.push(role(name, &user.rules)?);
+        accounts.users.push(User { name: name.clone(), password, roles: vec![name.clone()] });
     }
-    Ok((users, roles))
+    if let Some(rules) = &plan.anonymous_rules {
+        accounts.roles.push(role(ANONYMOUS, rules)?);
+        accounts.anonymous_roles = Some(vec![ANONYMOUS.to_owned()]);
+    }
+    Ok(accounts)
+}
+
+fn password(user: &UserPlan) -> Result<Password, String> {
+    let hashed = match &user.password {
+        UserPassword::Plain(secret) => return Ok(Password::plain(secret.expose())),
+        UserPassword::Argon2id(hash) => Password::argon2id(hash.expose_text().unwrap_or_default()),
+        UserPassword::Crypted(hash) => Password::crypted(hash.expose_text().unwrap_or_default()),
+    };
+    hashed.map_err(|error| error.to_string())
+}
+
+fn role(name: &str, rules: &[AclRule]) -> Result<Role, HubError> {
+    let rules = |effect: Effect| -> Result<Vec<Rule>, HubError> {
+        let wanted = rules.iter().filter(|rule| rule.effect == effect);
+        wanted
+            .map(|rule| Rule::parse(&text_of(rule)).map_err(|error| named(name, &error.to_string())))
+            .collect()
+    };
+    Ok(Role { name: name.to_owned(), allow: rules(Effect::Allow)?, deny: rules(Effect::Deny)? })
+}
+
+fn named(name: &str, reason: &str) -> HubError {
+    HubError::Users(format!("user `{name}`: {reason}"))
 }
 
 fn text_of(rule: &AclRule) -> String {

@@ -686,6 +686,14 @@ fn users_and_roles() {
         "not a role",
         "did you mean \"plant\"?",
     );
+    let message = "`broker.anonymous_roles`: there is no role \"plnt\"";
+    error(
+        &format!("[broker]\nanonymous_roles = \"plnt\"\n{role}"),
+        message,
+        "\"plnt\"",
+        "not a role",
+        "did you mean \"plant\"?",
+    );
     let message = "`broker.user.al` has no roles";
     warning(
         &user("password = \"env:PATH\""),
@@ -703,7 +711,9 @@ fn users_and_roles() {
         "write an Argon2id hash",
     );
     for (password, message, label) in [
-        ("$6$salt$hash", "is a hash of another kind", "not Argon2id"),
+        ("$5$salt$hash", "is a hash of another kind", "not Argon2id"),
+        ("$6$salt$hash", "is not a whole hash of mosquitto_passwd", "incomplete"),
+        ("$7$101$c2FsdA==$c2hvcnQ=", "is not a whole hash of mosquitto_passwd", "incomplete"),
         ("$argon2id$v=19$m=1,t=1,p=1$short", "is not a whole Argon2id hash", "incomplete"),
     ] {
         let found = findings(&user(&format!("password = \"{password}\"\nroles = \"plant\"")));

@@ -298,6 +298,23 @@ allow = "both chat/#"
 }
 
 #[test]
+fn what_a_mosquitto_brings_along_is_in_the_plan() {
+    let hash = "$7$101$AAECAwQFBgcICQoL$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
+    let role = "[broker.role.r]\nallow = \"subscribe a\"\ndeny = \"both b\"\n";
+    let user = format!("[broker.user.al]\npassword = \"{hash}\"\nroles = \"r\"\n");
+    let anonymous = "[broker]\nin_flight_max = 20\nanonymous_roles = \"r\"\n";
+    let broker = plan(&format!("{anonymous}{user}{role}")).broker.unwrap();
+    assert!(
+        matches!(&broker.users["al"].password, UserPassword::Crypted(text) if text.expose() == hash.as_bytes())
+    );
+    assert_eq!(broker.limits.in_flight_max, 20);
+    assert_eq!(broker.anonymous_rules.as_ref(), Some(&broker.users["al"].rules));
+    assert_eq!(broker.anonymous_rules.unwrap().len(), 2);
+    assert_eq!(plan("[broker]\nanonymous_roles = []\n").broker.unwrap().anonymous_rules, Some(vec![]));
+    assert_eq!(plan(role).broker.unwrap().anonymous_rules, None);
+}
+
+#[test]
 fn the_first_user_ends_anonymous_access() {
     let user = "[broker.user.al]\npassword = \"x\"\nroles = \"r\"\n[broker.role.r]\nallow = \"both #\"\n";
     let broker = plan(user).broker.unwrap();

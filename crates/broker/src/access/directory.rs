@@ -6,10 +6,10 @@ use crosspoint_protocol::ByteString;
 use rustc_hash::FxHashMap;
 
 use super::keyed::{ProcessKey, Tag};
-use super::password::{PASSWORD_BYTES_MAX, Phc, Written};
+use super::password::{Hash, PASSWORD_BYTES_MAX, Written};
 use super::permissions::{Effect, Origin, Permissions};
 use super::rule::{Rule, Subject};
-use super::users::{InvalidUsers, Role, User};
+use super::users::{Accounts, InvalidUsers, Role, User};
 
 /// One state of the users and roles; another one replaces it whole.
 #[derive(Debug)]
@@ -18,7 +18,8 @@ pub(super) struct Directory {
     users: FxHashMap<ByteString, Entry>,
     /// The passwords of all users: an unknown name is given one of them, so that refusing it takes as long.
     credentials: Vec<Credential>,
-    anonymous: Arc<Permissions>,
+    anonymous: Grants,
+    unrestricted: Arc<Permissions>,
 }
 
 /// One user.
@@ -26,9 +27,15 @@ pub(super) struct Directory {
 pub(super) struct Entry {
     name: ByteString,
     credential: Credential,
+    grants: Grants,
+}
+
+/// The rules of all roles of a user, or of those without a name.
+#[derive(Debug, Default)]
+struct Grants {
     /// `None` without roles: nothing is restricted.
     rules: Option<Vec<Arc<Origin>>>,
-    /// Shared by all clients of the user, unless a rule names the client.
+    /// Shared by all clients that they are for, unless a rule names the client.
     shared: OnceLock<Arc<Permissions>>,
 }
 
@@ -36,22 +43,21 @@ pub(super) struct Entry {
 #[derive(Clone)]
 pub(super) enum Credential {
     Plain(Tag),
-    Argon2id(Arc<Phc>),
+    Hashed(Arc<Hash>),
 }
 
 type RulesOfRoles = FxHashMap<Arc<str>, Vec<Arc<Origin>>>;
 
 impl Directory {
-    pub(super) fn new(
-        generation: u64,
-        key: &ProcessKey,
-        users: Vec<User>,
-        roles: Vec<Role>,
-    ) -> Result<Self, InvalidUsers> {
-        let roles = index_roles(roles)?;
+    pub(super) fn new(generation: u64, key: &ProcessKey, accounts: Accounts) -> Result<Self, InvalidUsers> {
+        let roles = index_roles(accounts.roles)?;
         let mut directory = Self::empty(generation);
-        for user in users {
+        for user in accounts.users {
             directory.add(key, user, &roles)?;
+        }
+        if let Some(names) = accounts.anonymous_roles {
+            let unknown = |role| InvalidUsers::UnknownAnonymousRole { role };
+            directory.anonymous = Grants::new(rules_of(&names, &roles).map_err(unknown)?);
         }
         Ok(directory)
     }
@@ -61,7 +67,8 @@ impl Directory {
             generation,
             users: FxHashMap::default(),
             credentials: Vec::new(),
-            anonymous: Permissions::unrestricted_since(generation),
+            anonymous: Grants::default(),
+            unrestricted: Permissions::unrestricted_since(generation),
         }
     }
 
@@ -86,7 +93,7 @@ impl Directory {
 
     pub(super) fn permissions(&self, username: Option<&str>, client_id: &str) -> Option<Arc<Permissions>> {
         match username {
-            None => Some(self.anonymous.clone()),
+            None => Some(self.anonymous.permissions(self, Subject { username: None, client_id })),
             Some(name) => Some(self.user(name)?.permissions(self, client_id)),
         }
     }
@@ -100,12 +107,15 @@ impl Directory {
                 return Err(InvalidUsers::PasswordTooLong { user: user.name });
             }
             Written::Plain(secret) => Credential::Plain(key.plain_tag(secret.expose())),
-            Written::Argon2id(phc) => Credential::Argon2id(phc.clone()),
+            Written::Hashed(hash) => Credential::Hashed(hash.clone()),
         };
-        let rules = rules_of(&user, roles)?;
+        let mut grants = Grants::default();
+        if !user.roles.is_empty() {
+            let unknown = |role| InvalidUsers::UnknownRole { user: user.name.clone(), role };
+            grants = Grants::new(rules_of(&user.roles, roles).map_err(unknown)?);
+        }
         let name = ByteString::from(user.name.as_str());
-        let entry =
-            Entry { name: name.clone(), credential: credential.clone(), rules, shared: OnceLock::new() };
+        let entry = Entry { name: name.clone(), credential: credential.clone(), grants };
         if self.users.insert(name, entry).is_some() {
             return Err(InvalidUsers::TwoUsers { user: user.name });
         }
@@ -125,8 +135,17 @@ impl Entry {
     }
 
     pub(super) fn permissions(&self, directory: &Directory, client_id: &str) -> Arc<Permissions> {
-        let Some(rules) = &self.rules else { return directory.anonymous.clone() };
-        let subject = Subject { username: Some(&self.name), client_id };
+        self.grants.permissions(directory, Subject { username: Some(&self.name), client_id })
+    }
+}
+
+impl Grants {
+    fn new(rules: Vec<Arc<Origin>>) -> Self {
+        Self { rules: Some(rules), shared: OnceLock::new() }
+    }
+
+    fn permissions(&self, directory: &Directory, subject: Subject<'_>) -> Arc<Permissions> {
+        let Some(rules) = &self.rules else { return directory.unrestricted.clone() };
         let compile = || Permissions::compile(directory.generation, rules.iter(), subject);
         if rules.iter().any(|origin| origin.rule.names_the_client()) {
             compile()
@@ -140,7 +159,7 @@ impl PartialEq for Credential {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Plain(a), Self::Plain(b)) => a == b,
-            (Self::Argon2id(a), Self::Argon2id(b)) => a.as_str() == b.as_str(),
+            (Self::Hashed(a), Self::Hashed(b)) => a.as_str() == b.as_str(),
             _ => false,
         }
     }
@@ -166,12 +185,11 @@ fn index_roles(roles: Vec<Role>) -> Result<RulesOfRoles, InvalidUsers> {
     Ok(index)
 }
 
-/// Returns the rules of all roles of a user; `None` if it has no roles.
-fn rules_of(user: &User, roles: &RulesOfRoles) -> Result<Option<Vec<Arc<Origin>>>, InvalidUsers> {
+/// Returns the rules of all roles that are named, or the name that is none of a role.
+fn rules_of(names: &[String], roles: &RulesOfRoles) -> Result<Vec<Arc<Origin>>, String> {
     let mut rules = Vec::new();
-    for role in &user.roles {
-        let unknown = || InvalidUsers::UnknownRole { user: user.name.clone(), role: role.clone() };
-        rules.extend(roles.get(role.as_str()).ok_or_else(unknown)?.iter().cloned());
+    for name in names {
+        rules.extend(roles.get(name.as_str()).ok_or_else(|| name.clone())?.iter().cloned());
     }
-    Ok((!user.roles.is_empty()).then_some(rules))
+    Ok(rules)
 }

@@ -20,7 +20,7 @@ use super::cache::Cache;
 use super::keyed::Tag;
 use super::line::{Line, LineFull, LineLimits, Place};
 use super::login::Refusal;
-use super::password::Phc;
+use super::password::Hash;
 use super::secret::Secret;
 
 /// How many passwords may be hashed at once, may wait, and are remembered.
@@ -109,7 +109,7 @@ pub struct HashingCounts {
 
 /// One password to be checked.
 pub(super) struct Check<'a> {
-    pub(super) phc: &'a Arc<Phc>,
+    pub(super) hash: &'a Arc<Hash>,
     pub(super) password: &'a [u8],
     pub(super) tag: Tag,
     pub(super) remembering: Remembering,
@@ -125,7 +125,7 @@ pub(super) enum Remembering {
 }
 
 /// The function that hashes; tests put a slow or counting one in.
-pub(super) type Verify = dyn Fn(&Phc, &[u8]) -> bool + Send + Sync;
+pub(super) type Verify = dyn Fn(&Hash, &[u8]) -> bool + Send + Sync;
 
 /// The threads and what they share. Dropping it lets each thread end the hash it is at, and joins it.
 pub(super) struct Hashing {
@@ -151,7 +151,7 @@ struct OpenLine {
 }
 
 struct Job {
-    phc: Arc<Phc>,
+    hash: Arc<Hash>,
     password: Secret,
     /// Under which a right answer is remembered.
     tag: Option<Tag>,
@@ -205,7 +205,7 @@ impl Hashing {
         self.start_threads()?;
         let (answer, receiver) = oneshot::channel();
         let job = Job {
-            phc: check.phc.clone(),
+            hash: check.hash.clone(),
             password: Secret::new(check.password),
             tag: (check.remembering == Remembering::Yes).then_some(check.tag),
             since: now,
@@ -287,7 +287,7 @@ impl Shared {
         if job.tag.is_some_and(|tag| self.is_remembered(&tag, job.since)) {
             return true;
         }
-        let is_right = (self.verify)(&job.phc, job.password.expose());
+        let is_right = (self.verify)(&job.hash, job.password.expose());
         self.hashed.fetch_add(1, Relaxed);
         if let (true, Some(tag)) = (is_right, job.tag) {
             self.cache.lock().insert(tag, job.since);

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use ring::hmac;
 use ring::rand::SystemRandom;
 
-use super::password::Phc;
+use super::password::Hash;
 
 /// A keyed hash of 256 bits.
 pub(super) type Tag = [u8; 32];
@@ -29,9 +29,9 @@ impl ProcessKey {
         self.tag(b'p', &[password])
     }
 
-    /// Returns the tag under which it is remembered that a password is right. Another PHC string gives another tag.
-    pub(super) fn login_tag(&self, username: &str, password: &[u8], phc: &Phc) -> Tag {
-        self.tag(b'l', &[username.as_bytes(), password, phc.as_str().as_bytes()])
+    /// Returns the tag under which it is remembered that a password is right. Another hash of it gives another tag.
+    pub(super) fn login_tag(&self, username: &str, password: &[u8], hash: &Hash) -> Tag {
+        self.tag(b'l', &[username.as_bytes(), password, hash.as_str().as_bytes()])
     }
 
     /// Returns a number for a user name, known or unknown.

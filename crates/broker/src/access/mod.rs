@@ -14,6 +14,7 @@
 //! rule; no password is ever printed, and none is hashed on the thread of a connection.
 
 mod cache;
+mod crypted;
 mod directory;
 mod explain;
 mod hashing;
@@ -34,7 +35,7 @@ pub use password::{InvalidPassword, PASSWORD_BYTES_MAX, Password, hash_password}
 pub use permissions::{Permissions, Subscribing};
 pub use rule::{InvalidRule, Rule, RuleFault};
 pub use secret::Secret;
-pub use users::{InvalidUsers, Role, User, Users};
+pub use users::{Accounts, InvalidUsers, Role, User, Users};
 
 #[cfg(test)]
 mod tests;

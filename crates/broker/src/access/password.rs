@@ -6,6 +6,7 @@ use std::sync::Arc;
 use argon2::password_hash::{self, CustomizedPasswordHasher, PasswordVerifier, phc::PasswordHash};
 use argon2::{ARGON2ID_IDENT, Argon2, Params};
 
+use super::crypted::Crypted;
 use super::secret::Secret;
 
 /// The longest password that is accepted, in bytes. It bounds the memory of passwords that wait to be checked.
@@ -28,7 +29,7 @@ pub struct Password(Written);
 #[derive(Clone)]
 pub(super) enum Written {
     Plain(Secret),
-    Argon2id(Arc<Phc>),
+    Hashed(Arc<Hash>),
 }
 
 impl Password {
@@ -43,15 +44,31 @@ impl Password {
     /// # Errors
     /// The text is no complete PHC string of Argon2id, or asks for more than 1 GiB, 64 passes or 64 lanes.
     pub fn argon2id(phc: &str) -> Result<Self, InvalidPassword> {
-        Phc::parse(phc).map(|phc| Self(Written::Argon2id(Arc::new(phc))))
+        Hash::argon2id(phc).map(|hash| Self(Written::Hashed(Arc::new(hash))))
     }
 
-    /// Reads either form: what begins with `$argon2` is a PHC string, everything else a plain password.
+    /// Reads a hash of Mosquitto's password file, without the name before it: `$7$iterations$salt$hash` (PBKDF2 with
+    /// SHA-512) or `$6$salt$hash` (salted SHA-512).
     ///
     /// # Errors
-    /// As of [`argon2id`](Self::argon2id).
+    /// The text is no whole hash of these, or asks for more than ten million iterations.
+    pub fn crypted(text: &str) -> Result<Self, InvalidPassword> {
+        Hash::crypted(text).map(|hash| Self(Written::Hashed(Arc::new(hash))))
+    }
+
+    /// Reads any form: what begins with `$argon2` is a PHC string, with `$7$` or `$6$` a hash of Mosquitto's password
+    /// file, everything else a plain password.
+    ///
+    /// # Errors
+    /// As of [`argon2id`](Self::argon2id) and [`crypted`](Self::crypted).
     pub fn parse(text: &str) -> Result<Self, InvalidPassword> {
-        if text.starts_with("$argon2") { Self::argon2id(text) } else { Ok(Self::plain(text)) }
+        if text.starts_with("$argon2") {
+            Self::argon2id(text)
+        } else if Crypted::is_begun_by(text) {
+            Self::crypted(text)
+        } else {
+            Ok(Self::plain(text))
+        }
     }
 
     pub(super) fn written(&self) -> &Written {
@@ -63,7 +80,7 @@ impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
             Written::Plain(_) => "Plain(hidden)",
-            Written::Argon2id(_) => "Argon2id(hidden)",
+            Written::Hashed(_) => "Hashed(hidden)",
         })
     }
 }
@@ -87,6 +104,12 @@ pub enum InvalidPassword {
          {PASSES_MAX} passes or {LANES_MAX} lanes"
     )]
     Parameters,
+    /// The text is no whole hash of Mosquitto's password file.
+    #[error("the password hash is none of Mosquitto's, such as `$7$101$<salt>$<hash>` or `$6$<salt>$<hash>`")]
+    NotCrypted,
+    /// The hash of Mosquitto's password file asks for too much.
+    #[error("the password hash asks for more than ten million iterations")]
+    Iterations,
     /// The password is longer than [`PASSWORD_BYTES_MAX`].
     #[error("a password has at most {PASSWORD_BYTES_MAX} bytes")]
     TooLong,
@@ -115,15 +138,21 @@ pub(super) fn hash_with(params: Params, password: &[u8]) -> Result<String, Inval
     hash.map(|hash| hash.to_string()).map_err(|_| InvalidPassword::Exhausted)
 }
 
-/// A PHC string of Argon2id that has been checked. It cannot be printed.
+/// A password hash that has been checked. It cannot be printed.
 #[derive(Clone)]
-pub(super) struct Phc {
+pub(super) struct Hash {
     text: Box<str>,
-    hash: PasswordHash,
+    algorithm: Algorithm,
 }
 
-impl Phc {
-    fn parse(text: &str) -> Result<Self, InvalidPassword> {
+#[derive(Clone)]
+enum Algorithm {
+    Argon2id(Box<PasswordHash>),
+    Crypted(Crypted),
+}
+
+impl Hash {
+    fn argon2id(text: &str) -> Result<Self, InvalidPassword> {
         let hash = PasswordHash::new(text).map_err(|_| InvalidPassword::NotPhc)?;
         if hash.algorithm != ARGON2ID_IDENT {
             return Err(InvalidPassword::OtherAlgorithm(hash.algorithm.to_string()));
@@ -139,22 +168,29 @@ impl Phc {
         if !is_known_version || !is_bounded {
             return Err(InvalidPassword::Parameters);
         }
-        Ok(Self { text: text.into(), hash })
+        Ok(Self { text: text.into(), algorithm: Algorithm::Argon2id(Box::new(hash)) })
     }
 
-    /// Returns the PHC string, for the keyed hash.
+    fn crypted(text: &str) -> Result<Self, InvalidPassword> {
+        Ok(Self { text: text.into(), algorithm: Algorithm::Crypted(Crypted::parse(text)?) })
+    }
+
+    /// Returns the text of the hash, for the keyed hash.
     pub(super) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Hashes a password and compares the result in constant time.
     pub(super) fn verify(&self, password: &[u8]) -> bool {
-        Argon2::default().verify_password(password, &self.hash).is_ok()
+        match &self.algorithm {
+            Algorithm::Argon2id(hash) => Argon2::default().verify_password(password, &**hash).is_ok(),
+            Algorithm::Crypted(hash) => hash.verify(password),
+        }
     }
 }
 
-impl fmt::Debug for Phc {
+impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Phc(hidden)")
+        f.write_str("Hash(hidden)")
     }
 }

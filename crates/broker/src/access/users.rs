@@ -9,7 +9,7 @@ use super::directory::{Credential, Directory};
 use super::hashing::{Check, Hashing, HashingCounts, HashingOptions, Remembering, Verify};
 use super::keyed::ProcessKey;
 use super::login::{Authenticating, Authenticator, Identity, LoginRequest, Refusal};
-use super::password::{PASSWORD_BYTES_MAX, Password, Phc};
+use super::password::{Hash, PASSWORD_BYTES_MAX, Password};
 use super::permissions::Permissions;
 use super::rule::Rule;
 
@@ -39,9 +39,21 @@ pub struct Role {
     pub deny: Vec<Rule>,
 }
 
+/// Who is known, and what each may do.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    /// Every user.
+    pub users: Vec<User>,
+    /// Every role that users or anonymous clients refer to.
+    pub roles: Vec<Role>,
+    /// The names of the roles of clients without a name, where a listener admits them. `None` restricts them in
+    /// nothing; an empty list lets them do nothing.
+    pub anonymous_roles: Option<Vec<String>>,
+}
+
 /// The [`Authenticator`] of users and roles that stand in the project file.
 ///
-/// Anonymous clients, where a listener admits them, are not restricted. While there is no user at all, such a listener
+/// Anonymous clients, where a listener admits them, are not restricted unless they have roles. While there is no user at all, such a listener
 /// also admits clients that give a user name; nothing is proven then, so their identity has none.
 ///
 /// A plain password is compared at once; an Argon2id hash is checked by a few threads, and a right one is remembered
@@ -77,6 +89,12 @@ pub enum InvalidUsers {
         /// The name.
         role: String,
     },
+    /// Anonymous clients have a role that does not exist.
+    #[error("anonymous clients have the role `{role}`, which does not exist")]
+    UnknownAnonymousRole {
+        /// The role.
+        role: String,
+    },
     /// A user refers to a role that does not exist.
     #[error("user `{user}` has the role `{role}`, which does not exist")]
     UnknownRole {
@@ -94,12 +112,20 @@ pub enum InvalidUsers {
 }
 
 impl Users {
-    /// Takes users and roles, with default [`HashingOptions`].
+    /// Takes users and roles, with default [`HashingOptions`]; anonymous clients are not restricted.
     ///
     /// # Errors
     /// They do not fit together.
     pub fn new(users: Vec<User>, roles: Vec<Role>) -> Result<Self, InvalidUsers> {
-        Self::with_options(users, roles, HashingOptions::default())
+        Self::of_accounts(Accounts { users, roles, anonymous_roles: None })
+    }
+
+    /// Takes users, roles and what anonymous clients may do, with default [`HashingOptions`].
+    ///
+    /// # Errors
+    /// They do not fit together.
+    pub fn of_accounts(accounts: Accounts) -> Result<Self, InvalidUsers> {
+        Self::with_verify(accounts, HashingOptions::default(), Box::new(Hash::verify))
     }
 
     /// Takes users and roles.
@@ -111,32 +137,32 @@ impl Users {
         roles: Vec<Role>,
         options: HashingOptions,
     ) -> Result<Self, InvalidUsers> {
-        Self::with_verify(users, roles, options, Box::new(Phc::verify))
+        let accounts = Accounts { users, roles, anonymous_roles: None };
+        Self::with_verify(accounts, options, Box::new(Hash::verify))
     }
 
     pub(super) fn with_verify(
-        users: Vec<User>,
-        roles: Vec<Role>,
+        accounts: Accounts,
         options: HashingOptions,
         verify: Box<Verify>,
     ) -> Result<Self, InvalidUsers> {
         let key = ProcessKey::generate();
-        let directory = Directory::new(FIRST_GENERATION, &key, users, roles)?;
+        let directory = Directory::new(FIRST_GENERATION, &key, accounts)?;
         Ok(Self::assemble(key, directory, Hashing::new(options, verify)))
     }
 
-    /// Replaces all users and roles.
+    /// Replaces all users and roles, and what anonymous clients may do.
     ///
     /// Clients that are in stay in until the broker asks [`Authenticator::permissions_for`] again, which it does when
     /// [`Authenticator::generation`] changes. A new password does not put out who came in with the old one; logins
     /// that are being checked against the old one are refused. Passwords that were found right stay remembered as long
-    /// as their PHC string is the same.
+    /// as their hash is the same.
     ///
     /// # Errors
     /// They do not fit together; then nothing changes.
-    pub fn replace(&self, users: Vec<User>, roles: Vec<Role>) -> Result<(), InvalidUsers> {
+    pub fn replace(&self, accounts: Accounts) -> Result<(), InvalidUsers> {
         let _one_at_a_time = self.replacing.lock();
-        let directory = Directory::new(self.generation() + 1, &self.key, users, roles)?;
+        let directory = Directory::new(self.generation() + 1, &self.key, accounts)?;
         let generation = directory.generation();
         *self.directory.write() = Arc::new(directory);
         self.generation.store(generation, Ordering::Release);
@@ -199,14 +225,14 @@ impl Users {
     ) -> Result<bool, Refusal> {
         let given = login.password.as_deref().filter(|password| password.len() <= PASSWORD_BYTES_MAX);
         let password = given.unwrap_or_default();
-        let phc = match credential {
+        let hash = match credential {
             Credential::Plain(tag) => return Ok(self.key.plain_tag(password) == *tag && given.is_some()),
-            Credential::Argon2id(phc) => phc,
+            Credential::Hashed(hash) => hash,
         };
         let check = Check {
-            phc,
+            hash,
             password,
-            tag: self.key.login_tag(name, password, phc),
+            tag: self.key.login_tag(name, password, hash),
             remembering,
             address: login.peer,
             name_id,
@@ -218,7 +244,7 @@ impl Users {
 impl Default for Users {
     /// Starts without users and roles: whoever comes to a listener that admits anonymous clients may do everything.
     fn default() -> Self {
-        let hashing = Hashing::new(HashingOptions::default(), Box::new(Phc::verify));
+        let hashing = Hashing::new(HashingOptions::default(), Box::new(Hash::verify));
         Self::assemble(ProcessKey::generate(), Directory::empty(FIRST_GENERATION), hashing)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crosspoint_broker::{
     Broker, ListenerOptions,
-    access::{Password, Role, Rule, User, Users},
+    access::{Accounts, Password, Role, Rule, User, Users},
 };
 use crosspoint_net::{ListenOptions, Transport};
 use crosspoint_protocol::{QoS, ReasonCode, packet::Connect};
@@ -36,6 +36,10 @@ fn two_users(alice: &[&str]) -> (Vec<User>, Vec<Role>) {
     (vec![user("alice"), user("bob")], vec![role("alice", alice), role("bob", &["both #"])])
 }
 
+fn accounts(users: Vec<User>, roles: Vec<Role>) -> Accounts {
+    Accounts { users, roles, anonymous_roles: None }
+}
+
 #[tokio::test]
 async fn what_is_revoked_is_neither_received_nor_published_nor_kept() {
     let (all, rules) = two_users(&["both #"]);
@@ -53,7 +57,7 @@ async fn what_is_revoked_is_neither_received_nor_published_nor_kept() {
     assert_eq!(text(&alice.message().await), "queued");
 
     let (all, rules) = two_users(&["both open"]);
-    users.replace(all, rules).unwrap();
+    users.replace(accounts(all, rules)).unwrap();
     broker.handle().reauthorize();
 
     bob.publish(message("secret/a", "revoked", QoS::AtLeastOnce)).await;
@@ -76,13 +80,13 @@ async fn a_client_whose_user_is_gone_goes_with_its_session() {
     away.leave().await;
     let mut alice = Device::connect(&broker, login(durable("alice"), "alice")).await;
 
-    users.replace(vec![user("bob")], vec![role("bob", &["both #"])]).unwrap();
+    users.replace(accounts(vec![user("bob")], vec![role("bob", &["both #"])])).unwrap();
     broker.handle().reauthorize();
 
     assert_eq!(alice.end_reason().await, ReasonCode::NotAuthorized);
     bob.ping().await;
     let (all, rules) = two_users(&["both #"]);
-    users.replace(all, rules).unwrap();
+    users.replace(accounts(all, rules)).unwrap();
     for client_id in ["away", "alice"] {
         let again = Device::connect(&broker, login(durable(client_id), "alice")).await;
         assert!(!again.session_present(), "{client_id}");
@@ -97,7 +101,7 @@ async fn anonymous_clients_go_when_their_listener_lets_none_in_any_more() {
     broker.handle().reauthorize();
     nobody.ping().await;
 
-    users.replace(vec![user("bob")], vec![role("bob", &["both #"])]).unwrap();
+    users.replace(accounts(vec![user("bob")], vec![role("bob", &["both #"])])).unwrap();
     broker.set_anonymous("main", false);
     let mut bob = Device::connect(&broker, login(hello("bob"), "bob")).await;
     broker.handle().reauthorize();

@@ -68,7 +68,9 @@ pub fn diff(old: &Plan, new: &Plan) -> Changes {
         connectors: compare(&running_connectors(old), &running_connectors(new), CONNECTOR, PartialEq::eq),
         flows: compare(&running_flows(old), &running_flows(new), FLOW, PartialEq::eq),
         listeners: compare(&listeners(old), &listeners(new), LISTENER, ListenerPlan::is_same_place),
-        users: differs(old, new, |broker| &broker.users) || anonymous(old, new),
+        users: differs(old, new, |broker| &broker.users)
+            || differs(old, new, |broker| &broker.anonymous_rules)
+            || anonymous(old, new),
         limits: differs(old, new, |broker| &broker.limits),
     }
 }

@@ -407,6 +407,8 @@ pub struct BrokerPlan {
     pub listeners: BTreeMap<String, ListenerPlan>,
     /// Every user by name; empty means that nobody can sign in by name.
     pub users: BTreeMap<String, UserPlan>,
+    /// What clients without a name may do; `None` is everything.
+    pub anonymous_rules: Option<Vec<AclRule>>,
     /// The limits that hold for all clients together and for each.
     pub limits: BrokerLimits,
 }
@@ -464,6 +466,8 @@ pub struct UserPlan {
 pub enum UserPassword {
     /// A PHC string of Argon2id.
     Argon2id(Secret),
+    /// A hash of Mosquitto's password file.
+    Crypted(Secret),
     /// The password itself.
     Plain(Secret),
 }
@@ -510,6 +514,8 @@ pub struct BrokerLimits {
     pub session_queue_messages: u32,
     /// How many bytes wait for one session.
     pub session_queue_bytes: u64,
+    /// How many messages at QoS 1 and 2 are in flight to one client, 1 to 16,384.
+    pub in_flight_max: u16,
     /// The longest time that a session outlives its connection.
     pub session_expiry_max: Duration,
     /// The longest keep alive of an MQTT 5 client; zero allows any.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::super::hashing::HashingOptions;
 use super::super::login::{Authenticating, Authenticator, LoginRequest, Refusal};
-use super::super::password::Phc;
+use super::super::password::Hash;
 use super::super::users::{User, Users};
-use super::{DEADLINE, begin, finish, hashed, login, refusal, wait_until};
+use super::{DEADLINE, accounts, begin, finish, hashed, login, refusal, wait_until};
 use Refusal::{BadUserNameOrPassword, Busy};
 
 /// Users whose hashes begin when the test says so, or at once when the gate is gone.
@@ -25,15 +25,15 @@ impl Gated {
         let at_once = AtomicUsize::new(0);
         let most_at_once = Arc::new(AtomicUsize::new(0));
         let most = most_at_once.clone();
-        let verify = move |phc: &Phc, password: &[u8]| {
+        let verify = move |hash: &Hash, password: &[u8]| {
             most.fetch_max(at_once.fetch_add(1, SeqCst) + 1, SeqCst);
             _ = passes.lock().unwrap().recv_timeout(DEADLINE);
-            let is_right = phc.verify(password);
+            let is_right = hash.verify(password);
             at_once.fetch_sub(1, SeqCst);
             is_right
         };
         let all = vec![hashed("alice", "right"), hashed("bob", "right")];
-        let users = Users::with_verify(all, vec![], options, Box::new(verify)).unwrap();
+        let users = Users::with_verify(accounts(all, vec![]), options, Box::new(verify)).unwrap();
         Self { gate: Mutex::new(Some(gate)), users, most_at_once }
     }
 
@@ -187,7 +187,7 @@ async fn who_goes_away_is_not_hashed() {
 async fn a_login_that_was_checked_against_a_replaced_password_is_refused() {
     let gated = Gated::new(one_thread());
     let waiting = gated.start(login("alice", "right")).unwrap();
-    gated.users.replace(vec![hashed("alice", "new")], vec![]).unwrap();
+    gated.users.replace(accounts(vec![hashed("alice", "new")], vec![])).unwrap();
     gated.open();
     assert_eq!(finish(waiting).await.err(), Some(BadUserNameOrPassword));
 }
@@ -209,13 +209,12 @@ async fn no_more_are_hashed_at_once_than_there_are_threads() {
 async fn dropping_the_users_joins_the_threads() {
     let running = Arc::new(());
     let held = running.clone();
-    let verify = move |phc: &Phc, password: &[u8]| {
+    let verify = move |hash: &Hash, password: &[u8]| {
         _ = &held;
-        phc.verify(password)
+        hash.verify(password)
     };
     let users = Users::with_verify(
-        vec![hashed("alice", "right")],
-        vec![],
+        accounts(vec![hashed("alice", "right")], vec![]),
         HashingOptions::default(),
         Box::new(verify),
     );
@@ -229,12 +228,13 @@ async fn dropping_the_users_joins_the_threads() {
 #[tokio::test]
 async fn a_hash_that_panics_refuses_its_login_and_no_other() {
     let calls = AtomicUsize::new(0);
-    let verify = move |phc: &Phc, password: &[u8]| {
+    let verify = move |hash: &Hash, password: &[u8]| {
         assert!(calls.fetch_add(1, SeqCst) > 0, "the first hash fails, on purpose");
-        phc.verify(password)
+        hash.verify(password)
     };
     let users =
-        Users::with_verify(vec![hashed("alice", "right")], vec![], one_thread(), Box::new(verify)).unwrap();
+        Users::with_verify(accounts(vec![hashed("alice", "right")], vec![]), one_thread(), Box::new(verify))
+            .unwrap();
     assert_eq!(refusal(&users, login("alice", "right")).await, Some(Busy));
     assert_eq!(refusal(&users, login("alice", "right")).await, None);
 }

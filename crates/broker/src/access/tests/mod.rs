@@ -14,7 +14,7 @@ use argon2::Params;
 use super::login::{Authenticating, Authenticator, Identity, LoginRequest, Refusal};
 use super::password::{Password, hash_with};
 use super::rule::Rule;
-use super::users::{Role, User, Users};
+use super::users::{Accounts, Role, User, Users};
 
 /// Longer than anything here takes, also on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -38,6 +38,10 @@ fn hashed(name: &str, password: &str) -> User {
 
 fn role(name: &str, allow: &[&str], deny: &[&str]) -> Role {
     Role { name: name.to_owned(), allow: rules(allow), deny: rules(deny) }
+}
+
+fn accounts(users: Vec<User>, roles: Vec<Role>) -> Accounts {
+    Accounts { users, roles, anonymous_roles: None }
 }
 
 fn rules(texts: &[&str]) -> Vec<Rule> {

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::super::login::{Authenticator, LoginRequest, Refusal};
 use super::super::password::{InvalidPassword, PASSWORD_BYTES_MAX, Password, hash_password};
-use super::super::users::{InvalidUsers, Users};
-use super::{begin, cheap_hash, hashed, login, plain, refusal, role, try_login, user};
+use super::super::users::{Accounts, InvalidUsers, Users};
+use super::{accounts, begin, cheap_hash, hashed, login, plain, refusal, role, try_login, user};
 use Refusal::{BadUserNameOrPassword, NotAuthorized};
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn users_that_do_not_fit_together_are_refused_and_change_nothing() {
     let users = Users::new(vec![plain("alice", "p")], vec![]).unwrap();
     let generation = users.generation();
     for (invalid_users, roles, expected) in cases {
-        assert_eq!(users.replace(invalid_users.clone(), roles.clone()).unwrap_err(), expected);
+        assert_eq!(users.replace(accounts(invalid_users.clone(), roles.clone())).unwrap_err(), expected);
         assert_eq!(Users::new(invalid_users, roles).unwrap_err(), expected);
     }
     assert_eq!(users.generation(), generation);
@@ -115,7 +115,7 @@ async fn replaced_users_are_in_force_at_once() {
     let before = try_login(&users, login("both", "p")).await.unwrap().permissions;
     assert_eq!(before.generation(), users.generation());
     let kept = user("both", Password::plain("q"), &["r"]);
-    users.replace(vec![kept, plain("new", "p")], vec![role("r", &["publish a"], &[])]).unwrap();
+    users.replace(accounts(vec![kept, plain("new", "p")], vec![role("r", &["publish a"], &[])])).unwrap();
     assert_ne!(before.generation(), users.generation());
 
     assert!(users.permissions_for(Some("old"), "c").is_none(), "the user is gone");
@@ -135,13 +135,13 @@ async fn a_remembered_password_does_not_outlive_its_hash() {
     let old = hashed("alice", "old");
     let users = Users::new(vec![old.clone()], vec![]).unwrap();
     assert_eq!(refusal(&users, login("alice", "old")).await, None);
-    users.replace(vec![old], vec![]).unwrap();
+    users.replace(accounts(vec![old], vec![])).unwrap();
     assert_eq!(refusal(&users, login("alice", "old")).await, None);
     assert_eq!(users.hashing().hashed, 1, "it outlives a reload that leaves the hash alone");
-    users.replace(vec![hashed("alice", "new")], vec![]).unwrap();
+    users.replace(accounts(vec![hashed("alice", "new")], vec![])).unwrap();
     assert_eq!(refusal(&users, login("alice", "old")).await, Some(BadUserNameOrPassword));
     assert_eq!(refusal(&users, login("alice", "new")).await, None);
-    users.replace(vec![plain("bob", "p")], vec![]).unwrap();
+    users.replace(accounts(vec![plain("bob", "p")], vec![])).unwrap();
     assert_eq!(refusal(&users, login("alice", "new")).await, Some(BadUserNameOrPassword), "nor its user");
 }
 
@@ -210,7 +210,8 @@ fn password_hashes_are_checked_when_they_are_read() {
     const TAIL: &str = "c29tZXNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA";
     let parse = |text: &str| Password::parse(text).err();
     assert_eq!(parse("plain text"), None);
-    assert_eq!(parse("$6$not-argon"), None, "any other text is a plain password");
+    assert_eq!(parse("$5$not-argon"), None, "any other text is a plain password");
+    assert_eq!(parse("$6$half"), Some(InvalidPassword::NotCrypted));
     assert_eq!(parse(&format!("$argon2id$v=19$m=8,t=1,p=1${TAIL}")), None);
     assert_eq!(
         parse(&format!("$argon2i$v=19$m=8,t=1,p=1${TAIL}")),
@@ -237,4 +238,37 @@ async fn a_hash_that_we_make_lets_its_user_in() {
     let users = Users::new(vec![alice], vec![]).unwrap();
     assert_eq!(refusal(&users, login("alice", "right")).await, None);
     assert_eq!(hash_password(&[b'x'; PASSWORD_BYTES_MAX + 1]), Err(InvalidPassword::TooLong));
+}
+
+#[tokio::test]
+async fn a_hash_of_mosquitto_lets_its_user_in_and_nobody_else() {
+    // `right` with 101 iterations, as mosquitto_passwd of version 2 writes it.
+    let hash = "$7$101$AAECAwQFBgcICQoL$CmWjm9GQ0b/TFtVqI++DmxHzRaZvVjKradTSgwsqtaLZH66zJbhnLlRf+TNl+5gPVd9Iq12DdIfQYk2veiOjDQ==";
+    let alice = user("alice", Password::crypted(hash).unwrap(), &[]);
+    let users = Users::new(vec![alice], vec![]).unwrap();
+    assert_eq!(refusal(&users, login("alice", "right")).await, None);
+    assert_eq!(refusal(&users, login("alice", "wrong")).await, Some(BadUserNameOrPassword));
+    assert_eq!(refusal(&users, login("bob", "right")).await, Some(BadUserNameOrPassword));
+    assert!(!format!("{users:?}").contains("$7$"));
+}
+
+#[tokio::test]
+async fn anonymous_clients_have_the_rules_of_their_roles() {
+    let roles = vec![role("guests", &["subscribe public/#", "publish from/%c", "publish of/%u"], &[])];
+    let accounts = Accounts { anonymous_roles: Some(vec!["guests".into()]), ..accounts(vec![], roles) };
+    let users = Users::of_accounts(accounts.clone()).unwrap();
+    let mut anonymous = LoginRequest::new("client");
+    anonymous.anonymous_allowed = true;
+    let permissions = try_login(&users, anonymous).await.unwrap().permissions;
+    assert!(permissions.may_receive("public/a") && !permissions.may_publish("public/a"));
+    assert!(permissions.may_publish("from/client") && !permissions.may_publish("from/other"));
+    assert!(!permissions.may_publish("of/") && !permissions.may_publish("of/client"));
+
+    let unknown = Accounts { anonymous_roles: Some(vec!["guest".into()]), ..accounts.clone() };
+    let error = users.replace(unknown).unwrap_err();
+    assert_eq!(error, InvalidUsers::UnknownAnonymousRole { role: "guest".into() });
+    users.replace(Accounts { anonymous_roles: Some(vec![]), ..accounts.clone() }).unwrap();
+    assert!(!users.permissions_for(None, "client").unwrap().may_receive("public/a"));
+    users.replace(Accounts { anonymous_roles: None, ..accounts }).unwrap();
+    assert!(users.permissions_for(None, "client").unwrap().is_unrestricted());
 }

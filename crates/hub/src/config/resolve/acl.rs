@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crosspoint_broker::access::Password;
 use crosspoint_protocol::TopicFilter;
 
 use super::super::diagnostic::Findings;
@@ -12,22 +13,27 @@ use super::super::settings::broker as keys;
 use super::super::suggest::{closest, listed};
 use super::material::{Material, Origin};
 
-/// Resolves the users, each with the rules of all its roles.
-pub(super) fn users(
-    broker: &Section<'_>,
-    material: &Material,
-    findings: &mut Findings,
-) -> BTreeMap<String, UserPlan> {
+/// Who may sign in, and what each may do.
+pub(super) struct Accounts {
+    pub(super) users: BTreeMap<String, UserPlan>,
+    /// What clients without a name may do; `None` when nothing is said about it.
+    pub(super) anonymous_rules: Option<Vec<AclRule>>,
+}
+
+/// Resolves the users and clients without a name, each with the rules of all its roles.
+pub(super) fn accounts(broker: &Section<'_>, material: &Material, findings: &mut Findings) -> Accounts {
     let roles = roles(broker, findings);
     let mut users = BTreeMap::new();
     for (name, section) in broker.named(&keys::USER) {
-        let rules = rules(&section, &roles, findings);
+        let rules = rules_of_user(&section, &roles, findings);
         // A user whose password is wrong still counts, or every listener would complain about it.
         let password = password(&section, material, findings);
         let password = password.unwrap_or(UserPassword::Plain(super::super::secret::Secret::new([])));
         users.insert(name.to_owned(), UserPlan { password, rules });
     }
-    users
+    let is_restricted = broker.has(&keys::ANONYMOUS_ROLES);
+    let anonymous_rules = is_restricted.then(|| rules(broker, &keys::ANONYMOUS_ROLES, &roles, findings));
+    Accounts { users, anonymous_rules }
 }
 
 fn roles(broker: &Section<'_>, findings: &mut Findings) -> BTreeMap<String, Vec<AclRule>> {
@@ -76,20 +82,29 @@ fn rule(text: &str, effect: Effect) -> Result<AclRule, String> {
     Ok(AclRule { effect, access, filter: filter.to_owned() })
 }
 
-fn rules(
+fn rules_of_user(
     user: &Section<'_>,
     roles: &BTreeMap<String, Vec<AclRule>>,
     findings: &mut Findings,
 ) -> Vec<AclRule> {
-    let path = user.path_of(&keys::USER_ROLES);
-    let named = user.texts(&keys::USER_ROLES);
-    if named.is_empty() {
+    if user.texts(&keys::USER_ROLES).is_empty() {
         let finding = findings.warning(&user.span, format!("`{}` has no roles", user.path));
         finding.label("may connect, and neither publish nor subscribe");
         finding.help("write roles = [\"NAME\"] and a section [broker.role.NAME] with allow = [\"both #\"]");
     }
+    rules(user, &keys::USER_ROLES, roles, findings)
+}
+
+/// Adds up the rules of the roles that a key names.
+fn rules(
+    section: &Section<'_>,
+    setting: &Setting,
+    roles: &BTreeMap<String, Vec<AclRule>>,
+    findings: &mut Findings,
+) -> Vec<AclRule> {
+    let path = section.path_of(setting);
     let mut rules = Vec::new();
-    for name in named {
+    for name in section.texts(setting) {
         match roles.get(name.text) {
             Some(more) => rules.extend(more.iter().cloned()),
             None => unknown_role(name, &path, roles, findings),
@@ -133,10 +148,18 @@ fn password(section: &Section<'_>, material: &Material, findings: &mut Findings)
         finding.help("it looks like $argon2id$v=19$m=19456,t=2,p=1$SALT$HASH");
         return None;
     }
-    if ["$argon2", "$2", "$5$", "$6$", "$7$", "$pbkdf2"].iter().any(|hash| value.starts_with(hash)) {
+    if value.starts_with("$7$") || value.starts_with("$6$") {
+        if is_crypted(value) {
+            return Some(UserPassword::Crypted(secret));
+        }
+        let finding = findings.error(text.span, format!("`{path}` is not a whole hash of mosquitto_passwd"));
+        finding.label("incomplete").help("it looks like $7$ITERATIONS$SALT$HASH or $6$SALT$HASH");
+        return None;
+    }
+    if ["$argon2", "$2", "$5$", "$pbkdf2"].iter().any(|hash| value.starts_with(hash)) {
         let finding =
             findings.error(text.span, format!("`{path}` is a hash of another kind")).label("not Argon2id");
-        finding.help("this version knows Argon2id: \"$argon2id$...\"; or write the password itself");
+        finding.help("write one of Argon2id (\"$argon2id$...\") or of mosquitto_passwd (\"$7$...\"), or the password itself");
         return None;
     }
     if origin == Origin::Plain {
@@ -145,6 +168,11 @@ fn password(section: &Section<'_>, material: &Material, findings: &mut Findings)
         finding.help("write an Argon2id hash (\"$argon2id$...\"), \"env:NAME\" or \"file:PATH\"");
     }
     Some(UserPassword::Plain(secret))
+}
+
+/// Tells whether the broker reads a hash of mosquitto_passwd.
+fn is_crypted(text: &str) -> bool {
+    Password::crypted(text).is_ok()
 }
 
 /// Tells whether all parts of a PHC string are there; the broker checks their content when it starts.

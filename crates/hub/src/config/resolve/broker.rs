@@ -19,12 +19,12 @@ pub(super) fn resolve(
     material: &Material,
     findings: &mut Findings,
 ) -> Option<BrokerPlan> {
-    let users = acl::users(section, material, findings);
+    let acl::Accounts { users, anonymous_rules } = acl::accounts(section, material, findings);
     let listeners = listeners(section, &users, material, findings);
     if section.flag(&keys::ENABLED) == Some(false) {
         return None;
     }
-    Some(BrokerPlan { listeners, users, limits: limits(section) })
+    Some(BrokerPlan { listeners, users, anonymous_rules, limits: limits(section) })
 }
 
 fn limits(section: &Section<'_>) -> BrokerLimits {
@@ -33,6 +33,7 @@ fn limits(section: &Section<'_>) -> BrokerLimits {
         packet_bytes_max: section.number(&keys::PACKET_BYTES_MAX),
         session_queue_messages: section.number(&keys::SESSION_QUEUE_MESSAGES),
         session_queue_bytes: section.number(&keys::SESSION_QUEUE_BYTES),
+        in_flight_max: section.number(&keys::IN_FLIGHT_MAX),
         session_expiry_max: Duration::from_secs(section.number(&keys::SESSION_EXPIRY_MAX_S)),
         keep_alive_max: Duration::from_secs(section.number(&keys::KEEP_ALIVE_MAX_S)),
     }

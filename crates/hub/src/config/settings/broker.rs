@@ -21,6 +21,13 @@ pub const USER: Setting =
 pub const ROLE: Setting =
     Setting::shaped("role", Shape::Named(ROLE_ALL), "What users may do, each role under a name.");
 
+/// What clients without a name may do.
+pub const ANONYMOUS_ROLES: Setting = Setting::shaped(
+    "anonymous_roles",
+    Shape::Texts,
+    "The roles whose rules hold for clients without a name, where a listener lets them in; when not written, they may do everything.",
+);
+
 /// How many connections are open at once.
 pub const CONNECTIONS_MAX: Setting =
     Setting::integer("connections_max", 1..=10_000_000, 100_000, "How many connections may be open at once.");
@@ -47,6 +54,14 @@ pub const SESSION_QUEUE_BYTES: Setting = Setting::integer(
     1_024..=1_099_511_627_776,
     1_073_741_824,
     "How many bytes may wait for one session; beyond, the oldest are dropped and counted.",
+);
+
+/// How many messages are on their way to one client.
+pub const IN_FLIGHT_MAX: Setting = Setting::integer(
+    "in_flight_max",
+    1..=16_384,
+    1_024,
+    "How many QoS 1 and 2 messages may be in flight to one client; 1 sends the next when the last is acknowledged.",
 );
 
 /// The longest life of a session without a connection.
@@ -81,10 +96,12 @@ pub const ALL: &[&Setting] = &[
     &LISTENER,
     &USER,
     &ROLE,
+    &ANONYMOUS_ROLES,
     &CONNECTIONS_MAX,
     &PACKET_BYTES_MAX,
     &SESSION_QUEUE_MESSAGES,
     &SESSION_QUEUE_BYTES,
+    &IN_FLIGHT_MAX,
     &SESSION_EXPIRY_MAX_S,
     &KEEP_ALIVE_MAX_S,
     &DURABILITY,
@@ -155,8 +172,11 @@ const LISTENER_ALL: &[&Setting] = &[
 ];
 
 /// A user's password.
-pub const USER_PASSWORD: Setting =
-    Setting::shaped("password", Shape::Secret, "The password, as an Argon2id PHC string or plain.");
+pub const USER_PASSWORD: Setting = Setting::shaped(
+    "password",
+    Shape::Secret,
+    "The password, as an Argon2id PHC string, as a hash that mosquitto_passwd wrote (`$7$...`, `$6$...`), or plain.",
+);
 
 /// A user's roles.
 pub const USER_ROLES: Setting =
