@@ -89,7 +89,7 @@ mod tests {
         for text in [SEVEN, SEVEN_LONG_SALT, SIX] {
             let hash = Crypted::parse(text).unwrap();
             assert!(hash.verify(b"correct horse"), "{text}");
-            assert!(!hash.verify(b"correct horsf") && !hash.verify(b"") && !hash.verify(b"correct horse\0"));
+            assert!(!hash.verify(b"correct horsf") && !hash.verify(b""), "{text}");
         }
     }
 
