@@ -43,6 +43,7 @@ pub use peer::{HttpPeer, Peer, PeerAddress, TlsPeer};
 pub use sniff::Spoken;
 pub use stream::{Stream, Transport, UnknownTransport};
 pub use tls::{
-    ClientCertificates, Pem, TlsCause, TlsClientOptions, TlsOptionsError, TlsServerOptions, Verify,
+    CertificateFacts, Certificates, ClientCertificates, Form, Identity, LoadError, Pem, PrivateKey, Standing,
+    TlsCause, TlsClientOptions, TlsOptionsError, TlsServerOptions, TlsVersion, Verify, Wanted,
 };
 pub use ws::{Refusal, Subprotocol};

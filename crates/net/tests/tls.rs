@@ -10,10 +10,11 @@ mod common;
 
 use common::{Authority, Site, soon};
 use crosspoint_net::{
-    ClientCertificates, DialError, DialOptions, OpenError, Pem, Stage, Stream, TlsCause, TlsClientOptions,
-    TlsOptionsError, Transport, Verify, dial,
+    Certificates, ClientCertificates, DialError, DialOptions, LoadError, OpenError, Pem, Stage, Stream,
+    TlsCause, TlsClientOptions, TlsOptionsError, TlsVersion, Transport, Verify, dial,
 };
 use rcgen::{ExtendedKeyUsagePurpose as Usage, date_time_ymd};
+use rustls_pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Dials and opens at once; gives what became of each side.
@@ -233,6 +234,57 @@ async fn a_silent_peer_runs_out_of_time_in_the_handshake() {
     assert!(matches!(error, OpenError::TimedOut(Stage::Tls)), "{error}");
 }
 
+/// Speaks TLS 1.2 and nothing newer, as a client, to a listener that wants 1.3; then it is the other way round.
+#[tokio::test]
+async fn an_older_version_than_is_wanted_is_refused_on_both_sides() {
+    let authority = Authority::new();
+    let only_1_2 = &[&rustls::version::TLS12];
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+
+    let server = authority.server("localhost").version_min(TlsVersion::V1_3);
+    let site = Site::with(Transport::Tls, |options| options.tls(server)).await;
+    let old = rustls::ClientConfig::builder_with_provider(provider.clone());
+    let old = old.with_protocol_versions(only_1_2).unwrap();
+    let old = old.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+    let connecting = async {
+        let tcp = tokio::net::TcpStream::connect(site.address()).await.unwrap();
+        let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+        tokio_rustls::TlsConnector::from(std::sync::Arc::new(old)).connect(name, tcp).await.map(|_| ())
+    };
+    let (client, server) = soon(async { tokio::join!(connecting, site.open()) }).await;
+    assert!(client.is_err());
+    assert!(matches!(server, Err(OpenError::Tls(TlsCause::NothingInCommon))), "{server:?}");
+
+    let identity = authority.sign("localhost", |_| {});
+    let certificates = Certificates::read(identity.certificate.as_bytes()).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    let old = rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(only_1_2).unwrap();
+    let old = old.with_no_client_auth().with_single_cert(certificates.as_der().to_vec(), key).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(old));
+    for (version, is_met) in [(TlsVersion::V1_3, false), (TlsVersion::V1_2, true)] {
+        let options = DialOptions::new(Transport::Tls, "localhost", port)
+            .tls(authority.client().version_min(version))
+            .connect_timeout(common::DEADLINE);
+        let accepting = async { acceptor.accept(listener.accept().await.unwrap().0).await.map(|_| ()) };
+        let (client, _) = soon(async { tokio::join!(dial(&options), accepting) }).await;
+        match client {
+            Ok(_) => assert!(is_met),
+            refused => assert_eq!((cause(refused), is_met), (TlsCause::NothingInCommon, false)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn public_authorities_are_trusted_besides_the_named_ones_only() {
+    let site = Site::new(Transport::Tls).await;
+    let named = site.dial.clone().tls(site.authority.client().public_authorities());
+    meet(&site, &named).await.0.unwrap();
+    let unnamed = site.dial.clone().tls(TlsClientOptions::default().public_authorities());
+    assert_eq!(cause(meet(&site, &unnamed).await.0), TlsCause::UnknownAuthority);
+}
+
 #[tokio::test]
 async fn our_own_settings_are_told_apart_from_the_peers_faults() {
     let options = |tls| DialOptions::new(Transport::Tls, "127.0.0.1", 1).tls(tls);
@@ -245,7 +297,12 @@ async fn our_own_settings_are_told_apart_from_the_peers_faults() {
     let authority = Authority::new();
     let (one, two) = (authority.sign("one", |_| {}), authority.sign("two", |_| {}));
     let mixed = authority.client().identity(Pem::inline(&one.certificate), Pem::inline(&two.key));
-    assert!(matches!(broken(mixed).await, TlsOptionsError::KeyMismatch));
+    let error = broken(mixed).await;
+    assert!(matches!(&error, TlsOptionsError::Identity(LoadError::NotAPair { .. })));
+    assert_eq!(
+        error.to_string(),
+        "the private key (EC on P-256) does not belong to the certificate \"rcgen self signed cert\" (EC on P-256)"
+    );
     let missing = TlsClientOptions::default().authority(Pem::file("/no/such/ca.pem"));
     assert!(matches!(broken(missing).await, TlsOptionsError::Read { .. }));
     let name = authority.client().server_name("not a name");

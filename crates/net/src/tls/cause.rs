@@ -116,7 +116,9 @@ impl TlsCause {
             Self::Closed => {
                 "the port may not be encrypted, or may demand something the other side's log tells"
             }
-            Self::NothingInCommon => "enable TLS 1.2 or 1.3 on the other side",
+            Self::NothingInCommon => {
+                "enable TLS 1.2 or 1.3 on the other side, or lower `min_version` on this one"
+            }
             Self::UnknownServerName => "set the server name to a name the server knows",
             Self::NoCommonAlpn => "offer the application protocol that the other side expects, or none",
             Self::Other(_) => "see the log of the other side",

@@ -1,12 +1,11 @@
 //! What a client trusts and presents.
 
-use std::sync::{Arc, OnceLock};
-
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
+use super::roots::Trusted;
 use super::verify::verifier;
-use super::{Pem, TlsOptionsError, provider};
+use super::{Identity, Pem, TlsOptionsError, TlsVersion, provider};
 
 /// How a client checks the server's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,9 +26,10 @@ pub enum Verify {
 /// The default trusts the authorities of the system, checks everything and presents no certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsClientOptions {
-    authorities: Vec<Pem>,
+    trusted: Trusted,
     identity: Option<(Pem, Pem)>,
     verify: Verify,
+    version_min: TlsVersion,
     server_name: Option<String>,
     alpn: Vec<String>,
 }
@@ -39,13 +39,22 @@ impl TlsClientOptions {
     ///
     /// May be called several times; all of them are trusted then. Default: the system's.
     pub fn authority(mut self, pem: Pem) -> Self {
-        self.authorities.push(pem);
+        self.trusted.named.push(pem);
         self
     }
 
-    /// Presents a certificate (own first, then intermediates) with its private key, when the server asks.
+    /// Trusts the authorities of the system and those that come with this program, Mozilla's, besides the ones named with
+    /// [`authority`](Self::authority). Default: the system's, and only while none is named.
     ///
-    /// The key may be PKCS#8, PKCS#1 or SEC1, without a passphrase. Default: none.
+    /// Those that come with the program are as old as the program.
+    pub fn public_authorities(mut self) -> Self {
+        self.trusted.public = true;
+        self
+    }
+
+    /// Presents a certificate and its intermediates with the private key, when the server asks.
+    ///
+    /// The key must not be encrypted here. Default: none.
     pub fn identity(mut self, certificates: Pem, key: Pem) -> Self {
         self.identity = Some((certificates, key));
         self
@@ -54,6 +63,12 @@ impl TlsClientOptions {
     /// Sets how the server's certificate is checked. Default: [`Verify::Full`].
     pub fn verify(mut self, verify: Verify) -> Self {
         self.verify = verify;
+        self
+    }
+
+    /// Sets the oldest version of TLS that is spoken. Default: [`TlsVersion::V1_2`].
+    pub fn version_min(mut self, version: TlsVersion) -> Self {
+        self.version_min = version;
         self
     }
 
@@ -77,14 +92,15 @@ impl TlsClientOptions {
     /// Reads the files: blocking, and therefore not for a thread that serves connections.
     pub(crate) fn config(&self) -> Result<ClientConfig, TlsOptionsError> {
         let provider = provider();
-        let verifier = verifier(self.verify, || self.roots(), &provider)?;
+        let verifier = verifier(self.verify, || self.trusted.roots(), &provider)?;
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
+            .with_protocol_versions(self.version_min.and_newer())?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
         let mut config = match &self.identity {
             Some((certificates, key)) => {
-                builder.with_client_auth_cert(certificates.certificates()?, key.key()?)?
+                let (certificates, key) = identity(certificates, key)?.into_parts();
+                builder.with_client_auth_cert(certificates.into_der(), key.to_der())?
             }
             None => builder.with_no_client_auth(),
         };
@@ -97,33 +113,9 @@ impl TlsClientOptions {
         ServerName::try_from(name.to_owned())
             .map_err(|_| TlsOptionsError::ServerName { name: name.to_owned() })
     }
-
-    fn roots(&self) -> Result<Arc<RootCertStore>, TlsOptionsError> {
-        if self.authorities.is_empty() { system_roots() } else { roots_of(&self.authorities).map(Arc::new) }
-    }
 }
 
-/// Reads trusted certificates: one that cannot serve as an authority is an error here, since a person named it.
-pub(super) fn roots_of(pems: &[Pem]) -> Result<RootCertStore, TlsOptionsError> {
-    let mut roots = RootCertStore::empty();
-    for pem in pems {
-        for certificate in pem.certificates()? {
-            roots.add(certificate)?;
-        }
-    }
-    Ok(roots)
-}
-
-/// Reads the system's authorities once a process: some hundred files, and they change with the system only.
-fn system_roots() -> Result<Arc<RootCertStore>, TlsOptionsError> {
-    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    if let Some(roots) = ROOTS.get() {
-        return Ok(roots.clone());
-    }
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(TlsOptionsError::NoSystemRoots);
-    }
-    Ok(ROOTS.get_or_init(|| Arc::new(roots)).clone())
+/// Reads certificates and the key that belongs to them.
+pub(super) fn identity(certificates: &Pem, key: &Pem) -> Result<Identity, TlsOptionsError> {
+    Identity::pair(certificates.certificates()?, key.key()?).map_err(TlsOptionsError::Identity)
 }

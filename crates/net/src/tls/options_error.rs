@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::LoadError;
+
 /// What is wrong with our own TLS settings.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -14,35 +16,28 @@ pub enum TlsOptionsError {
         /// Why it could not be read.
         source: io::Error,
     },
-    /// There is no certificate where one is expected.
-    #[error("{place} holds no certificate in PEM form")]
-    NoCertificate {
+    /// Certificates or a key cannot be taken from what is there.
+    #[error("{place} {cause}")]
+    Load {
         /// The file, or "the inline text".
         place: String,
+        /// What it is instead, or what is wrong with it.
+        cause: LoadError,
     },
-    /// There is no private key where one is expected.
-    #[error("{place} holds no private key in PEM form")]
-    NoKey {
+    /// Certificate and private key do not belong together, or are of no use.
+    #[error("{0}")]
+    Identity(LoadError),
+    /// A certificate cannot serve as an authority.
+    #[error("{place} holds a certificate that cannot serve as an authority: {source}")]
+    Authority {
         /// The file, or "the inline text".
         place: String,
+        /// What the TLS library says.
+        source: rustls::Error,
     },
-    /// The private key is protected by a passphrase.
-    #[error("the private key in {place} is protected by a passphrase")]
-    EncryptedKey {
-        /// The file, or "the inline text".
-        place: String,
-    },
-    /// The text between the PEM markers is broken.
-    #[error("{place} is not valid PEM: {detail}")]
-    BrokenPem {
-        /// The file, or "the inline text".
-        place: String,
-        /// What the parser stumbled over.
-        detail: String,
-    },
-    /// Certificate and private key do not belong together.
-    #[error("the private key does not belong to the certificate")]
-    KeyMismatch,
+    /// Clients are to be checked, and no authority is named to check them by.
+    #[error("no authority is named for the certificates of clients")]
+    NoClientAuthorities,
     /// The system has no store of trusted authorities.
     #[error("the system has no trusted authorities")]
     NoSystemRoots,
@@ -65,18 +60,14 @@ impl TlsOptionsError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Read { .. } => "check the path and that this user may read the file",
-            Self::NoCertificate { .. } => {
-                "give a PEM file with BEGIN CERTIFICATE; convert DER with `openssl x509 -inform der`"
+            Self::Load { cause, .. } | Self::Identity(cause) => cause.hint(),
+            Self::Authority { .. } => {
+                "name the certificate of the authority itself, which is X.509 version 3"
             }
-            Self::NoKey { .. } => {
-                "give a PEM file with BEGIN PRIVATE KEY, BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY"
+            Self::NoClientAuthorities => "name the authority that signs the certificates of the clients",
+            Self::NoSystemRoots => {
+                "install the package ca-certificates, name a CA file, or trust the bundled ones (`auto`)"
             }
-            Self::EncryptedKey { .. } => {
-                "remove the passphrase with `openssl pkey -in key.pem -out plain.pem`"
-            }
-            Self::BrokenPem { .. } => "export the certificate or key again, the file is damaged",
-            Self::KeyMismatch => "give the private key that the certificate was made for",
-            Self::NoSystemRoots => "install the package ca-certificates, or name a CA file",
             Self::ServerName { .. } => "write the host name as it stands in the server's certificate",
             Self::NoServerCertificate => "name a certificate and a private key for this listener",
             Self::Unusable(_) => "make a certificate with an RSA (2048 bits or more), ECDSA or Ed25519 key",
@@ -86,9 +77,6 @@ impl TlsOptionsError {
 
 impl From<rustls::Error> for TlsOptionsError {
     fn from(error: rustls::Error) -> Self {
-        match error {
-            rustls::Error::InconsistentKeys(_) => Self::KeyMismatch,
-            other => Self::Unusable(other),
-        }
+        Self::Unusable(error)
     }
 }

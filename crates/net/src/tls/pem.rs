@@ -1,14 +1,13 @@
-//! Certificates and keys in PEM form, from a file or inline.
+//! Where certificates and keys lie: in a file or inline.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use rustls_pki_types::pem::{Error as PemError, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use super::load::{Certificates, PrivateKey};
+use super::{LoadError, TlsOptionsError};
 
-use super::TlsOptionsError;
-
-/// Certificates or a private key in PEM form.
+/// Certificates or a private key, as PEM text or as a file in any form that [`Certificates::read`] and
+/// [`PrivateKey::read`] take.
 ///
 /// A file is read anew each time it is needed, so that a renewed certificate is used by the next connection or
 /// the next reload. Printing it never shows inline text, which may be a private key.
@@ -32,29 +31,12 @@ impl Pem {
         Self(Place::Inline(text.into()))
     }
 
-    pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsOptionsError> {
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.read()?).collect();
-        match found {
-            Ok(certificates) if certificates.is_empty() => {
-                Err(TlsOptionsError::NoCertificate { place: self.place() })
-            }
-            Ok(certificates) => Ok(certificates),
-            Err(error) => Err(self.broken(&error)),
-        }
+    pub(super) fn certificates(&self) -> Result<Certificates, TlsOptionsError> {
+        Certificates::read(&self.read()?).map_err(|cause| self.not_loaded(cause))
     }
 
-    pub(super) fn key(&self) -> Result<PrivateKeyDer<'static>, TlsOptionsError> {
-        let text = self.read()?;
-        match PrivateKeyDer::from_pem_slice(&text) {
-            Ok(key) => Ok(key),
-            Err(PemError::NoItemsFound) if is_encrypted(&text) => {
-                Err(TlsOptionsError::EncryptedKey { place: self.place() })
-            }
-            Err(PemError::NoItemsFound) => Err(TlsOptionsError::NoKey { place: self.place() }),
-            // The old form keeps its passphrase marker inside the section, where it is no valid base64.
-            Err(_) if is_encrypted(&text) => Err(TlsOptionsError::EncryptedKey { place: self.place() }),
-            Err(error) => Err(self.broken(&error)),
-        }
+    pub(super) fn key(&self) -> Result<PrivateKey, TlsOptionsError> {
+        PrivateKey::read(&self.read()?, None).map_err(|cause| self.not_loaded(cause))
     }
 
     fn read(&self) -> Result<Vec<u8>, TlsOptionsError> {
@@ -65,22 +47,19 @@ impl Pem {
         }
     }
 
+    pub(super) fn not_an_authority(&self, source: rustls::Error) -> TlsOptionsError {
+        TlsOptionsError::Authority { place: self.place(), source }
+    }
+
+    fn not_loaded(&self, cause: LoadError) -> TlsOptionsError {
+        TlsOptionsError::Load { place: self.place(), cause }
+    }
+
     fn place(&self) -> String {
         match &self.0 {
             Place::File(path) => path.display().to_string(),
             Place::Inline(_) => "the inline text".to_owned(),
         }
-    }
-
-    fn broken(&self, error: &PemError) -> TlsOptionsError {
-        // The parser's own message quotes lines, which may belong to a private key.
-        let detail = match error {
-            PemError::MissingSectionEnd { .. } => "a section has no END line",
-            PemError::IllegalSectionStart { .. } => "a BEGIN line is malformed",
-            PemError::Base64Decode(_) => "the text between BEGIN and END is not base64",
-            _ => "it cannot be parsed",
-        };
-        TlsOptionsError::BrokenPem { place: self.place(), detail: detail.to_owned() }
     }
 }
 
@@ -93,26 +72,20 @@ impl fmt::Debug for Pem {
     }
 }
 
-fn is_encrypted(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text);
-    text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::Form;
 
     #[test]
-    fn each_defect_has_its_own_error() {
-        let key = |text: &str| Pem::inline(text).key();
-        assert!(matches!(key("nothing"), Err(TlsOptionsError::NoKey { .. })));
-        let pkcs8 = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
-        assert!(matches!(key(pkcs8), Err(TlsOptionsError::EncryptedKey { .. })));
-        let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n\
-                   -----END RSA PRIVATE KEY-----\n";
-        assert!(matches!(key(old), Err(TlsOptionsError::EncryptedKey { .. })));
-        assert!(matches!(key("-----BEGIN PRIVATE KEY-----\nAAAA\n"), Err(TlsOptionsError::BrokenPem { .. })));
-        assert!(matches!(Pem::inline("").certificates(), Err(TlsOptionsError::NoCertificate { .. })));
+    fn an_error_names_the_place_and_what_is_there() {
+        let error = Pem::inline("nothing").key().unwrap_err();
+        assert!(matches!(
+            &error,
+            TlsOptionsError::Load { cause: LoadError::Other { form: Form::Text, .. }, .. }
+        ));
+        let expected = "the inline text is a text without BEGIN and END lines and no private key";
+        assert_eq!(error.to_string(), expected);
         assert!(matches!(Pem::file("/no/such/file").key(), Err(TlsOptionsError::Read { .. })));
     }
 

@@ -6,8 +6,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
-use super::client::roots_of;
-use super::{Pem, TlsOptionsError, provider};
+use super::client::identity;
+use super::roots::roots_of;
+use super::{Pem, TlsOptionsError, TlsVersion, provider};
 
 /// Whether clients of a listener present certificates.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,14 +31,19 @@ pub struct TlsServerOptions {
     key: Pem,
     client_certificates: ClientCertificates,
     alpn: Vec<String>,
+    version_min: TlsVersion,
 }
 
 impl TlsServerOptions {
-    /// Presents a certificate chain (own first, then intermediates) with its private key.
-    ///
-    /// The key may be PKCS#8, PKCS#1 or SEC1, without a passphrase.
+    /// Presents a certificate and its intermediates with the private key, which must not be encrypted here.
     pub fn new(certificates: Pem, key: Pem) -> Self {
-        Self { certificates, key, client_certificates: ClientCertificates::default(), alpn: Vec::new() }
+        Self {
+            certificates,
+            key,
+            client_certificates: ClientCertificates::default(),
+            alpn: Vec::new(),
+            version_min: TlsVersion::default(),
+        }
     }
 
     /// Sets whether clients present certificates. Default: [`ClientCertificates::Ignored`].
@@ -54,14 +60,21 @@ impl TlsServerOptions {
         self
     }
 
+    /// Sets the oldest version of TLS that is spoken. Default: [`TlsVersion::V1_2`].
+    pub fn version_min(mut self, version: TlsVersion) -> Self {
+        self.version_min = version;
+        self
+    }
+
     pub(crate) fn config(&self) -> Result<ServerConfig, TlsOptionsError> {
-        let builder =
-            ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(self.version_min.and_newer())?;
         let builder = match self.client_verifier()? {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_single_cert(self.certificates.certificates()?, self.key.key()?)?;
+        let (certificates, key) = identity(&self.certificates, &self.key)?.into_parts();
+        let mut config = builder.with_single_cert(certificates.into_der(), key.to_der())?;
         config.alpn_protocols = self.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Ok(config)
     }
@@ -75,8 +88,6 @@ impl TlsServerOptions {
             ClientCertificates::Required(pems) => builder(roots_of(pems)?).build(),
         };
         // The one thing that can be wrong without revocation lists: no authority at all was named.
-        verifier
-            .map(Some)
-            .map_err(|_| TlsOptionsError::NoCertificate { place: "the list of client authorities".into() })
+        verifier.map(Some).map_err(|_| TlsOptionsError::NoClientAuthorities)
     }
 }
