@@ -124,7 +124,7 @@ fn of_wrong_host(presented: &[String], cause: String) -> Diagnosis {
 
 fn of_tls_options(error: &TlsOptionsError, cause: String) -> Diagnosis {
     match error {
-        TlsOptionsError::KeyMismatch => {
+        TlsOptionsError::Identity(_) => {
             Diagnosis::new(Fault::KeyMismatch, cause, error.hint()).setting("tls.key")
         }
         TlsOptionsError::ServerName { .. } => {
