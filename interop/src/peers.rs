@@ -61,6 +61,8 @@ pub fn find(peer: Peer) -> Option<PathBuf> {
 }
 
 fn folder() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    // Asked at run time: a target directory that outlives a checkout must not lead into another one.
+    let package = env::var("CARGO_MANIFEST_DIR").unwrap();
+    let root = Path::new(&package).parent().unwrap();
     env::var_os("CROSSPOINT_PEERS").map_or_else(|| root.join("target/peers"), PathBuf::from)
 }

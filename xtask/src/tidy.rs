@@ -47,6 +47,7 @@ const RULES: &[Rule] = &[
     Rule { name: "decisions are numbered without gaps", find: decisions::misnumbered },
     Rule { name: "documents link to what is there", find: links::broken },
     Rule { name: "no path of this machine is written down", find: text::machine_paths },
+    Rule { name: "no binary knows the checkout that it was built in", find: text::checkouts_in_binaries },
 ];
 
 /// A place that breaks a rule.

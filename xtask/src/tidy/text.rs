@@ -48,6 +48,18 @@ pub(super) fn machine_paths(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Finds folders of a checkout that the compiler writes into a binary: a target directory that outlives the checkout
+/// leads its tests into another one.
+pub(super) fn checkouts_in_binaries(tree: &Tree) -> Vec<Finding> {
+    let is_manifest_folder = |line: &str| line.contains(concat!("env!(\"CARGO_", "MANIFEST_DIR\")"));
+    let mut findings = Vec::new();
+    for source in &tree.sources {
+        let lines = source.text.lines().enumerate().filter(|(_, line)| is_manifest_folder(line));
+        findings.extend(lines.map(|(line, _)| Finding::at(&source.path, line, "ask for it at run time")));
+    }
+    findings
+}
+
 /// Returns whether a folder stands in a line, and not only as the beginning or end of another name.
 fn names_folder(line: &str, folder: &str) -> bool {
     line.match_indices(folder).any(|(start, _)| {
@@ -85,6 +97,13 @@ mod tests {
         let text = "// no #[ignore]\n#[ignore = \"slow\"]\nfn a() {}\n";
         let findings = ignored_tests(&Tree::of_sources(&[("crates/a/src/b.rs", text)]));
         assert_eq!(findings, [Finding::at("crates/a/src/b.rs", 1, "an ignored test")]);
+    }
+
+    #[test]
+    fn a_checkout_in_a_binary_is_found() {
+        let text = format!("fn a() {{\n    env!({:?}); env!(\"CARGO_PKG_VERSION\");\n}}\n", "CARGO_MANIFEST_DIR");
+        let findings = checkouts_in_binaries(&Tree::of_sources(&[("crates/a/src/b.rs", &text)]));
+        assert_eq!(findings, [Finding::at("crates/a/src/b.rs", 1, "ask for it at run time")]);
     }
 
     #[test]
