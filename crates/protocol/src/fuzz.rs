@@ -29,7 +29,8 @@ mod tests {
     #[test]
     fn every_input_of_the_corpus_keeps_the_invariants() {
         for (name, target) in TARGETS {
-            let folder = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../fuzz/corpus").join(name);
+            let folder =
+                Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../fuzz/corpus").join(name);
             let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
             let mut count = 0;
             for file in files {

@@ -1,30 +1,27 @@
 //! One publisher that waits for each acknowledgement before it sends the next message: what durability costs when
 //! nobody shares the sync.
 //!
-//! All waits are means over a run, the disk's too: the generator tells how many were acknowledged, or committed, in a second,
-//! and one was in flight at a time. A disk of which one sync in a hundred takes ten times as long has a mean far above its median.
+//! All figures are medians: of a disk, one sync in a hundred takes ten times as long as the others, and says nothing of us.
+
+mod publisher;
 
 use std::process::Command;
 
 use serde_json::Value;
 
 use super::peer::Peer;
-use super::running::Tools;
-use super::scenario::{OWN_IN_MEMORY, Scenario, Step};
+use super::running::{Core, Running, Tools};
+use super::scenario::{OWN, OWN_IN_MEMORY};
 use crate::{Outcome, process};
+
+/// The name of the line.
+const NAME: &str = "durable-lone";
 
 /// How many times the disk's own sync a durable acknowledgement may take longer than one from memory.
 const SYNCS_MAX: f64 = 1.5;
 
-/// The load: messages for a session that is away.
-const LONE: Scenario = Scenario {
-    name: "durable-lone",
-    before: &[Step::Load("durable --qos 1 -n 1 --phase prepare")],
-    load: "durable --qos 1 -n 1 --phase fill --count 20000 --window 1",
-    qos: 1,
-    keeps: true,
-    demands: &[],
-};
+/// How many acknowledgements are awaited in a round, one after the other.
+const MESSAGES: usize = 10_000;
 
 /// What the rounds found, in microseconds.
 #[derive(Debug, Default)]
@@ -37,23 +34,18 @@ pub(crate) struct Lone {
 impl Lone {
     /// Tells whether a part of a scenario's name asks for this line too.
     pub(crate) fn is_wanted(part: &str) -> bool {
-        LONE.name.contains(part)
+        NAME.contains(part)
     }
 
     /// Measures one round: the disk itself, then both ways of keeping.
     pub(crate) fn measure(&mut self, peers: &[Peer], tools: &Tools) -> Outcome {
-        let wait = |name: &str| -> Outcome<f64> {
-            let own = peers.iter().find(|peer| peer.name == name).ok_or("our own broker is not measured")?;
-            Ok(1e6 / number(&own.serve(&LONE, tools)?, "acked_per_s")?)
-        };
-        self.in_memory.push(wait(OWN_IN_MEMORY)?);
-        self.durable.push(wait("crosspoint")?);
-        let folder = peers.first().map(Peer::folder).ok_or("no broker is measured")?;
-        let mut disk = Command::new(&tools.generator);
-        disk.args(["disk", "--batch", "1", "--seconds", "2", "--dir"]).arg(folder);
-        let text = process::read(&mut disk)?;
-        let report: Value = serde_json::from_str(text.trim())?;
-        self.sync.push(1e6 / number(&report, "commits_per_s")?);
+        let own =
+            |name: &str| peers.iter().find(|peer| peer.name == name).ok_or("our own broker is not measured");
+        self.in_memory.push(wait(own(OWN_IN_MEMORY)?, tools)?);
+        // The disk's mood changes within seconds: it is asked before and after.
+        self.sync.push(sync(own(OWN)?, tools)?);
+        self.durable.push(wait(own(OWN)?, tools)?);
+        self.sync.push(sync(own(OWN)?, tools)?);
         Ok(())
     }
 
@@ -66,10 +58,27 @@ impl Lone {
         println!(
             "\n{}: {durable:.0} us until a message is acknowledged, in memory {in_memory:.0} us, append and sync {sync:.0} us: \
              at most {max:.0} us",
-            LONE.name
+            NAME
         );
-        (durable > max).then(|| format!("{}: {durable:.0} us, at most {max:.0} us is demanded", LONE.name))
+        (durable > max).then(|| format!("{}: {durable:.0} us, at most {max:.0} us is demanded", NAME))
     }
+}
+
+/// Returns the median wait for an acknowledgement of a message for a session that is away.
+fn wait(peer: &Peer, tools: &Tools) -> Outcome<f64> {
+    peer.clear()?;
+    let broker = Running::start(peer, "", Core::Measured)?;
+    tools.leave_session(broker.port)?;
+    let waits = publisher::waits_us(broker.port, MESSAGES)?;
+    Ok(super::table::median(waits.into_iter()).ok_or("nothing was published")?)
+}
+
+/// Returns the disk's median time for an append and a sync.
+fn sync(peer: &Peer, tools: &Tools) -> Outcome<f64> {
+    let mut disk = Command::new(&tools.generator);
+    disk.args(["disk", "--batch", "1", "--seconds", "2", "--dir"]).arg(peer.folder());
+    let text = process::read(&mut disk)?;
+    number(&serde_json::from_str(text.trim())?, "commit_p50_us")
 }
 
 fn number(report: &Value, key: &str) -> Outcome<f64> {

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_checkout_in_a_binary_is_found() {
-        let text = format!("fn a() {{\n    env!({:?}); env!(\"CARGO_PKG_VERSION\");\n}}\n", "CARGO_MANIFEST_DIR");
+        let text =
+            format!("fn a() {{\n    env!({:?}); env!(\"CARGO_PKG_VERSION\");\n}}\n", "CARGO_MANIFEST_DIR");
         let findings = checkouts_in_binaries(&Tree::of_sources(&[("crates/a/src/b.rs", &text)]));
         assert_eq!(findings, [Finding::at("crates/a/src/b.rs", 1, "ask for it at run time")]);
     }
