@@ -18,7 +18,12 @@ pub(crate) fn each(
     mut take: impl FnMut(Row) -> Result<(), Failure>,
 ) -> Result<u64, Failure> {
     block_on(async {
-        let mut hub = Control::open(place.data()).await.map_err(failure)?;
+        // Without a hub that runs there is nothing that it does.
+        let hub = match request {
+            Request::Overview => Control::of_running(place.data()),
+            _ => Control::open(place.data()).await,
+        };
+        let mut hub = hub.map_err(failure)?;
         let (mut line, mut failed) = (ProgressLine::new(), None);
         let asked = hub.ask(request, |part| match part {
             Part::Progress(part, whole) => {

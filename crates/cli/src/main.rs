@@ -13,6 +13,7 @@ mod format;
 mod json;
 mod kept;
 mod logging;
+mod moment;
 mod output;
 mod payload;
 mod place;
@@ -21,6 +22,7 @@ mod progress;
 mod property;
 mod publish;
 mod remote;
+mod status;
 mod store;
 mod subscribe;
 mod table;
@@ -73,6 +75,8 @@ enum Command {
     Up(up::Up),
     /// Reads a project file as `up` would, changes nothing, and says what would start.
     Check(check::Check),
+    /// Shows what a hub that runs is doing: each connector, why it is not connected and what to do, the broker, flows.
+    Status(status::StatusFlags),
     /// Publishes; ends with 0 only when the broker has the message.
     Pub(Box<publish::PublishFlags>),
     /// Subscribes, and prints what comes.
@@ -91,6 +95,7 @@ fn main() -> ExitCode {
         None => up::run(&arguments.up),
         Some(Command::Up(up)) => up::run(&up),
         Some(Command::Check(check)) => check::run(&check),
+        Some(Command::Status(flags)) => status::run(&flags),
         Some(Command::Pub(flags)) => publish::run(&flags),
         Some(Command::Sub(flags)) => subscribe::run(&flags),
         Some(Command::Outbox(flags)) => kept::run_outbox(&flags),

@@ -163,7 +163,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Replaces what could command a terminal, since topics and payloads come from anybody.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{FFFD}' } else { letter }).collect()
 }
 

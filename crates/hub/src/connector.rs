@@ -17,14 +17,22 @@ use crate::flow::Flows;
 use crate::intake::{self, Routes, Sink, Source, Surroundings};
 use crate::outbox::{Backlog, IN_FLIGHT_MAX, OutboxFigures, Restored, Target};
 
+mod flapping;
+mod history;
 mod keeping;
+mod line;
 mod reporter;
 mod session;
+mod state;
 mod subscriber;
 mod trial;
 
+use history::History;
+pub(crate) use history::Identity;
 pub(crate) use keeping::Keeping;
+pub(crate) use line::{Line, Reach};
 use session::{Resumed, resume};
+pub use state::{Condition, ConnectorState};
 use subscriber::{Wanted, options_of};
 use trial::{Trial, differs_in_credentials};
 
@@ -37,6 +45,7 @@ pub(crate) struct Connector {
     /// The outbox's other end, while no link has it.
     backlog: Option<Backlog>,
     routes: watch::Sender<Arc<Routes>>,
+    line: Arc<Line>,
     link: Option<Link>,
     /// The settings of a remote link.
     running: Option<Box<MqttPlan>>,
@@ -85,12 +94,16 @@ impl<T> Task<T> {
 
 impl Connector {
     pub(crate) fn new(name: &str, keeping: Keeping, backlog: Backlog, surroundings: Surroundings) -> Self {
+        let routes = watch::Sender::new(Arc::<Routes>::default());
+        let name: Arc<str> = name.into();
+        let line = Line::new(name.clone(), surroundings.clock.clone(), routes.subscribe());
         Self {
-            name: name.into(),
+            name,
             keeping,
             surroundings,
             backlog: Some(backlog),
-            routes: watch::Sender::new(Arc::<Routes>::default()),
+            routes,
+            line: Arc::new(line),
             link: None,
             running: None,
             trial: None,
@@ -108,6 +121,11 @@ impl Connector {
 
     pub(crate) fn keeping_mut(&mut self) -> &mut Keeping {
         &mut self.keeping
+    }
+
+    /// Returns what others see of it.
+    pub(crate) fn line(&self) -> Arc<Line> {
+        self.line.clone()
     }
 
     pub(crate) fn figures(&self) -> OutboxFigures {
@@ -131,6 +149,7 @@ impl Connector {
         &mut self,
         plan: &MqttPlan,
         client_id: &str,
+        identity: Identity,
         environment: Environment,
     ) -> Result<(), String> {
         let subscribed = self.routes.borrow().flows.subscriptions();
@@ -146,7 +165,9 @@ impl Connector {
             Client::new(options, store, environment).map_err(|error| error.to_string())?;
         // What the client says for itself bears the connector's name.
         tasks.spawn(engine.run().instrument(error_span!("connector", name = &*self.name)));
-        tasks.spawn(reporter::run(self.name.clone(), client.clone(), plan.birth.clone()));
+        self.line.note(|history, now| history.begin(identity, now));
+        self.line.set_reach(Some(Reach::Remote(client.clone())));
+        tasks.spawn(reporter::run(self.name.clone(), client.clone(), self.line(), plan.birth.clone()));
         let wanted = watch::Sender::new(subscribed.clone());
         tasks.spawn(subscriber::run(client.clone(), wanted.subscribe(), subscribed));
         let target = Target::Remote(client.clone());
@@ -171,6 +192,8 @@ impl Connector {
             let options = SubscriptionOptions { retain_handling, ..options_of(wanted) };
             client.subscribe(&wanted.0, options, 0);
         }
+        self.line.note(History::begin_connected);
+        self.line.set_reach(Some(Reach::Local));
         let (source, target) = (Source::Local(client.clone()), Target::Local(client.clone()));
         self.start(End::Local { client, subscribed }, source, target, Vec::new());
         Ok(())
@@ -233,6 +256,8 @@ impl Connector {
     /// What is in flight may finish for at most `within`.
     pub(crate) async fn stop(&mut self, within: Duration) {
         (self.trial, self.running) = (None, None);
+        self.line.set_reach(None);
+        self.line.note(History::end);
         let Some(link) = self.link.take() else { return };
         self.backlog = link.stop(&self.name, within).await;
         if self.backlog.is_none() {

@@ -12,6 +12,7 @@
 //! It draws nothing and decides nothing about messages: what an outbox or a dead letter is stands in their own rooms.
 //! Whoever may write to the data directory may ask; nobody else reaches the socket in it.
 
+mod board;
 mod caller;
 #[cfg(unix)]
 mod channel;
@@ -30,6 +31,7 @@ mod watched;
 
 pub use crosspoint_store::{Damage, Report, Salvaged};
 
+pub(crate) use board::Board;
 pub use caller::{Control, Part};
 #[cfg(unix)]
 pub(crate) use channel::Channel;

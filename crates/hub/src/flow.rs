@@ -81,6 +81,13 @@ impl Flows {
         wanted
     }
 
+    /// Tells whether a flow has been stopped because what it publishes comes back to it.
+    pub(crate) fn is_stopped(&self, name: &str) -> bool {
+        let mut guards =
+            self.flows.iter().filter(|flow| *flow.name == *name).filter_map(|flow| flow.guard.as_ref());
+        guards.any(LoopGuard::is_tripped)
+    }
+
     /// Runs every flow that matches, in the order of their names.
     pub(crate) fn run(&self, message: &Message, qos: QoS, now_ms: u64) -> (Vec<Output>, Vec<Failure>) {
         let (mut outputs, mut failures) = (Vec::new(), Vec::new());

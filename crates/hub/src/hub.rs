@@ -12,10 +12,10 @@ use tracing::warn;
 use crate::config::plan::{ConnectorPlan, MqttPlan, Plan};
 use crate::config::{self, Changes, ConnectorChange, FlowChange, ListenerChange};
 use crate::connect;
-use crate::connector::Connector;
+use crate::connector::{Connector, ConnectorState};
 #[cfg(unix)]
 use crate::control::Channel;
-use crate::control::{Desk, Gauge};
+use crate::control::{Board, Desk, Gauge};
 use crate::data_dir::DataDir;
 use crate::durable::Storage;
 use crate::embedded::{Embedded, ListeningAt};
@@ -58,6 +58,8 @@ pub struct ConnectorStatus {
     pub is_running: bool,
     /// What the connection of a remote connector is doing.
     pub state: Option<State>,
+    /// What all that means, and what to do about it.
+    pub known: ConnectorState,
     /// What its outbox has counted.
     pub outbox: OutboxFigures,
     /// The flow whose messages wait at their source because the outbox is full.
@@ -129,6 +131,7 @@ impl Hub {
         self.apply_connectors(&plan, &changes, new).await;
         let started = self.start_connectors(&plan).await;
         self.plan = plan;
+        self.post();
         started.map(|()| changes)
     }
 
@@ -200,6 +203,7 @@ impl Hub {
         let status = |connector: &Connector| ConnectorStatus {
             is_running: connector.is_running(),
             state: connector.state(),
+            known: connector.line().state(&connector.sink().outbox),
             outbox: connector.figures(),
             blocked_by: connector.sink().outbox.blocked_by(),
             credentials: connector.trial_standing(),
@@ -219,6 +223,16 @@ impl Hub {
             options.check().map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// Shows on the board what runs now.
+    fn post(&self) {
+        self.desk.post(Board {
+            plan: Arc::new(self.plan.clone()),
+            lines: self.connectors.values().map(|one| (Arc::from(one.name()), one.line())).collect(),
+            listening: self.listening().to_vec(),
+            broker: self.broker().map(Broker::handle),
+        });
     }
 
     /// Lets the hub be asked from outside. Without that it runs all the same.

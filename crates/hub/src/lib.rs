@@ -34,6 +34,7 @@ mod testing;
 mod users;
 mod watch;
 
+pub use connector::{Condition, ConnectorState};
 pub use data_dir::{DataDir, DataDirError};
 pub use embedded::ListeningAt;
 pub use environment::Environment;

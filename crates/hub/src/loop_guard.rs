@@ -65,6 +65,11 @@ impl LoopGuard {
         Verdict::Trip
     }
 
+    /// Tells whether it has tripped.
+    pub(crate) fn is_tripped(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_tripped
+    }
+
     /// Says why a message did not pass.
     pub(crate) const fn reason() -> &'static str {
         "the flow is stopped: the same message came back more than 100 times within 10 seconds, so it goes round in a \

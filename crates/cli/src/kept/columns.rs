@@ -1,11 +1,10 @@
 //! What tables of outboxes and dead letters show.
 
 use crosspoint_hub::control::Kept;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::amount;
+use crate::moment::time;
 use crate::table::Column;
 
 /// Returns the columns of a list of connectors.
@@ -91,13 +90,6 @@ fn count(value: &Value) -> String {
 
 fn bytes(value: &Value) -> String {
     value.as_u64().map_or_else(none, amount::bytes)
-}
-
-/// Returns a moment on the clock of this place.
-fn time(value: &Value) -> String {
-    let moment = value.as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let local = moment.map(|moment| moment.to_zoned(TimeZone::system()));
-    local.map_or_else(none, |local| local.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 fn none() -> String {

@@ -4,6 +4,7 @@
 
 mod kept;
 mod running;
+mod status;
 mod store;
 mod support;
 mod up;

@@ -1,26 +1,32 @@
 //! Tells what happens to a remote connector's connection, and announces it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crosspoint_client::{Client, Publication, State};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
+use super::line::Line;
+use super::state::{Condition, ConnectorState};
 use crate::config::plan::Announcement;
 
-/// Logs each change of a connection, one line each, and publishes the birth message after each connect.
-pub(super) async fn run(connector: Arc<str>, client: Client, birth: Option<Announcement>) {
+/// Notes each change of a connection, logs it, one line a change, and publishes the birth message after each connect.
+pub(super) async fn run(connector: Arc<str>, client: Client, line: Arc<Line>, birth: Option<Announcement>) {
     let mut states = client.state();
-    let mut told = String::new();
+    let mut told = Told::default();
     loop {
         let state = states.borrow_and_update().clone();
-        tell(&connector, &state, &mut told);
-        let has_changed = match &birth {
-            Some(birth) if state.is_connected() => tokio::select! {
-                biased;
-                changed = states.changed() => changed,
-                () = announce(&connector, &client, birth) => states.changed().await,
-            },
-            _ => states.changed().await,
+        let known = line.note(|history, now| {
+            history.on(&state, now);
+            history.state(now)
+        });
+        told.tell(&connector, &state, &known);
+        let has_changed = tokio::select! {
+            biased;
+            changed = states.changed() => changed,
+            () = while_connected(&connector, &client, &line, &mut told, birth.as_ref()), if state.is_connected() => {
+                states.changed().await
+            }
         };
         if has_changed.is_err() {
             if !matches!(state, State::Stopped(_)) {
@@ -31,24 +37,83 @@ pub(super) async fn run(connector: Arc<str>, client: Client, birth: Option<Annou
     }
 }
 
-fn tell(connector: &str, state: &State, told: &mut String) {
-    match state {
-        State::Connected(connected) => {
-            info!(
-                connector, server = %connected.server, client_id = %connected.client_id, version = %connected.version,
-                session_present = connected.session_present, "Connected."
-            );
-            told.clear();
-        }
-        State::BackingOff { cause, .. } | State::Refused { cause, .. } => {
-            // The same cause again and again is one thing worth knowing.
-            let cause_text = cause.to_string();
-            if cause_text != *told {
-                warn!(connector, cause = %cause_text, next_step = %cause.next_step(), "Not connected.");
-                *told = cause_text;
+/// Announces the connection, then sees whether it holds.
+async fn while_connected(
+    connector: &str,
+    client: &Client,
+    line: &Line,
+    told: &mut Told,
+    birth: Option<&Announcement>,
+) {
+    if let Some(birth) = birth {
+        announce(connector, client, birth).await;
+    }
+    while let Some(left_ms) = line.note(|history, now| history.steady_in_ms(now)) {
+        tokio::time::sleep(Duration::from_millis(left_ms)).await;
+    }
+    told.on_steady(connector);
+}
+
+/// What the log has said last: the same thing again and again is one thing worth knowing.
+#[derive(Debug, Default)]
+struct Told {
+    /// Why there is no connection.
+    cause: String,
+    /// Why connections are lost again and again; empty while they are not.
+    flapping: String,
+}
+
+impl Told {
+    fn tell(&mut self, connector: &str, state: &State, known: &ConnectorState) {
+        match state {
+            State::Connected(connected) => {
+                self.cause.clear();
+                if self.flapping.is_empty() {
+                    info!(
+                        connector, server = %connected.server, client_id = %connected.client_id,
+                        version = %connected.version, session_present = connected.session_present, "Connected."
+                    );
+                } else {
+                    debug!(connector, "Connected.");
+                }
             }
+            State::BackingOff { cause, .. } | State::Refused { cause, .. } => {
+                let itself = cause.to_string();
+                match &known.cause {
+                    Some(why) if *why != itself && known.condition == Condition::BackingOff => {
+                        self.on_flapping(connector, why, known);
+                    }
+                    _ => self.on_failure(connector, itself, known),
+                }
+            }
+            _ => {}
         }
-        _ => {}
+    }
+
+    fn on_failure(&mut self, connector: &str, cause: String, known: &ConnectorState) {
+        if cause != self.cause {
+            let next_step = known.next_step.as_deref().unwrap_or_default();
+            warn!(connector, state = known.condition.word(), cause, next_step, "Not connected.");
+            self.cause = cause;
+        }
+    }
+
+    fn on_flapping(&mut self, connector: &str, why: &str, known: &ConnectorState) {
+        if self.flapping.is_empty() {
+            let next_step = known.next_step.as_deref().unwrap_or_default();
+            let drops = known.drops;
+            warn!(connector, cause = why, next_step, drops, "The connection is lost again and again.");
+        } else {
+            debug!(connector, cause = why, "Not connected.");
+        }
+        why.clone_into(&mut self.flapping);
+    }
+
+    fn on_steady(&mut self, connector: &str) {
+        if !self.flapping.is_empty() {
+            info!(connector, "The connection holds again.");
+            self.flapping.clear();
+        }
     }
 }
 

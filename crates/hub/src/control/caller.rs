@@ -48,7 +48,23 @@ impl Control {
     /// # Errors
     /// There is no store; it is damaged; or a process has it open that takes no commands.
     pub async fn open(data: &Path) -> Result<Self, ControlError> {
+        match Self::of_running(data) {
+            Err(ControlError::NotRunning { .. }) => {}
+            running => return running,
+        }
         let folder = StoreFolder::of(data);
+        let store = folder.open().map_err(|error| match error {
+            ControlError::InUse { path, owner } => ControlError::Deaf { path, owner },
+            other => other,
+        })?;
+        Ok(Self { way: Way::Stopped(Desk::of_stopped(store, folder)) })
+    }
+
+    /// Reaches the hub of a data directory, if it runs.
+    ///
+    /// # Errors
+    /// It does not run, or cannot be reached.
+    pub fn of_running(data: &Path) -> Result<Self, ControlError> {
         #[cfg(unix)]
         {
             let called = super::channel::call(data).map_err(|error| ControlError::of_system(data, &error))?;
@@ -56,11 +72,7 @@ impl Control {
                 return Ok(Self { way: Way::Running(BufReader::new(stream)) });
             }
         }
-        let store = folder.open().map_err(|error| match error {
-            ControlError::InUse { path, owner } => ControlError::Deaf { path, owner },
-            other => other,
-        })?;
-        Ok(Self { way: Way::Stopped(Desk::of_stopped(store, folder)) })
+        Err(ControlError::NotRunning { path: data.to_owned() })
     }
 
     /// Tells whether the hub runs.

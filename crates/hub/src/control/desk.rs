@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::board::Board;
 use super::gauge::{Gauge, WaitingFigures};
 use super::outboxes::Part;
 use super::request::{Answer, Kept, Request};
@@ -31,6 +32,8 @@ pub(crate) struct Desk {
     is_running: bool,
     /// Those that a pump may be at work on; what waits in others is only in the store.
     at_work: Arc<Mutex<BTreeMap<Arc<str>, Sink>>>,
+    /// What runs; empty when nothing does.
+    board: Arc<Mutex<Board>>,
 }
 
 /// A connector that is asked about.
@@ -77,17 +80,28 @@ impl Teller {
 impl Desk {
     /// Returns the desk of a hub that has stopped.
     pub(super) fn of_stopped(store: Store, folder: StoreFolder) -> Self {
-        Self { store, folder, is_running: false, at_work: Arc::default() }
+        Self { store, folder, is_running: false, at_work: Arc::default(), board: Arc::default() }
     }
 
     /// Returns the desk of a hub that runs in this process. It knows no outbox yet.
     pub(crate) fn of_running(store: Store, data: &Path) -> Self {
-        Self { store, folder: StoreFolder::of(data), is_running: true, at_work: Arc::default() }
+        let folder = StoreFolder::of(data);
+        Self { store, folder, is_running: true, at_work: Arc::default(), board: Arc::default() }
     }
 
     /// Replaces the outboxes that are at work.
     pub(crate) fn set_sinks(&self, sinks: BTreeMap<Arc<str>, Sink>) {
         *self.at_work.lock() = sinks;
+    }
+
+    /// Replaces what is shown of what runs.
+    pub(crate) fn post(&self, board: Board) {
+        *self.board.lock() = board;
+    }
+
+    /// Returns what runs.
+    pub(super) fn board(&self) -> Board {
+        self.board.lock().clone()
     }
 
     /// Returns what tells how much waits.
@@ -103,6 +117,7 @@ impl Desk {
         let teller = Teller(answers);
         let ended = match request {
             Request::Status => self.status(&teller).await,
+            Request::Overview => self.overview(&teller).await,
             Request::List(Kept::Outbox) => self.list_outboxes(&teller).await,
             Request::List(Kept::Dead) => self.list_dead(&teller).await,
             Request::Show { of, name, from, count, payload_bytes } => {

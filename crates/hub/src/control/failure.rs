@@ -51,6 +51,12 @@ pub enum ControlError {
         /// The process.
         owner: String,
     },
+    /// No hub runs on this folder, and only one that runs can be asked this.
+    #[error("no hub runs on {}", path.display())]
+    NotRunning {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// The hub has refused what was asked.
     #[error("{cause}")]
     Refused {
@@ -100,6 +106,10 @@ impl ControlError {
                 format!("wait until it has started or stopped, or stop it with `kill -TERM {owner}`")
             }
             Self::Deaf { .. } => "on this system, stop the hub first".to_owned(),
+            Self::NotRunning { .. } if cfg!(unix) => {
+                "start it with `crosspoint up`, or name its folder with --data or its project with --project".to_owned()
+            }
+            Self::NotRunning { .. } => "on this system a hub cannot be asked while it runs; see its log".to_owned(),
             Self::Refused { mend, .. } | Self::NotThere { mend, .. } => mend.clone(),
             Self::Gone => "look with `crosspoint outbox list` how far it came, and try again".to_owned(),
             Self::Stopped => "ask again".to_owned(),

@@ -17,6 +17,8 @@ use serde_json::{Map, Value, json};
 pub enum Request {
     /// How the store stands: one row.
     Status,
+    /// What a hub that runs is doing: a row for each connector, for the broker, and for each flow.
+    Overview,
     /// A row for each connector and what waits, died and was dropped there.
     List(Kept),
     /// Rows of messages, in their order.
@@ -134,6 +136,7 @@ impl Request {
     pub(super) fn encode(&self) -> String {
         let line = match self {
             Self::Status => json!({"do": "status"}),
+            Self::Overview => json!({"do": "overview"}),
             Self::List(of) => json!({"do": "list", "of": of.word()}),
             Self::Show { of, name, from, count, payload_bytes } => json!({
                 "do": "show", "of": of.word(), "name": name, "from": from, "count": count,
@@ -163,6 +166,7 @@ impl Request {
         let request = Object(&value);
         match request.text("do")? {
             "status" => Ok(Self::Status),
+            "overview" => Ok(Self::Overview),
             "list" => Ok(Self::List(request.of()?)),
             "show" => Ok(Self::Show {
                 of: request.of()?,
@@ -333,6 +337,7 @@ mod tests {
         };
         vec![
             Request::Status,
+            Request::Overview,
             Request::List(Kept::Dead),
             Request::List(Kept::Archive),
             Request::Show { of: Kept::Outbox, name: name(), from: u64::MAX, count: 3, payload_bytes: 4 },

@@ -7,10 +7,10 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use super::{Hub, HubError, RECONNECT_WITHIN, remote};
-use crate::config::plan::{ConnectorPlan, Durability, OutboxPlan, Plan, SessionKind};
+use crate::config::plan::{ConnectorPlan, Durability, MqttPlan, OutboxPlan, Plan, SessionKind};
 use crate::config::{Changes, ConnectorChange};
 use crate::connect;
-use crate::connector::{Connector, Keeping};
+use crate::connector::{Connector, Identity, Keeping};
 use crate::durable::{self, outbox_queue};
 use crate::flow::Flows;
 use crate::intake::Sink;
@@ -146,7 +146,8 @@ impl Hub {
             let started = match (plan.connectors.get(name), &self.broker) {
                 (Some(ConnectorPlan::Mqtt(mqtt)), _) => {
                     let environment = self.environment.of_client(name);
-                    connector.start_remote(mqtt, &self.data.client_id(name), environment).await
+                    let identity = identity(plan, name, |name| self.data.client_id(name));
+                    connector.start_remote(mqtt, &self.data.client_id(name), identity, environment).await
                 }
                 (Some(ConnectorPlan::Local), Some(embedded)) => {
                     connector.start_local(&embedded.broker.handle()).await
@@ -159,10 +160,55 @@ impl Hub {
     }
 }
 
+/// Returns who a connector is to its broker. `made_up` makes the client identifier of one that has none written.
+pub(super) fn identity(plan: &Plan, name: &str, made_up: impl Fn(&str) -> String) -> Identity {
+    let id_of = |name: &str, mqtt: &MqttPlan| connect::client_id(mqtt, &made_up(name));
+    let ours = remote(plan).find(|(other, _)| *other == name).map(|(_, mqtt)| mqtt);
+    let is_twin = |(other, mqtt): &(&str, &MqttPlan)| {
+        ours.is_some_and(|ours| {
+            *other != name && id_of(other, mqtt) == id_of(name, ours) && is_same_broker(mqtt, ours)
+        })
+    };
+    let twins = remote(plan).filter(|(_, mqtt)| mqtt.enabled).filter(is_twin);
+    Identity {
+        name: name.to_owned(),
+        is_id_written: ours.is_some_and(|mqtt| mqtt.client_id.is_some()),
+        twins: twins.map(|(other, _)| other.to_owned()).collect(),
+    }
+}
+
+fn is_same_broker(a: &MqttPlan, b: &MqttPlan) -> bool {
+    a.addresses.iter().any(|a| b.addresses.iter().any(|b| (&a.host, a.port) == (&b.host, b.port)))
+}
+
 /// Returns when a message for a connector counts as kept, and what may wait for it.
 fn kept_as(plan: &ConnectorPlan) -> (Durability, Arc<OutboxPlan>) {
     match plan {
         ConnectorPlan::Mqtt(mqtt) => (mqtt.durability, Arc::new(mqtt.outbox.clone())),
         ConnectorPlan::Local => (Durability::Synced, Arc::new(OutboxPlan::default())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::plan;
+
+    #[test]
+    fn connectors_whose_made_up_identifiers_are_cut_to_the_same_are_twins_at_one_broker() {
+        let connector = |name, port| {
+            format!(
+                "[connector.{name}]\nurl = \"mqtt://h:{port}\"\nprotocol = \"3.1\"\nsession = \"clean\"\n"
+            )
+        };
+        let (first, second, third) = (
+            "a-rather-long-name-of-many-letters-east",
+            "a-rather-long-name-of-many-letters-west",
+            "a-rather-long-name-of-many-letters-north",
+        );
+        let plan = plan(&[connector(first, 1), connector(second, 1), connector(third, 2)].concat());
+        let made_up = |name: &str| format!("{name}-0123456789");
+        assert_eq!(identity(&plan, first, made_up).twins, [second]);
+        assert_eq!(identity(&plan, third, made_up).twins, [""; 0], "another broker");
     }
 }

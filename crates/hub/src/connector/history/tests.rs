@@ -1,0 +1,161 @@
+use crosspoint_client::{QoS, ReasonCode, ServerLimits, Version};
+
+use super::*;
+
+/// Moves a clock and tells a history what happens.
+struct Story {
+    history: History,
+    now: Now,
+}
+
+impl Story {
+    fn new(identity: Identity) -> Self {
+        let now = Now { monotonic_ms: 5, wall_ms: 1_000_000 };
+        let mut history = History::new(now);
+        history.begin(identity, now);
+        Self { history, now }
+    }
+
+    fn after(&mut self, seconds: u64) -> &mut Self {
+        self.now.monotonic_ms += seconds * 1_000;
+        self.now.wall_ms += seconds * 1_000;
+        self
+    }
+
+    fn on(&mut self, state: &State) -> ConnectorState {
+        self.history.on(state, self.now);
+        self.history.state(self.now)
+    }
+
+    fn fails(&mut self, cause: Cause) -> ConnectorState {
+        self.on(&State::BackingOff { cause, until_wall_ms: self.now.wall_ms + 1_000 })
+    }
+
+    /// Connects and loses the connection after so many seconds.
+    fn lives(&mut self, seconds: u64) -> ConnectorState {
+        self.on(&connected());
+        let state = self.after(seconds).fails(Cause::ConnectionLost);
+        self.after(1);
+        state
+    }
+}
+
+fn connected() -> State {
+    State::Connected(Arc::new(Connected {
+        server: "127.0.0.1:1883".to_owned(),
+        version: Version::V5,
+        session_present: false,
+        client_id: "me".to_owned(),
+        limits: ServerLimits {
+            keep_alive_s: 60,
+            session_expiry_s: None,
+            receive_maximum: 10,
+            packet_bytes_max: None,
+            qos_max: QoS::ExactlyOnce,
+            topic_alias_max: 0,
+            retain: true,
+            wildcards: true,
+            subscription_ids: true,
+            shared_subscriptions: true,
+        },
+    }))
+}
+
+fn connecting() -> State {
+    State::Connecting { attempt: 1, server: String::new(), version: Version::V5 }
+}
+
+fn refused(reason: ReasonCode) -> Cause {
+    Cause::Refused { reason, text: None, other_server: None }
+}
+
+#[test]
+fn what_fails_again_and_again_is_one_state_since_it_began() {
+    let mut story = Story::new(Identity::default());
+    assert_eq!(story.on(&connecting()).condition, Condition::Connecting);
+    let first = story.fails(Cause::ConnectTimeout { after_ms: 10 });
+    assert_eq!((first.condition, first.since_wall_ms), (Condition::BackingOff, 1_000_000));
+    assert_eq!(first.next_try_wall_ms, Some(1_001_000));
+    let tries = story.after(7).on(&connecting());
+    assert_eq!(
+        (tries.condition, tries.next_try_wall_ms),
+        (Condition::BackingOff, None),
+        "it tries right now"
+    );
+    assert!(tries.cause.is_some_and(|cause| cause.contains("10 ms")));
+    assert_eq!(story.fails(Cause::ConnectionLost).since_wall_ms, 1_000_000);
+    let there = story.after(1).on(&connected());
+    assert_eq!((there.condition, there.since_wall_ms), (Condition::Connected, 1_008_000));
+    assert_eq!((there.cause, there.next_step, there.drops), (None, None, 0), "no connection was lost");
+    assert!(there.agreed.is_some());
+}
+
+#[test]
+fn each_kind_of_failure_has_its_word() {
+    let mut story = Story::new(Identity::default());
+    for (cause, condition) in [
+        (refused(ReasonCode::BadUserNameOrPassword), Condition::Refused),
+        (refused(ReasonCode::NotAuthorized), Condition::Refused),
+        (refused(ReasonCode::ServerBusy), Condition::BackingOff),
+        (refused(ReasonCode::ClientIdentifierNotValid), Condition::Misconfigured),
+        (Cause::UnsupportedVersion { version: Version::V3_1 }, Condition::Misconfigured),
+        (Cause::OtherProtocol { spoken: crosspoint_client::Spoken::Tls }, Condition::Misconfigured),
+        (Cause::ClientIdFight { client_id: "x".to_owned() }, Condition::Fighting),
+        (Cause::ConnectionLost, Condition::BackingOff),
+    ] {
+        let state = story.fails(cause.clone());
+        assert_eq!(state.condition, condition, "{cause}");
+        assert!(state.next_step.is_some_and(|step| !step.is_empty()), "{cause}");
+    }
+}
+
+#[test]
+fn connections_that_live_equally_long_are_told_while_connected_too_and_end() {
+    let mut story = Story::new(Identity::default());
+    assert!(!story.lives(90).cause.unwrap().contains("every"));
+    story.lives(90);
+    let third = story.lives(91);
+    assert_eq!(third.condition, Condition::BackingOff);
+    assert!(third.cause.unwrap().starts_with("drops every 90 s = 1.5 x the keep alive"));
+    let up = story.on(&connected());
+    assert_eq!((up.condition, up.drops), (Condition::Degraded, 3));
+    assert!(up.next_step.unwrap().contains("keep_alive_s"));
+    let steady_ms = story.history.steady_in_ms(story.now).unwrap();
+    story.after(steady_ms / 1_000 + 1);
+    let mended = story.history.state(story.now);
+    assert_eq!((mended.condition, mended.cause), (Condition::Connected, None));
+    assert_eq!(story.history.steady_in_ms(story.now), None);
+}
+
+#[test]
+fn a_fight_names_our_own_twin_first_then_the_likeliest_other() {
+    let fight = || Cause::ClientIdFight { client_id: "cell-7".to_owned() };
+    let says = |identity: Identity| Story::new(identity).fails(fight()).next_step.unwrap();
+    let identity = |is_id_written, twins: &[&str]| Identity {
+        name: "plant".to_owned(),
+        is_id_written,
+        twins: twins.iter().map(|&twin| twin.to_owned()).collect(),
+    };
+    let twin = says(identity(true, &["press"]));
+    assert!(twin.contains("connector press or connector plant") && twin.contains("cell-7"), "{twin}");
+    let other = says(identity(true, &[]));
+    assert!(other.contains("second hub with this project") && other.contains("[connector.plant]"), "{other}");
+    let copy = says(identity(false, &[]));
+    assert!(copy.contains("copy of this one's data folder"), "{copy}");
+}
+
+#[test]
+fn settings_that_changed_and_a_stop_begin_anew() {
+    let mut story = Story::new(Identity::default());
+    for _ in 0..3 {
+        story.lives(90);
+    }
+    let now = story.now;
+    story.history.begin(Identity::default(), now);
+    let state = story.history.state(now);
+    assert_eq!((state.condition, state.drops, state.cause), (Condition::Connecting, 0, None));
+    story.on(&connected());
+    story.history.end(now);
+    let off = story.history.state(now);
+    assert_eq!((off.condition, off.agreed), (Condition::Off, None));
+}

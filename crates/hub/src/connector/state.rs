@@ -1,0 +1,99 @@
+//! What a connector is doing, in the words that log, status and console share.
+
+use std::sync::Arc;
+
+use crosspoint_client::{Cause, Connected, Pace, ReasonCode};
+
+/// What a connector is doing, why, and what to do about it. Times are on the wall clock, in milliseconds since
+/// 1970-01-01 UTC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectorState {
+    /// In one word.
+    pub condition: Condition,
+    /// Since when.
+    pub since_wall_ms: u64,
+    /// What is wrong; absent when nothing is.
+    pub cause: Option<String>,
+    /// What to do about it; absent when nothing is wrong.
+    pub next_step: Option<String>,
+    /// When it is tried again; absent when it is connected, is off, or tries right now.
+    pub next_try_wall_ms: Option<u64>,
+    /// What was agreed upon with the server, while it is connected to a remote one.
+    pub agreed: Option<Arc<Connected>>,
+    /// How often the connection was lost since the connector was started with its settings.
+    pub drops: u64,
+}
+
+/// What a connector is doing, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Condition {
+    /// It is disabled, or did not start.
+    Off,
+    /// It tries for the first time.
+    Connecting,
+    /// Messages can flow.
+    Connected,
+    /// Messages can flow, and something is wrong all the same.
+    Degraded,
+    /// It waits before the next try, or tries again.
+    BackingOff,
+    /// The broker refuses it for a reason that only a person can mend.
+    Refused,
+    /// Another client uses its client identifier: each connection ends the other.
+    Fighting,
+    /// With these settings it cannot connect.
+    Misconfigured,
+}
+
+impl Condition {
+    /// Returns the word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Degraded => "degraded",
+            Self::BackingOff => "backing off",
+            Self::Refused => "refused",
+            Self::Fighting => "fighting over its client id",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+
+    /// Tells whether messages can flow.
+    pub const fn is_connected(self) -> bool {
+        matches!(self, Self::Connected | Self::Degraded)
+    }
+
+    /// Returns what a connector is in that has no connection for this cause.
+    pub(super) fn of(cause: &Cause) -> Self {
+        match cause {
+            Cause::ClientIdFight { .. } => Self::Fighting,
+            Cause::OtherProtocol { .. } | Cause::UnsupportedVersion { .. } | Cause::Connect { .. } => {
+                Self::Misconfigured
+            }
+            Cause::Refused { reason, .. } | Cause::Disconnected { reason, .. } if is_setting(*reason) => {
+                Self::Misconfigured
+            }
+            other if other.pace() == Pace::Refused => Self::Refused,
+            _ => Self::BackingOff,
+        }
+    }
+}
+
+/// Tells whether a reason is about what was asked, and not about who asked.
+const fn is_setting(reason: ReasonCode) -> bool {
+    use ReasonCode as R;
+    matches!(
+        reason,
+        R::BadAuthenticationMethod
+            | R::ClientIdentifierNotValid
+            | R::UnsupportedProtocolVersion
+            | R::TopicNameInvalid
+            | R::PayloadFormatInvalid
+            | R::RetainNotSupported
+            | R::QoSNotSupported
+    )
+}

@@ -1,0 +1,146 @@
+//! What runs, shown to whoever asks: connectors, the broker, flows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crosspoint_broker::BrokerHandle;
+use serde_json::{Value, json};
+
+use super::desk::{Asked, Desk, Ended, Teller, refused};
+use crate::config::plan::{Address, FlowPlan, Plan};
+use crate::connector::{Condition, ConnectorState, Line};
+use crate::embedded::ListeningAt;
+
+/// What runs since the project was taken over last. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Board {
+    pub(crate) plan: Arc<Plan>,
+    /// Each connector as others see it.
+    pub(crate) lines: BTreeMap<Arc<str>, Arc<Line>>,
+    pub(crate) listening: Vec<ListeningAt>,
+    pub(crate) broker: Option<BrokerHandle>,
+}
+
+impl Desk {
+    pub(super) async fn overview(&self, teller: &Teller) -> Ended {
+        if !self.is_running() {
+            return Err(refused("the hub does not run", "start it with `crosspoint up`"));
+        }
+        let board = self.board();
+        let mut states = BTreeMap::new();
+        for (name, line) in &board.lines {
+            let asked = self.named(name).await?;
+            let state = board.state(name, line, &asked);
+            teller.row(of_connector(name, &state, &asked)).await?;
+            states.insert(&**name, (state, asked));
+        }
+        if let Some(broker) = &board.broker {
+            teller.row(of_broker(broker, &board.listening)).await?;
+        }
+        for (name, flow) in &board.plan.flows {
+            teller.row(board.of_flow(name, flow, &states)).await?;
+        }
+        Ok(board.lines.len() as u64)
+    }
+}
+
+impl Board {
+    /// Returns what a connector is doing; one that is off says why.
+    fn state(&self, name: &str, line: &Line, asked: &Asked) -> ConnectorState {
+        let state = line.state(&asked.outbox);
+        if state.condition != Condition::Off {
+            return state;
+        }
+        let (cause, next_step) = match self.plan.is_enabled(name) {
+            true => ("it has not started".to_owned(), "see the log of the hub".to_owned()),
+            false => ("it is disabled".to_owned(), format!("set enabled = true in [connector.{name}]")),
+        };
+        ConnectorState { cause: Some(cause), next_step: Some(next_step), ..state }
+    }
+
+    fn of_flow(
+        &self,
+        name: &str,
+        flow: &FlowPlan,
+        states: &BTreeMap<&str, (ConnectorState, Asked)>,
+    ) -> Value {
+        let sinks: Vec<&str> = flow.sinks.iter().map(|sink| sink.connector.as_str()).collect();
+        let topics: Vec<String> = flow.source.topics.iter().map(ToString::to_string).collect();
+        json!({
+            "kind": "flow",
+            "flow": name,
+            "from": flow.source.connector,
+            "topics": topics,
+            "to": sinks,
+            "state": self.flow_state(name, flow, states),
+        })
+    }
+
+    /// Returns what a flow is doing, and why it does not flow when it does not.
+    fn flow_state(
+        &self,
+        name: &str,
+        flow: &FlowPlan,
+        states: &BTreeMap<&str, (ConnectorState, Asked)>,
+    ) -> String {
+        let source = flow.source.connector.as_str();
+        let sinks = || flow.sinks.iter().map(|sink| sink.connector.as_str());
+        if let Some(off) = std::iter::once(source).chain(sinks()).find(|name| !self.plan.is_enabled(name)) {
+            return format!("off: connector {off} is disabled");
+        }
+        if self.lines.get(source).is_some_and(|line| line.is_flow_stopped(name)) {
+            return "stopped: what it publishes comes back to it".to_owned();
+        }
+        let is_blocked =
+            |sink: &&str| states.get(sink).is_some_and(|(_, asked)| asked.outbox.blocked_by().is_some());
+        if let Some(full) = sinks().find(is_blocked) {
+            return format!("waits: the outbox of {full} is full");
+        }
+        match states.get(source) {
+            Some((state, _)) if !state.condition.is_connected() => {
+                format!("waits: {source} is {}", state.condition.word())
+            }
+            _ => "runs".to_owned(),
+        }
+    }
+}
+
+fn of_connector(name: &str, state: &ConnectorState, asked: &Asked) -> Value {
+    let figures = asked.outbox.figures();
+    let agreed = state.agreed.as_deref();
+    json!({
+        "kind": "connector",
+        "connector": name,
+        "state": state.condition.word(),
+        "since_wall_ms": state.since_wall_ms,
+        "cause": state.cause,
+        "next_step": state.next_step,
+        "next_try_wall_ms": state.next_try_wall_ms,
+        "server": agreed.map(|agreed| &agreed.server),
+        "version": agreed.map(|agreed| agreed.version.to_string()),
+        "client_id": agreed.map(|agreed| &agreed.client_id),
+        "drops": state.drops,
+        "waiting": figures.waiting(),
+        "waiting_bytes": figures.waiting_bytes,
+        "dead": figures.dead,
+    })
+}
+
+fn of_broker(broker: &BrokerHandle, listening: &[ListeningAt]) -> Value {
+    let statistics = broker.statistics();
+    let addresses: Vec<String> = listening.iter().map(address).collect();
+    json!({
+        "kind": "broker",
+        "listening": addresses,
+        "connections": statistics.connections,
+        "sessions": statistics.sessions,
+        "subscriptions": statistics.subscriptions,
+        "retained_messages": statistics.retained_messages,
+        "waiting": statistics.stored_messages,
+    })
+}
+
+fn address(at: &ListeningAt) -> String {
+    let (host, path) = (at.address.ip().to_string(), at.path.clone());
+    Address { transport: at.transport, host, port: at.address.port(), path }.to_string()
+}
