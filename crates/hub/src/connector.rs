@@ -27,8 +27,7 @@ mod state;
 mod subscriber;
 mod trial;
 
-use history::History;
-pub(crate) use history::Identity;
+use history::{History, Identity};
 pub(crate) use keeping::Keeping;
 pub(crate) use line::{Line, Reach};
 use session::{Resumed, resume};
@@ -144,12 +143,13 @@ impl Connector {
         self.link.is_some()
     }
 
-    /// Connects to a remote broker. The routes must be set before.
+    /// Connects to a remote broker. The routes must be set before. `twin` is another connector with the same client
+    /// identifier there.
     pub(crate) async fn start_remote(
         &mut self,
         plan: &MqttPlan,
         client_id: &str,
-        identity: Identity,
+        twin: Option<String>,
         environment: Environment,
     ) -> Result<(), String> {
         let subscribed = self.routes.borrow().flows.subscriptions();
@@ -165,6 +165,7 @@ impl Connector {
             Client::new(options, store, environment).map_err(|error| error.to_string())?;
         // What the client says for itself bears the connector's name.
         tasks.spawn(engine.run().instrument(error_span!("connector", name = &*self.name)));
+        let identity = Identity { plan: Arc::new(plan.clone()), twin };
         self.line.note(|history, now| history.begin(identity, now));
         self.line.set_reach(Some(Reach::Remote(client.clone())));
         tasks.spawn(reporter::run(self.name.clone(), client.clone(), self.line(), plan.birth.clone()));

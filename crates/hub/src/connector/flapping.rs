@@ -5,6 +5,8 @@
 
 use crosspoint_client::Cause;
 
+use crate::diagnosis::{Diagnosis, Fault};
+
 /// How many connections in a row must have lived equally long.
 const ALIKE_MIN: usize = 3;
 
@@ -39,8 +41,7 @@ pub(super) struct Loss {
 /// What losses have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flapping {
-    pub(super) cause: String,
-    pub(super) next_step: String,
+    pub(super) diagnosis: Diagnosis,
     /// A connection that holds for so long shows that it is over, in milliseconds.
     pub(super) over_after_ms: u64,
 }
@@ -69,59 +70,63 @@ fn period_ms(losses: &[Loss]) -> Option<u64> {
 fn of_many(losses: &[Loss], now_ms: u64) -> Option<Flapping> {
     let last = losses.last()?;
     let recent = losses.iter().filter(|loss| now_ms.saturating_sub(loss.at_ms) <= WINDOW_MS).count();
+    let cause = format!("lost {recent} times within 10 minutes; the last time: {}", last.cause);
     (recent >= LOSSES_MIN).then(|| Flapping {
-        cause: format!("lost {recent} times within 10 minutes; the last time: {}", last.cause),
-        next_step: last.cause.next_step(),
+        diagnosis: Diagnosis::new(Fault::ConnectionLost, cause, last.cause.next_step()),
         over_after_ms: WINDOW_MS,
     })
 }
 
 fn of_period(period_ms: u64, keep_alive_s: u16, last: &Cause) -> Flapping {
-    let every = seconds(period_ms);
-    let (reason, next_step) = reason(period_ms, keep_alive_s, last);
-    Flapping {
-        cause: format!("drops every {every} s{reason}"),
-        next_step,
-        over_after_ms: 2 * period_ms + GRACE_MS,
-    }
+    Flapping { diagnosis: reason(period_ms, keep_alive_s, last), over_after_ms: 2 * period_ms + GRACE_MS }
 }
 
-/// Returns the likely reason of a period, behind "drops every so many seconds", and what to do.
-fn reason(period_ms: u64, keep_alive_s: u16, last: &Cause) -> (String, String) {
+/// Returns what it means that connections live so long each.
+fn reason(period_ms: u64, keep_alive_s: u16, last: &Cause) -> Diagnosis {
+    let every = seconds(period_ms);
     let keep_alive_ms = u64::from(keep_alive_s) * 1_000;
     let is_near = |expected_ms: u64| period_ms.abs_diff(expected_ms) <= ALIKE_WITHIN_MS.max(expected_ms / 20);
-    let lower = || {
-        let to = (keep_alive_s / 2).max(5);
-        format!("lower keep_alive_s below the time after which idle links are cut, for example to {to}")
-    };
-    if is_silent(last) && keep_alive_s > 0 && is_near(keep_alive_ms * 3 / 2) {
-        let reason = format!(
-            " = 1.5 x the keep alive of {keep_alive_s} s: the broker hears no pings, a firewall cuts idle links"
+    if !is_silent(last) {
+        let cause = format!("drops every {every} s: {last}");
+        return Diagnosis::new(Fault::ConnectionLost, cause, last.next_step());
+    }
+    if keep_alive_s > 0 && is_near(keep_alive_ms * 3 / 2) {
+        let cause = format!(
+            "drops every {every} s = 1.5 x the keep alive of {keep_alive_s} s: the broker hears no pings, a firewall cuts \
+             idle links"
         );
-        return (reason, lower());
+        return idle_limit(cause, u64::from(keep_alive_s));
     }
     if *last == Cause::KeepAliveTimeout {
-        let reason = format!(
-            " with a ping unanswered: a firewall forgets links that are idle for less than the keep alive of {keep_alive_s} s"
+        let cause = format!(
+            "drops every {every} s with a ping unanswered: a firewall forgets links that are idle for less than the keep \
+             alive of {keep_alive_s} s"
         );
-        return (reason, lower());
+        return idle_limit(cause, u64::from(keep_alive_s));
     }
-    if !is_silent(last) {
-        return (format!(": {last}"), last.next_step());
-    }
-    let every = seconds(period_ms);
     if keep_alive_s == 0 || period_ms < keep_alive_ms {
-        let reason = format!(
-            ", before a ping is due: a firewall or a proxy cuts links that are idle for {every} s, or every link after {every} s"
+        let cause = format!(
+            "drops every {every} s, before a ping is due: a firewall or a proxy cuts links that are idle for {every} s, or \
+             every link after {every} s"
         );
-        let to = (every / 2).clamp(5, 60);
-        return (
-            reason,
-            format!("set keep_alive_s = {to}; if that does not help, raise the time limit there"),
-        );
+        return idle_limit(cause, every);
     }
-    let reason = ", whatever is sent: a proxy, a load balancer or the broker ends every link after that time";
-    (reason.to_owned(), "raise the time limit there, or ask whoever runs the broker".to_owned())
+    Diagnosis::new(
+        Fault::ConnectionLost,
+        format!(
+            "drops every {every} s, whatever is sent: a proxy, a load balancer or the broker ends every link after that time"
+        ),
+        "raise the time limit there, or ask whoever runs the broker",
+    )
+}
+
+/// Returns what it means that links which are idle for less than so many seconds are cut.
+fn idle_limit(cause: String, limit_s: u64) -> Diagnosis {
+    let keep_alive_s = (limit_s / 2).clamp(5, 60);
+    let next_step =
+        format!("lower keep_alive_s below the time after which links are cut, for example to {keep_alive_s}");
+    let value = i64::try_from(keep_alive_s).unwrap_or(i64::MAX);
+    Diagnosis::new(Fault::ConnectionLost, cause, next_step).integer("keep_alive_s", value)
 }
 
 /// Tells whether a connection ended without a word about why.
@@ -150,7 +155,7 @@ mod tests {
     fn judged(lives_s: &[u64], cause: &Cause, keep_alive_s: u16) -> Option<(String, String)> {
         let losses = losses(lives_s, cause);
         let now_ms = losses.last().unwrap().at_ms;
-        judge(&losses, keep_alive_s, now_ms).map(|found| (found.cause, found.next_step))
+        judge(&losses, keep_alive_s, now_ms).map(|found| (found.diagnosis.cause, found.diagnosis.next_step))
     }
 
     #[track_caller]
@@ -174,8 +179,8 @@ mod tests {
 
     #[test]
     fn a_period_below_the_keep_alive_is_an_idle_limit_and_one_above_a_limit_of_every_link() {
-        says(judged(&[30, 30, 31], &Cause::ConnectionLost, 60), "idle for 30 s", "keep_alive_s = 15");
-        says(judged(&[30, 30, 31], &Cause::ConnectionLost, 0), "before a ping is due", "keep_alive_s = 15");
+        says(judged(&[30, 30, 31], &Cause::ConnectionLost, 60), "idle for 30 s", "to 15");
+        says(judged(&[30, 30, 31], &Cause::ConnectionLost, 0), "before a ping is due", "to 15");
         let found = judged(&[3_600, 3_601, 3_600], &Cause::ConnectionLost, 60);
         says(found, "drops every 3600 s, whatever is sent", "time limit");
     }

@@ -8,22 +8,23 @@ use crosspoint_protocol::Now;
 
 use super::flapping::{self, Flapping, LOSSES_MAX, Loss};
 use super::state::{Condition, ConnectorState};
+use crate::config::plan::MqttPlan;
+use crate::diagnosis::{self, Diagnosis, Fault};
 
 /// Who a connector is to its broker.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Identity {
-    /// The connector's name.
-    pub(crate) name: String,
-    /// Whether its client identifier stands in the project file.
-    pub(crate) is_id_written: bool,
-    /// Connectors of this hub with the same client identifier at the same broker.
-    pub(crate) twins: Vec<String>,
+    /// The settings with which it connects.
+    pub(crate) plan: Arc<MqttPlan>,
+    /// A connector of this hub with the same client identifier at the same broker.
+    pub(crate) twin: Option<String>,
 }
 
 /// What has happened to a connection since it has its settings.
 #[derive(Debug)]
 pub(crate) struct History {
-    identity: Identity,
+    /// `None` for the embedded broker, which is no stranger.
+    identity: Option<Identity>,
     condition: Condition,
     since_wall_ms: u64,
     cause: Option<Cause>,
@@ -39,7 +40,7 @@ pub(crate) struct History {
 impl History {
     pub(crate) const fn new(now: Now) -> Self {
         Self {
-            identity: Identity { name: String::new(), is_id_written: false, twins: Vec::new() },
+            identity: None,
             condition: Condition::Off,
             since_wall_ms: now.wall_ms,
             cause: None,
@@ -53,7 +54,7 @@ impl History {
 
     /// Begins anew with other settings.
     pub(crate) fn begin(&mut self, identity: Identity, now: Now) {
-        *self = Self { identity, ..Self::new(now) };
+        *self = Self { identity: Some(identity), ..Self::new(now) };
         self.turn(Condition::Connecting, now);
     }
 
@@ -118,21 +119,19 @@ impl History {
 
     /// Returns what it all means.
     pub(crate) fn state(&self, now: Now) -> ConnectorState {
-        let (mut condition, mut words) = (self.condition, self.cause.as_ref().map(|cause| self.words(cause)));
-        if matches!(condition, Condition::Connected | Condition::BackingOff)
-            && let Some(flapping) = self.flapping(now)
-        {
-            words = Some((flapping.cause, flapping.next_step));
-            if condition == Condition::Connected {
-                condition = Condition::Degraded;
-            }
-        }
-        let (cause, next_step) = words.unzip();
+        let may_flap = matches!(self.condition, Condition::Connected | Condition::BackingOff);
+        let flapping = self.flapping(now).filter(|_| may_flap);
+        let is_flapping = flapping.is_some();
+        let condition = match self.condition {
+            Condition::Connected if is_flapping => Condition::Degraded,
+            other => other,
+        };
+        let itself = || self.cause.as_ref().map(|cause| self.diagnose(cause));
         ConnectorState {
             condition,
             since_wall_ms: self.since_wall_ms,
-            cause,
-            next_step,
+            trouble: flapping.map(|flapping| flapping.diagnosis).or_else(itself),
+            is_flapping,
             next_try_wall_ms: self.next_try_wall_ms,
             agreed: self.agreed.as_ref().map(|(agreed, _)| agreed.clone()),
             drops: self.drops,
@@ -151,34 +150,11 @@ impl History {
         flapping::judge(&losses, self.keep_alive_s, now.monotonic_ms)
     }
 
-    fn words(&self, cause: &Cause) -> (String, String) {
-        let next_step = match cause {
-            Cause::ClientIdFight { client_id } => self.identity.end_of_fight(client_id),
-            other => other.next_step(),
-        };
-        (cause.to_string(), next_step)
-    }
-}
-
-impl Identity {
-    /// Returns who the other one probably is, our own connectors first, and what to do.
-    fn end_of_fight(&self, client_id: &str) -> String {
-        let name = &self.name;
-        if let Some(twin) = self.twins.first() {
-            return format!(
-                "give connector {twin} or connector {name} another client_id: both are {client_id:?} at this broker"
-            );
+    fn diagnose(&self, cause: &Cause) -> Diagnosis {
+        match &self.identity {
+            Some(Identity { plan, twin }) => diagnosis::of_cause(plan, cause, twin.as_deref()),
+            None => Diagnosis::new(Fault::OurSide, cause.to_string(), cause.next_step()),
         }
-        if self.is_id_written {
-            return format!(
-                "stop the other program with this client id, most likely a second hub with this project, or set \
-                 another client_id in [connector.{name}]"
-            );
-        }
-        format!(
-            "stop the other hub that runs on a copy of this one's data folder, or set another client_id in \
-             [connector.{name}] of one of them"
-        )
     }
 }
 

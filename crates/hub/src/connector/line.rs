@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::history::History;
 use super::state::{Condition, ConnectorState};
+use crate::diagnosis::{Diagnosis, Fault};
 use crate::intake::Routes;
 use crate::outbox::{Clock, Outbox};
 
@@ -63,17 +64,15 @@ impl Line {
         if state.condition != Condition::Connected {
             return state;
         }
-        let wrong = self.refused_subscription().or_else(|| self.full_outbox(outbox));
-        let Some((cause, next_step)) = wrong else { return state };
-        ConnectorState {
-            condition: Condition::Degraded,
-            cause: Some(cause),
-            next_step: Some(next_step),
-            ..state
+        match self.refused_subscription().or_else(|| self.full_outbox(outbox)) {
+            Some(trouble) => {
+                ConnectorState { condition: Condition::Degraded, trouble: Some(trouble), ..state }
+            }
+            None => state,
         }
     }
 
-    fn refused_subscription(&self) -> Option<(String, String)> {
+    fn refused_subscription(&self) -> Option<Diagnosis> {
         let Some(Reach::Remote(client)) = self.reach() else { return None };
         let subscriptions = client.subscriptions();
         let refused = |status: &&SubscriptionStatus| status.granted.is_some_and(|reason| reason.is_error());
@@ -84,17 +83,21 @@ impl Line {
         };
         let reason = first.granted.map(|reason| format!(": {reason}")).unwrap_or_default();
         let cause = format!("the broker refuses the subscription to {}{reason}{others}", first.filter);
-        Some((cause, "check what the broker allows this user and client id to subscribe to".to_owned()))
+        Some(Diagnosis::new(
+            Fault::SubscribeDenied,
+            cause,
+            "check what the broker allows this user and client id to subscribe to",
+        ))
     }
 
-    fn full_outbox(&self, outbox: &Outbox) -> Option<(String, String)> {
+    fn full_outbox(&self, outbox: &Outbox) -> Option<Diagnosis> {
         let flow = outbox.blocked_by()?;
         let name = &self.name;
         let cause = format!("its outbox is full, and flow {flow} waits for room");
         let next_step = format!(
             "see what waits with `crosspoint outbox show {name}`, or raise the limits of [connector.{name}.outbox]"
         );
-        Some((cause, next_step))
+        Some(Diagnosis::new(Fault::OurSide, cause, next_step))
     }
 }
 

@@ -9,6 +9,7 @@ use tracing::{debug, error, info, warn};
 use super::line::Line;
 use super::state::{Condition, ConnectorState};
 use crate::config::plan::Announcement;
+use crate::diagnosis::Diagnosis;
 
 /// Notes each change of a connection, logs it, one line a change, and publishes the birth message after each connect.
 pub(super) async fn run(connector: Arc<str>, client: Client, line: Arc<Line>, birth: Option<Announcement>) {
@@ -77,36 +78,31 @@ impl Told {
                     debug!(connector, "Connected.");
                 }
             }
-            State::BackingOff { cause, .. } | State::Refused { cause, .. } => {
-                let itself = cause.to_string();
-                match &known.cause {
-                    Some(why) if *why != itself && known.condition == Condition::BackingOff => {
-                        self.on_flapping(connector, why, known);
-                    }
-                    _ => self.on_failure(connector, itself, known),
-                }
-            }
+            State::BackingOff { .. } | State::Refused { .. } => match &known.trouble {
+                Some(trouble) if known.is_flapping => self.on_flapping(connector, trouble, known.drops),
+                Some(trouble) => self.on_failure(connector, trouble, known.condition),
+                None => {}
+            },
             _ => {}
         }
     }
 
-    fn on_failure(&mut self, connector: &str, cause: String, known: &ConnectorState) {
-        if cause != self.cause {
-            let next_step = known.next_step.as_deref().unwrap_or_default();
-            warn!(connector, state = known.condition.word(), cause, next_step, "Not connected.");
-            self.cause = cause;
+    fn on_failure(&mut self, connector: &str, trouble: &Diagnosis, condition: Condition) {
+        let Diagnosis { fault, cause, next_step, .. } = trouble;
+        if *cause != self.cause {
+            warn!(connector, state = condition.word(), %fault, cause, next_step, "Not connected.");
+            cause.clone_into(&mut self.cause);
         }
     }
 
-    fn on_flapping(&mut self, connector: &str, why: &str, known: &ConnectorState) {
+    fn on_flapping(&mut self, connector: &str, trouble: &Diagnosis, drops: u64) {
+        let Diagnosis { cause, next_step, .. } = trouble;
         if self.flapping.is_empty() {
-            let next_step = known.next_step.as_deref().unwrap_or_default();
-            let drops = known.drops;
-            warn!(connector, cause = why, next_step, drops, "The connection is lost again and again.");
+            warn!(connector, cause, next_step, drops, "The connection is lost again and again.");
         } else {
-            debug!(connector, cause = why, "Not connected.");
+            debug!(connector, cause, "Not connected.");
         }
-        why.clone_into(&mut self.flapping);
+        cause.clone_into(&mut self.flapping);
     }
 
     fn on_steady(&mut self, connector: &str) {

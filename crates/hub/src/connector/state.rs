@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crosspoint_client::{Cause, Connected, Pace, ReasonCode};
 
+use crate::diagnosis::Diagnosis;
+
 /// What a connector is doing, why, and what to do about it. Times are on the wall clock, in milliseconds since
 /// 1970-01-01 UTC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,10 +15,10 @@ pub struct ConnectorState {
     pub condition: Condition,
     /// Since when.
     pub since_wall_ms: u64,
-    /// What is wrong; absent when nothing is.
-    pub cause: Option<String>,
-    /// What to do about it; absent when nothing is wrong.
-    pub next_step: Option<String>,
+    /// What is wrong and what to do about it; absent when nothing is.
+    pub trouble: Option<Diagnosis>,
+    /// Whether the trouble is that connections are lost again and again.
+    pub is_flapping: bool,
     /// When it is tried again; absent when it is connected, is off, or tries right now.
     pub next_try_wall_ms: Option<u64>,
     /// What was agreed upon with the server, while it is connected to a remote one.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::desk::{Asked, Desk, Ended, Teller, refused};
 use crate::config::plan::{Address, FlowPlan, Plan};
 use crate::connector::{Condition, ConnectorState, Line};
+use crate::diagnosis::{Diagnosis, Fault};
 use crate::embedded::ListeningAt;
 
 /// What runs since the project was taken over last. Cheap to clone.
@@ -51,11 +52,14 @@ impl Board {
         if state.condition != Condition::Off {
             return state;
         }
-        let (cause, next_step) = match self.plan.is_enabled(name) {
-            true => ("it has not started".to_owned(), "see the log of the hub".to_owned()),
-            false => ("it is disabled".to_owned(), format!("set enabled = true in [connector.{name}]")),
+        let trouble = match self.plan.is_enabled(name) {
+            true => Diagnosis::new(Fault::OurSide, "it has not started", "see the log of the hub"),
+            false => {
+                let next_step = format!("set enabled = true in [connector.{name}]");
+                Diagnosis::new(Fault::OurSide, "it is disabled", next_step).setting("enabled")
+            }
         };
-        ConnectorState { cause: Some(cause), next_step: Some(next_step), ..state }
+        ConnectorState { trouble: Some(trouble), ..state }
     }
 
     fn of_flow(
@@ -107,14 +111,16 @@ impl Board {
 
 fn of_connector(name: &str, state: &ConnectorState, asked: &Asked) -> Value {
     let figures = asked.outbox.figures();
-    let agreed = state.agreed.as_deref();
+    let (agreed, trouble) = (state.agreed.as_deref(), state.trouble.as_ref());
     json!({
         "kind": "connector",
         "connector": name,
         "state": state.condition.word(),
         "since_wall_ms": state.since_wall_ms,
-        "cause": state.cause,
-        "next_step": state.next_step,
+        "fault": trouble.map(|trouble| trouble.fault.word()),
+        "cause": trouble.map(|trouble| &trouble.cause),
+        "next_step": trouble.map(|trouble| &trouble.next_step),
+        "setting": trouble.and_then(|trouble| trouble.mend.as_ref()).map(ToString::to_string),
         "next_try_wall_ms": state.next_try_wall_ms,
         "server": agreed.map(|agreed| &agreed.server),
         "version": agreed.map(|agreed| agreed.version.to_string()),

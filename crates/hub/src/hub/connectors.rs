@@ -10,7 +10,7 @@ use super::{Hub, HubError, RECONNECT_WITHIN, remote};
 use crate::config::plan::{ConnectorPlan, Durability, MqttPlan, OutboxPlan, Plan, SessionKind};
 use crate::config::{Changes, ConnectorChange};
 use crate::connect;
-use crate::connector::{Connector, Identity, Keeping};
+use crate::connector::{Connector, Keeping};
 use crate::durable::{self, outbox_queue};
 use crate::flow::Flows;
 use crate::intake::Sink;
@@ -146,8 +146,8 @@ impl Hub {
             let started = match (plan.connectors.get(name), &self.broker) {
                 (Some(ConnectorPlan::Mqtt(mqtt)), _) => {
                     let environment = self.environment.of_client(name);
-                    let identity = identity(plan, name, |name| self.data.client_id(name));
-                    connector.start_remote(mqtt, &self.data.client_id(name), identity, environment).await
+                    let twin = twin(plan, name, |name| self.data.client_id(name));
+                    connector.start_remote(mqtt, &self.data.client_id(name), twin, environment).await
                 }
                 (Some(ConnectorPlan::Local), Some(embedded)) => {
                     connector.start_local(&embedded.broker.handle()).await
@@ -160,21 +160,15 @@ impl Hub {
     }
 }
 
-/// Returns who a connector is to its broker. `made_up` makes the client identifier of one that has none written.
-pub(super) fn identity(plan: &Plan, name: &str, made_up: impl Fn(&str) -> String) -> Identity {
+/// Returns a connector with the same client identifier as this one at the same broker: they would end each other's
+/// connection. `made_up` makes the identifier of one that has none written.
+pub(super) fn twin(plan: &Plan, name: &str, made_up: impl Fn(&str) -> String) -> Option<String> {
     let id_of = |name: &str, mqtt: &MqttPlan| connect::client_id(mqtt, &made_up(name));
-    let ours = remote(plan).find(|(other, _)| *other == name).map(|(_, mqtt)| mqtt);
-    let is_twin = |(other, mqtt): &(&str, &MqttPlan)| {
-        ours.is_some_and(|ours| {
-            *other != name && id_of(other, mqtt) == id_of(name, ours) && is_same_broker(mqtt, ours)
-        })
-    };
-    let twins = remote(plan).filter(|(_, mqtt)| mqtt.enabled).filter(is_twin);
-    Identity {
-        name: name.to_owned(),
-        is_id_written: ours.is_some_and(|mqtt| mqtt.client_id.is_some()),
-        twins: twins.map(|(other, _)| other.to_owned()).collect(),
-    }
+    let (_, ours) = remote(plan).find(|(other, _)| *other == name)?;
+    let mut others = remote(plan).filter(|(other, mqtt)| *other != name && mqtt.enabled);
+    let twin =
+        others.find(|(other, mqtt)| id_of(other, mqtt) == id_of(name, ours) && is_same_broker(mqtt, ours));
+    twin.map(|(name, _)| name.to_owned())
 }
 
 fn is_same_broker(a: &MqttPlan, b: &MqttPlan) -> bool {
@@ -208,7 +202,7 @@ mod tests {
         );
         let plan = plan(&[connector(first, 1), connector(second, 1), connector(third, 2)].concat());
         let made_up = |name: &str| format!("{name}-0123456789");
-        assert_eq!(identity(&plan, first, made_up).twins, [second]);
-        assert_eq!(identity(&plan, third, made_up).twins, [""; 0], "another broker");
+        assert_eq!(twin(&plan, first, made_up).as_deref(), Some(second));
+        assert_eq!(twin(&plan, third, made_up), None, "another broker");
     }
 }

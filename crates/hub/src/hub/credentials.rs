@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use tracing::{error, info};
 
-use super::connectors::identity;
+use super::connectors::twin;
 use super::{Hub, RECONNECT_WITHIN};
 
 impl Hub {
@@ -38,9 +38,8 @@ impl Hub {
         info!(connector = name, "The new credentials work: the connector connects anew with them.");
         connector.stop(RECONNECT_WITHIN).await;
         let environment = self.environment.of_client(name);
-        let identity = identity(&self.plan, name, |name| self.data.client_id(name));
-        if let Err(cause) =
-            connector.start_remote(&mqtt, &self.data.client_id(name), identity, environment).await
+        let twin = twin(&self.plan, name, |name| self.data.client_id(name));
+        if let Err(cause) = connector.start_remote(&mqtt, &self.data.client_id(name), twin, environment).await
         {
             error!(connector = name, cause, "The connector does not start with the new credentials.");
         }

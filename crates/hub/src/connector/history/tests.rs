@@ -1,6 +1,8 @@
 use crosspoint_client::{QoS, ReasonCode, ServerLimits, Version};
 
 use super::*;
+use crate::config::plan::ConnectorPlan;
+use crate::testing::plan;
 
 /// Moves a clock and tells a history what happens.
 struct Story {
@@ -40,6 +42,12 @@ impl Story {
     }
 }
 
+fn identity() -> Identity {
+    let plan = plan("[connector.a]\nurl = \"mqtt://h\"\n");
+    let ConnectorPlan::Mqtt(mqtt) = &plan.connectors["a"] else { panic!() };
+    Identity { plan: Arc::new((**mqtt).clone()), twin: None }
+}
+
 fn connected() -> State {
     State::Connected(Arc::new(Connected {
         server: "127.0.0.1:1883".to_owned(),
@@ -71,7 +79,7 @@ fn refused(reason: ReasonCode) -> Cause {
 
 #[test]
 fn what_fails_again_and_again_is_one_state_since_it_began() {
-    let mut story = Story::new(Identity::default());
+    let mut story = Story::new(identity());
     assert_eq!(story.on(&connecting()).condition, Condition::Connecting);
     let first = story.fails(Cause::ConnectTimeout { after_ms: 10 });
     assert_eq!((first.condition, first.since_wall_ms), (Condition::BackingOff, 1_000_000));
@@ -82,17 +90,17 @@ fn what_fails_again_and_again_is_one_state_since_it_began() {
         (Condition::BackingOff, None),
         "it tries right now"
     );
-    assert!(tries.cause.is_some_and(|cause| cause.contains("10 ms")));
+    assert!(tries.trouble.is_some_and(|trouble| trouble.cause.contains("10 ms")));
     assert_eq!(story.fails(Cause::ConnectionLost).since_wall_ms, 1_000_000);
     let there = story.after(1).on(&connected());
     assert_eq!((there.condition, there.since_wall_ms), (Condition::Connected, 1_008_000));
-    assert_eq!((there.cause, there.next_step, there.drops), (None, None, 0), "no connection was lost");
+    assert_eq!((there.trouble, there.drops), (None, 0), "no connection was lost");
     assert!(there.agreed.is_some());
 }
 
 #[test]
 fn each_kind_of_failure_has_its_word() {
-    let mut story = Story::new(Identity::default());
+    let mut story = Story::new(identity());
     for (cause, condition) in [
         (refused(ReasonCode::BadUserNameOrPassword), Condition::Refused),
         (refused(ReasonCode::NotAuthorized), Condition::Refused),
@@ -105,55 +113,51 @@ fn each_kind_of_failure_has_its_word() {
     ] {
         let state = story.fails(cause.clone());
         assert_eq!(state.condition, condition, "{cause}");
-        assert!(state.next_step.is_some_and(|step| !step.is_empty()), "{cause}");
+        assert!(state.trouble.is_some_and(|trouble| !trouble.next_step.is_empty()), "{cause}");
     }
 }
 
 #[test]
 fn connections_that_live_equally_long_are_told_while_connected_too_and_end() {
-    let mut story = Story::new(Identity::default());
-    assert!(!story.lives(90).cause.unwrap().contains("every"));
+    let mut story = Story::new(identity());
+    assert!(!story.lives(90).is_flapping);
     story.lives(90);
     let third = story.lives(91);
     assert_eq!(third.condition, Condition::BackingOff);
-    assert!(third.cause.unwrap().starts_with("drops every 90 s = 1.5 x the keep alive"));
+    assert!(third.trouble.unwrap().cause.starts_with("drops every 90 s = 1.5 x the keep alive"));
     let up = story.on(&connected());
     assert_eq!((up.condition, up.drops), (Condition::Degraded, 3));
-    assert!(up.next_step.unwrap().contains("keep_alive_s"));
+    assert!(up.trouble.unwrap().next_step.contains("keep_alive_s"));
     let steady_ms = story.history.steady_in_ms(story.now).unwrap();
     story.after(steady_ms / 1_000 + 1);
     let mended = story.history.state(story.now);
-    assert_eq!((mended.condition, mended.cause), (Condition::Connected, None));
+    assert_eq!((mended.condition, mended.trouble), (Condition::Connected, None));
     assert_eq!(story.history.steady_in_ms(story.now), None);
 }
 
 #[test]
 fn a_fight_names_our_own_twin_first_then_the_likeliest_other() {
     let fight = || Cause::ClientIdFight { client_id: "cell-7".to_owned() };
-    let says = |identity: Identity| Story::new(identity).fails(fight()).next_step.unwrap();
-    let identity = |is_id_written, twins: &[&str]| Identity {
-        name: "plant".to_owned(),
-        is_id_written,
-        twins: twins.iter().map(|&twin| twin.to_owned()).collect(),
+    let says = |twin: Option<&str>| {
+        let identity = Identity { twin: twin.map(str::to_owned), ..identity() };
+        let trouble = Story::new(identity).fails(fight()).trouble.unwrap();
+        trouble.cause + "; " + &trouble.next_step
     };
-    let twin = says(identity(true, &["press"]));
-    assert!(twin.contains("connector press or connector plant") && twin.contains("cell-7"), "{twin}");
-    let other = says(identity(true, &[]));
-    assert!(other.contains("second hub with this project") && other.contains("[connector.plant]"), "{other}");
-    let copy = says(identity(false, &[]));
-    assert!(copy.contains("copy of this one's data folder"), "{copy}");
+    let twin = says(Some("press"));
+    assert!(twin.contains("connector press") && twin.contains("cell-7"), "{twin}");
+    assert!(says(None).contains("copy of this hub's data folder"));
 }
 
 #[test]
 fn settings_that_changed_and_a_stop_begin_anew() {
-    let mut story = Story::new(Identity::default());
+    let mut story = Story::new(identity());
     for _ in 0..3 {
         story.lives(90);
     }
     let now = story.now;
-    story.history.begin(Identity::default(), now);
+    story.history.begin(identity(), now);
     let state = story.history.state(now);
-    assert_eq!((state.condition, state.drops, state.cause), (Condition::Connecting, 0, None));
+    assert_eq!((state.condition, state.drops, state.trouble), (Condition::Connecting, 0, None));
     story.on(&connected());
     story.history.end(now);
     let off = story.history.state(now);
