@@ -200,7 +200,22 @@ impl Client {
     /// It takes at most a second longer than `within`. Called again, or from several places, the shortest time counts
     /// and all return the same.
     pub async fn close(&self, within: Duration) -> Left {
-        self.handle.shared.close(within);
+        self.handle.shared.close(within, None);
+        self.closed().await
+    }
+
+    /// Publishes a last message behind everything that was taken before, then closes as [`close`](Self::close) does:
+    /// the message has the same time to be confirmed. Without a connection it is not sent.
+    ///
+    /// Returns what was left, and how the last message went.
+    pub async fn close_with(&self, last: Publication, within: Duration) -> (Left, PublishResult) {
+        let (reply, outcome) = oneshot::channel();
+        let last = Submission::new(last, self.handle.now(), Reply::Once(reply));
+        self.handle.shared.close(within, Some(last));
+        (self.closed().await, Confirmation { outcome }.await)
+    }
+
+    async fn closed(&self) -> Left {
         let mut state = self.state.clone();
         let left = match state.wait_for(|state| matches!(state, State::Stopped(_))).await.as_deref() {
             Ok(State::Stopped(left)) => *left,

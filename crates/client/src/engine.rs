@@ -73,6 +73,8 @@ pub struct Engine {
     epoch: u64,
     /// When what is in flight is given up, once the client is to close.
     close_by_ms: Option<u64>,
+    /// What is published last, once the client is to close.
+    last: Option<Submission>,
 }
 
 /// Where the engine is on its way to a server.
@@ -144,6 +146,7 @@ impl Engine {
             link: Link::Idle { until_ms: 0 },
             epoch: 0,
             close_by_ms: None,
+            last: None,
         };
         Ok((engine, watched))
     }
@@ -241,7 +244,9 @@ impl Engine {
         self.take_submissions();
         let mut inbox = self.shared.take_inbox();
         self.withdrawn.append(&mut inbox.withdrawn);
+        self.last = inbox.last.take().or(self.last.take());
         self.note_closing(&inbox, now);
+        self.take_last();
         let link = std::mem::replace(&mut self.link, Link::Stopped);
         self.link = match link {
             Link::Online(mut online) => {
@@ -279,6 +284,18 @@ impl Engine {
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let by_ms = now.monotonic_ms.saturating_add(within_ms);
         self.close_by_ms = Some(self.close_by_ms.map_or(by_ms, |old| old.min(by_ms)));
+    }
+
+    /// Takes what is published last when it is its turn: nothing can be taken behind it.
+    fn take_last(&mut self) {
+        let is_turn = self.close_by_ms.is_some() && !self.has_queued();
+        if is_turn
+            && matches!(&self.link, Link::Online(online) if online.is_open())
+            && let Some(last) = self.last.take()
+        {
+            count(&self.shared.counters.accepted);
+            self.sending.accept(last);
+        }
     }
 
     fn take_offline(&mut self, inbox: Inbox, now: Now) {
@@ -339,6 +356,10 @@ impl Engine {
         while let Ok(submission) = self.submissions.try_recv() {
             count(&self.shared.counters.accepted);
             self.sending.accept(submission);
+        }
+        if let Some(last) = self.last.take() {
+            count(&self.shared.counters.accepted);
+            self.sending.accept(last);
         }
         let left = Left {
             unconfirmed: self.sending.give_up(&self.shared.counters),

@@ -89,6 +89,8 @@ pub struct ClientOptions {
     pub(crate) redelivery_max_ms: u64,
     pub(crate) will: Option<Will>,
     pub(crate) user_properties: UserProperties,
+    asks_response_information: bool,
+    asks_problem_information: bool,
     pub(crate) subscriptions: Vec<SubscribedFilter>,
 }
 
@@ -120,6 +122,8 @@ impl Default for ClientOptions {
             redelivery_max_ms: 30_000,
             will: None,
             user_properties: Vec::new(),
+            asks_response_information: false,
+            asks_problem_information: true,
             subscriptions: Vec::new(),
         }
     }
@@ -288,6 +292,22 @@ impl ClientOptions {
         self
     }
 
+    /// Asks the server under which topic answers to this client may be published (MQTT 5). Default: it is not asked.
+    /// What it says is in [`Connected`](crate::Connected).
+    #[must_use]
+    pub const fn ask_response_information(mut self) -> Self {
+        self.asks_response_information = true;
+        self
+    }
+
+    /// Tells the server not to explain reason codes in words where it may leave that out (MQTT 5). Default: it may
+    /// explain.
+    #[must_use]
+    pub const fn decline_problem_information(mut self) -> Self {
+        self.asks_problem_information = false;
+        self
+    }
+
     /// Adds a subscription that is made as soon as the client is connected. Default: none.
     ///
     /// One that the server refuses is asked for again at each new connection.
@@ -321,6 +341,9 @@ impl ClientOptions {
                 receive_maximum: Some(self.receive_maximum),
                 maximum_packet_bytes: Some(self.packet_bytes_max),
                 topic_alias_maximum: Some(self.topic_alias_max),
+                // What is the default goes without saying.
+                request_response_information: self.asks_response_information.then_some(true),
+                request_problem_information: (!self.asks_problem_information).then_some(false),
                 user_properties: self.user_properties.clone(),
                 ..ConnectProperties::default()
             },

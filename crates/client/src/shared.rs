@@ -47,6 +47,8 @@ pub(crate) struct Inbox {
     /// The cookies of publications that are to be taken back.
     pub(crate) withdrawn: Vec<u64>,
     pub(crate) close_within: Option<Duration>,
+    /// What is published last, once it is to close.
+    pub(crate) last: Option<Submission>,
     /// The engine has ended: nothing is taken any more.
     is_shut: bool,
 }
@@ -71,9 +73,10 @@ impl Shared {
         self.post(|inbox| inbox.requests.push(request));
     }
 
-    pub(crate) fn close(&self, within: Duration) {
+    pub(crate) fn close(&self, within: Duration, last: Option<Submission>) {
         self.post(|inbox| {
-            inbox.close_within = Some(inbox.close_within.map_or(within, |old| old.min(within)))
+            inbox.close_within = Some(inbox.close_within.map_or(within, |old| old.min(within)));
+            inbox.last = last.or(inbox.last.take());
         });
     }
 

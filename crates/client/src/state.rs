@@ -55,6 +55,8 @@ pub struct Connected {
     pub session_present: bool,
     /// The client identifier: ours, or the one that the server gave.
     pub client_id: String,
+    /// The start of the topics under which answers to us may be published, if the server was asked and said it.
+    pub response_information: Option<String>,
     /// What the server allows.
     pub limits: ServerLimits,
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crosspoint_client::{
-    ClientOptions, DialOptions, Password, Pem, Protocol, SessionKeeping, TlsClientOptions, Transport, Verify,
-    Will, WillProperties,
+    ClientOptions, DialOptions, InvalidPublication, Password, Pem, Protocol, Publication, SessionKeeping,
+    TlsClientOptions, Transport, Verify, Will, WillProperties,
 };
 use crosspoint_protocol::Version;
 
@@ -40,13 +40,48 @@ pub fn client_options(mqtt: &plan::MqttPlan, made_up: &str) -> ClientOptions {
         options = options.password(Password::new(password.expose().to_vec()));
     }
     if let Some(will) = &mqtt.will {
-        options = options.will(Will {
-            topic: will.topic.clone(),
-            payload: will.payload.clone().into(),
-            qos: will.qos,
-            retain: will.retain,
-            properties: WillProperties::default(),
-        });
+        options = options.will(self::will(will, mqtt.will_delay));
+    }
+    connect_properties(options, &mqtt.properties)
+}
+
+/// Returns the publication that an announcement is.
+///
+/// # Errors
+/// A property cannot be sent.
+pub(crate) fn publication(announcement: &plan::Announcement) -> Result<Publication, InvalidPublication> {
+    let publication = Publication::to_topic(announcement.topic.clone(), announcement.payload.clone());
+    publication.qos(announcement.qos).retain(announcement.retain).properties(&announcement.properties)
+}
+
+fn will(will: &plan::Announcement, delay: Duration) -> Will {
+    let said = will.properties.clone();
+    Will {
+        topic: will.topic.clone(),
+        payload: will.payload.clone().into(),
+        qos: will.qos,
+        retain: will.retain,
+        properties: WillProperties {
+            delay_s: u32::try_from(delay.as_secs()).ok().filter(|seconds| *seconds > 0),
+            payload_is_utf8: said.payload_is_utf8,
+            message_expiry_s: said.message_expiry_s,
+            content_type: said.content_type,
+            response_topic: said.response_topic,
+            correlation_data: said.correlation_data,
+            user_properties: said.user_properties,
+        },
+    }
+}
+
+fn connect_properties(mut options: ClientOptions, values: &plan::ConnectValues) -> ClientOptions {
+    for (name, value) in &values.user_properties {
+        options = options.user_property(name, value);
+    }
+    if values.asks_response_information {
+        options = options.ask_response_information();
+    }
+    if !values.asks_problem_information {
+        options = options.decline_problem_information();
     }
     options
 }

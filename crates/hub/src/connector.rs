@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crosspoint_broker::{BrokerHandle, LocalClient, LocalOptions};
-use crosspoint_client::{Client, Environment, RetainHandling, State, SubscriptionOptions};
+use crosspoint_client::{Client, Environment, Left, RetainHandling, State, SubscriptionOptions};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tracing::{Instrument, error, error_span, info};
+use tracing::{Instrument, error, error_span, info, warn};
 
-use crate::config::plan::MqttPlan;
+use crate::config::plan::{Announcement, MqttPlan};
 use crate::connect;
 use crate::durable::Session;
 use crate::flow::Flows;
@@ -64,6 +64,8 @@ struct Link {
 enum End {
     Remote {
         client: Client,
+        /// What it says before it disconnects.
+        close: Option<Announcement>,
         session: Option<Session>,
         wanted: watch::Sender<Vec<Wanted>>,
         /// The client's engine, and what reports on it, subscribes and saves for it. They end with the client.
@@ -173,7 +175,8 @@ impl Connector {
         tasks.spawn(subscriber::run(client.clone(), wanted.subscribe(), subscribed));
         let target = Target::Remote(client.clone());
         let source = Source::Remote(deliveries, session.clone());
-        self.start(End::Remote { client, session, wanted, tasks }, source, target, restored);
+        let close = plan.close.clone();
+        self.start(End::Remote { client, close, session, wanted, tasks }, source, target, restored);
         self.running = Some(Box::new(plan.clone()));
         Ok(())
     }
@@ -290,10 +293,13 @@ impl Link {
 
 impl End {
     async fn close(self, name: &str, within: Duration) {
-        let Self::Remote { client, session, wanted, mut tasks } = self else { return };
-        // Nothing finishes without a connection.
-        let within = if client.state().borrow().is_connected() { within } else { Duration::ZERO };
-        let left = client.close(within).await;
+        let Self::Remote { client, close, session, wanted, mut tasks } = self else { return };
+        let is_connected = client.state().borrow().is_connected();
+        let left = match close {
+            Some(close) if is_connected => say_goodbye(name, &client, &close, within).await,
+            // Nothing finishes without a connection.
+            _ => client.close(if is_connected { within } else { Duration::ZERO }).await,
+        };
         if left.unconfirmed > 0 {
             info!(connector = name, messages = left.unconfirmed, "Messages were not confirmed in time.");
         }
@@ -301,6 +307,24 @@ impl End {
         while tasks.join_next().await.is_some() {}
         if let Some(session) = session {
             session.flush().await;
+        }
+    }
+}
+
+/// Publishes the close message behind everything else, then closes.
+async fn say_goodbye(name: &str, client: &Client, close: &Announcement, within: Duration) -> Left {
+    let topic = close.topic.as_str();
+    match connect::publication(close) {
+        Ok(publication) => {
+            let (left, outcome) = client.close_with(publication, within).await;
+            if let Err(error) = outcome {
+                warn!(connector = name, topic, %error, "The close message was not confirmed.");
+            }
+            left
+        }
+        Err(error) => {
+            warn!(connector = name, topic, %error, "The close message cannot be sent.");
+            client.close(within).await
         }
     }
 }

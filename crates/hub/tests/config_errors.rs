@@ -115,7 +115,6 @@ fn keys_that_are_not_known() {
 fn keys_that_this_version_does_not_have() {
     for (key, line) in [
         ("proxy", "proxy = \"socks5://h\""),
-        ("close", "close = { topic = \"a\" }"),
         ("ordering", "ordering = \"topic\""),
         ("preset", "preset = \"hivemq\""),
     ] {
@@ -483,8 +482,30 @@ fn announcements() {
         "not a topic name",
         "write the full topic",
     );
-    let message = "`connector.plant.will.delay_s` is not in this version";
-    error(&plant("will = { topic = \"a\", delay_s = 1 }"), message, "delay_s", "known", "remove the key");
+    let message = "`connector.plant.close.response_topic`: a Topic Name holds no wildcard [MQTT-4.7.0-1]";
+    error(
+        &plant("close = { topic = \"a\", response_topic = \"+\" }"),
+        message,
+        "\"+\"",
+        "not a topic name",
+        "write the full topic",
+    );
+    let message =
+        "`connector.plant.birth.user_properties.x` is a whole number, but must be a text or a list of texts";
+    error(
+        &plant("birth = { topic = \"a\", user_properties = { x = 7 } }"),
+        message,
+        "7",
+        "not a text",
+        "write it in quotes",
+    );
+    error(
+        &plant("user_properties = { x = \"a\\u0000\" }"),
+        "`connector.plant.user_properties` cannot be sent: user property: the text holds the character U+0000",
+        "{ x = \"a\\u0000\" }",
+        "in here",
+        "write texts of at most 65,535 bytes",
+    );
     let message = "`connector.plant.will.qos` is out of bounds";
     error(
         &plant("will = { topic = \"a\", qos = 3 }"),
@@ -492,6 +513,40 @@ fn announcements() {
         "3",
         "3 is more than 2",
         "write a number from 0 to 2",
+    );
+}
+
+#[test]
+fn announcements_that_nobody_would_hear() {
+    let delayed = "will = { topic = \"a\", delay_s = 30 }\n";
+    warning(
+        &plant(&format!("{delayed}session = \"clean\"")),
+        "`connector.plant.will.delay_s` has no effect: a clean session ends with the connection",
+        "30",
+        "the will goes out when the session ends",
+        "write session = \"durable\"",
+    );
+    warning(
+        &plant(&format!("session = \"durable\"\nsession_expiry_s = 29\n{delayed}")),
+        "`connector.plant.will.delay_s` is longer than the broker keeps the session",
+        "30",
+        "the will goes out when the session ends",
+        "make it at most `session_expiry_s`",
+    );
+    assert!(findings(&plant(&format!("session = \"durable\"\nsession_expiry_s = 30\n{delayed}"))).is_empty());
+    warning(
+        &plant("protocol = \"3.1.1\"\nbirth = { topic = \"a\", content_type = \"text/plain\" }"),
+        "`connector.plant.birth.content_type` has no effect: MQTT 3.1.1 cannot carry it",
+        "content_type",
+        "not sent",
+        "remove it, or write protocol = \"5.0\"",
+    );
+    warning(
+        &plant("protocol = \"3.1\"\nrequest_response_information = true"),
+        "`connector.plant.request_response_information` has no effect: MQTT 3.1 cannot carry it",
+        "request_response_information",
+        "not sent",
+        "remove it",
     );
 }
 

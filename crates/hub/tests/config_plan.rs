@@ -7,6 +7,7 @@ use crosspoint_hub::config::plan::{
     Protocol, ReplayMark, SessionKind, Transport, UserPassword, Verify, WhenFull,
 };
 use crosspoint_hub::config::{Plan, SAMPLE, Severity, load, parse};
+use crosspoint_protocol::packet::PublishPropertyValues;
 use crosspoint_protocol::{QoS, TopicFilter, Version};
 
 #[track_caller]
@@ -120,7 +121,10 @@ fn a_connector_has_the_documented_defaults() {
     assert_eq!(mqtt.session_expiry, Duration::from_secs(7 * 24 * 3600));
     assert_eq!((mqtt.receive_maximum, mqtt.packet_bytes_max, mqtt.topic_alias_max), (1024, 16 << 20, 16));
     assert_eq!(mqtt.tls.verify, Verify::Full);
-    assert_eq!((&mqtt.will, &mqtt.birth), (&None, &None));
+    assert_eq!((&mqtt.will, &mqtt.birth, &mqtt.close), (&None, &None, &None));
+    assert_eq!(mqtt.will_delay, Duration::ZERO);
+    assert!(mqtt.properties.user_properties.is_empty());
+    assert!(mqtt.properties.asks_problem_information && !mqtt.properties.asks_response_information);
     assert_eq!((mqtt.ack_deadline, &mqtt.canary), (Duration::from_secs(30), &None));
 }
 
@@ -186,6 +190,52 @@ websocket.headers = { X-B = "2", X-A = "env:CARGO_PKG_NAME" }
     let headers: Vec<_> =
         mqtt.websocket_headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     assert_eq!(headers, [("X-A", &b"crosspoint-hub"[..]), ("X-B", b"2")]);
+}
+
+#[test]
+fn announcements_carry_their_properties() {
+    let plan = plan(
+        r#"
+[connector.plant]
+url = "mqtt://h"
+session = "durable"
+user_properties = { site = "north", tag = ["b", "a"] }
+request_response_information = true
+request_problem_information = false
+[connector.plant.will]
+topic = "a/will"
+delay_s = 30
+content_type = "text/plain"
+payload_format = "utf8"
+message_expiry_s = 60
+response_topic = "a/answers"
+correlation_data = "7"
+user_properties = { line = "2" }
+[connector.plant.close]
+topic = "a/close"
+qos = 2
+"#,
+    );
+    let mqtt = mqtt(&plan, "plant");
+    let pair = |name: &str, value: &str| (name.into(), value.into());
+    let values = &mqtt.properties;
+    assert_eq!(values.user_properties, [pair("site", "north"), pair("tag", "b"), pair("tag", "a")]);
+    assert!(values.asks_response_information && !values.asks_problem_information);
+    assert_eq!(mqtt.will_delay, Duration::from_secs(30));
+    assert_eq!(
+        mqtt.will.as_ref().unwrap().properties,
+        PublishPropertyValues {
+            payload_is_utf8: Some(true),
+            message_expiry_s: Some(60),
+            response_topic: Some("a/answers".into()),
+            correlation_data: Some("7".into()),
+            content_type: Some("text/plain".into()),
+            user_properties: vec![pair("line", "2")],
+        }
+    );
+    let close = mqtt.close.as_ref().unwrap();
+    assert_eq!((close.topic.as_str(), close.qos), ("a/close", QoS::ExactlyOnce));
+    assert_eq!(close.properties, PublishPropertyValues::default());
 }
 
 #[test]

@@ -31,6 +31,52 @@ async fn close_finishes_what_is_in_flight_and_says_disconnect() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_last_message_goes_behind_everything_else_and_is_confirmed_before_disconnect() {
+    let mut world = start(options());
+    let mut peer = world.network.let_in(false).await;
+    reach(&world.client, State::is_connected).await;
+    let before = world.client.try_publish(publication("a", "before", QoS::AtMostOnce)).unwrap();
+    let client = world.client.clone();
+    let last = publication("status", "gone", QoS::AtLeastOnce);
+    let closing = tokio::spawn(async move { client.close_with(last, Duration::from_secs(10)).await });
+    assert_eq!(peer.recv_publish().await.payload, "before");
+    let sent = peer.recv_publish().await;
+    assert_eq!((sent.payload, sent.qos), ("gone".into(), QoS::AtLeastOnce));
+    settle().await;
+    assert!(!closing.is_finished(), "it waits for PUBACK");
+    peer.puback(sent.packet_id.unwrap()).await;
+    assert_eq!(peer.recv_disconnect().await.reason, ReasonCode::Success);
+    let (left, outcome) = closing.await.unwrap();
+    assert_eq!((left, outcome.map(|receipt| receipt.reason)), (Left::default(), Ok(ReasonCode::Success)));
+    assert!(before.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_message_that_nobody_confirms_holds_nothing_up() {
+    let mut world = start(options());
+    let mut peer = world.network.let_in(false).await;
+    reach(&world.client, State::is_connected).await;
+    let begin = Instant::now();
+    let last = publication("status", "gone", QoS::AtLeastOnce);
+    let (left, outcome) = world.client.close_with(last, Duration::from_secs(3)).await;
+    assert_eq!((left.unconfirmed, outcome), (1, Err(PublishError::Unconfirmed)));
+    assert!(begin.elapsed() <= Duration::from_millis(4_100), "{:?}", begin.elapsed());
+    assert_eq!(peer.recv_publish().await.payload, "gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_connection_the_last_message_is_not_sent() {
+    let mut world = start(options());
+    world.network.go_down();
+    world.network.dialled().await;
+    let last = publication("status", "gone", QoS::AtMostOnce);
+    let begin = Instant::now();
+    let (_, outcome) = world.client.close_with(last, Duration::from_secs(3)).await;
+    assert_eq!(outcome, Err(PublishError::Closed));
+    assert_eq!(begin.elapsed(), Duration::ZERO, "there is nothing to wait for");
+}
+
+#[tokio::test(start_paused = true)]
 async fn close_takes_no_longer_than_it_may() {
     let mut world = start(options());
     let mut peer = world.network.let_in(false).await;

@@ -29,7 +29,9 @@ async fn connect_carries_what_the_options_say() {
         .session_expiry_s(99)
         .receive_maximum(7)
         .will(will.clone())
-        .user_property("site", "1");
+        .user_property("site", "1")
+        .ask_response_information()
+        .decline_problem_information();
     let mut world = start(options);
     let peer = world.network.accept().await;
     let connect = &peer.connect;
@@ -40,6 +42,8 @@ async fn connect_carries_what_the_options_say() {
     assert_eq!(connect.properties.session_expiry_s, Some(99));
     assert_eq!(connect.properties.receive_maximum, Some(7));
     assert_eq!(connect.properties.user_properties, [("site".into(), "1".into())]);
+    assert_eq!(connect.properties.request_response_information, Some(true));
+    assert_eq!(connect.properties.request_problem_information, Some(false));
     assert_eq!(connect.will, Some(will));
 }
 
@@ -52,11 +56,13 @@ async fn state_tells_what_the_server_allows() {
         maximum_qos: Some(QoS::AtLeastOnce),
         server_keep_alive_s: Some(5),
         assigned_client_id: Some("given".into()),
+        response_information: Some("answers/7".into()),
         ..ConnAckProperties::default()
     };
     peer.welcome_with(false, properties).await;
     let State::Connected(connected) = reach(&world.client, State::is_connected).await else { panic!() };
     assert_eq!(connected.client_id, "given");
+    assert_eq!(connected.response_information.as_deref(), Some("answers/7"));
     assert_eq!(connected.limits.receive_maximum, 3);
     assert_eq!(connected.limits.qos_max, QoS::AtLeastOnce);
     assert_eq!(connected.limits.keep_alive_s, 5);

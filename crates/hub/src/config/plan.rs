@@ -13,6 +13,10 @@ use crosspoint_protocol::{QoS, TopicFilter, TopicName, Version};
 use super::secret::Secret;
 use super::template::Template;
 
+mod announcement;
+
+pub use announcement::{Announcement, ConnectValues};
+
 /// The name of the connector that stands for the embedded broker.
 pub const BROKER_CONNECTOR: &str = "broker";
 
@@ -83,8 +87,14 @@ pub struct MqttPlan {
     pub topic_alias_max: u16,
     /// What the broker publishes for us when the connection dies.
     pub will: Option<Announcement>,
+    /// How long it waits before it does (MQTT 5).
+    pub will_delay: Duration,
     /// What is published after each successful connect.
     pub birth: Option<Announcement>,
+    /// What is published before a clean disconnect.
+    pub close: Option<Announcement>,
+    /// What CONNECT says and asks beside the rest (MQTT 5).
+    pub properties: ConnectValues,
     /// When a message for it counts as kept.
     pub durability: Durability,
     /// What waits for it, and what becomes of what cannot.
@@ -341,19 +351,6 @@ pub struct CanaryPlan {
     pub topic: TopicName,
     /// How long lies between two.
     pub interval: Duration,
-}
-
-/// A message that announces us: a will or a birth.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Announcement {
-    /// Where it is published.
-    pub topic: TopicName,
-    /// What is published.
-    pub payload: Vec<u8>,
-    /// With which assurance.
-    pub qos: QoS,
-    /// Whether the broker keeps it as the retained message.
-    pub retain: bool,
 }
 
 /// From one source to sinks.

@@ -116,6 +116,23 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Returns the names and values of a table with free names, in the order of the file; a list is several of its name.
+    pub(super) fn pairs(&self, setting: &Setting) -> Vec<(&'a str, Text<'a>)> {
+        let table = self.table(setting);
+        let mut pairs = Vec::new();
+        for entry in table.entries() {
+            let items = match &entry.item.value {
+                Value::List(items) => items.as_slice(),
+                _ => std::slice::from_ref(&entry.item),
+            };
+            pairs.extend(items.iter().filter_map(|item| match &item.value {
+                Value::Text(text) => Some((entry.key.as_str(), Text { text, span: &item.span })),
+                _ => None,
+            }));
+        }
+        pairs
+    }
+
     /// Returns a table, empty when it is not written.
     pub(super) fn table(&self, setting: &Setting) -> Section<'a> {
         let table = match self.value(setting) {

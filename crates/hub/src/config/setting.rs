@@ -51,6 +51,8 @@ pub enum Shape {
     Texts,
     /// A table from free names to secrets.
     Secrets,
+    /// A table from free names to texts or lists of texts.
+    Pairs,
     /// A table.
     Table(&'static [&'static Setting]),
     /// One table or a list of tables.

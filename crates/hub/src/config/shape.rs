@@ -50,6 +50,7 @@ impl Walk<'_> {
             }
             (Shape::Texts, Value::Text(_) | Value::List(_)) => self.texts(item, setting.key, path),
             (Shape::Secrets, Value::Table(table)) => self.secrets(table, path),
+            (Shape::Pairs, Value::Table(table)) => self.pairs(table, path),
             (Shape::Table(known), Value::Table(table)) => self.table(table, known, path),
             (Shape::Tables(known), Value::Table(table)) => self.table(table, known, path),
             (Shape::Tables(known), Value::List(items)) => self.tables(setting, items, known, path),
@@ -110,6 +111,22 @@ impl Walk<'_> {
                 format!("`{}` is {}, but must be a text", join(path, &entry.key), entry.item.value.kind());
             let finding = self.findings.error(&entry.item.span, message);
             finding.label("not a text").help("write \"...\", \"env:NAME\" or \"file:PATH\"");
+        }
+    }
+
+    fn pairs(&mut self, table: &Table, path: &str) {
+        for entry in &table.entries {
+            let path = join(path, &entry.key);
+            match &entry.item.value {
+                Value::Text(_) => {}
+                Value::List(_) => self.texts(&entry.item, &entry.key, &path),
+                other => {
+                    let message =
+                        format!("`{path}` is {}, but must be a text or a list of texts", other.kind());
+                    let finding = self.findings.error(&entry.item.span, message);
+                    finding.label("not a text").help("write it in quotes");
+                }
+            }
         }
     }
 
@@ -227,7 +244,12 @@ fn wanted(shape: &Shape) -> &'static str {
         Shape::Text { .. } | Shape::Choice { .. } | Shape::Secret => "a text",
         Shape::Texts => "a text or a list of texts",
         Shape::Tables(_) => "a table or a list of tables",
-        Shape::Secrets | Shape::Table(_) | Shape::Named(_) | Shape::Overlays | Shape::NotYet => "a table",
+        Shape::Secrets
+        | Shape::Pairs
+        | Shape::Table(_)
+        | Shape::Named(_)
+        | Shape::Overlays
+        | Shape::NotYet => "a table",
     }
 }
 
@@ -245,7 +267,7 @@ fn example(setting: &Setting) -> String {
         Shape::Choice { values, .. } => format!("write one of {}", listed(values)),
         Shape::Secret => format!("write {key} = \"env:NAME\", {key} = \"file:PATH\" or the text itself"),
         Shape::Texts => format!("write {key} = \"...\" or {key} = [\"...\", \"...\"]"),
-        Shape::Secrets => format!("write {key} = {{ Name = \"value\" }}"),
+        Shape::Secrets | Shape::Pairs => format!("write {key} = {{ Name = \"value\" }}"),
         Shape::Table(_) | Shape::Overlays | Shape::NotYet => {
             format!("write {key} as a table: {key} = {{ ... }}")
         }

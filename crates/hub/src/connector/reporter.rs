@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crosspoint_client::{Client, Publication, State};
+use crosspoint_client::{Client, State};
 use tracing::{debug, error, info, warn};
 
 use super::line::Line;
 use super::state::{Condition, ConnectorState};
 use crate::config::plan::Announcement;
+use crate::connect;
 use crate::diagnosis::Diagnosis;
 
 /// Notes each change of a connection, logs it, one line a change, and publishes the birth message after each connect.
@@ -77,6 +78,12 @@ impl Told {
                 } else {
                     debug!(connector, "Connected.");
                 }
+                if let Some(prefix) = &connected.response_information {
+                    info!(
+                        connector,
+                        prefix, "Answers to this connector may be published under what the broker names."
+                    );
+                }
             }
             State::BackingOff { .. } | State::Refused { .. } => match &known.trouble {
                 Some(trouble) if known.is_flapping => self.on_flapping(connector, trouble, known.drops),
@@ -115,8 +122,13 @@ impl Told {
 
 /// Publishes the birth message, behind what waits already.
 async fn announce(connector: &str, client: &Client, birth: &Announcement) {
-    let publication = Publication::to_topic(birth.topic.clone(), birth.payload.clone());
-    if let Err(error) = client.publish(publication.qos(birth.qos).retain(birth.retain)).await {
-        warn!(connector, topic = birth.topic.as_str(), %error, "The birth message was not confirmed.");
+    let topic = birth.topic.as_str();
+    match connect::publication(birth) {
+        Ok(publication) => {
+            if let Err(error) = client.publish(publication).await {
+                warn!(connector, topic, %error, "The birth message was not confirmed.");
+            }
+        }
+        Err(error) => warn!(connector, topic, %error, "The birth message cannot be sent."),
     }
 }

@@ -63,6 +63,7 @@ impl Trial {
             session: SessionKind::Clean,
             will: None,
             birth: None,
+            close: None,
             ..plan.clone()
         };
         let (client, deliveries, engine) =

@@ -65,6 +65,7 @@ impl Engine {
             version: online.version,
             session_present: connack.session_present,
             client_id: assigned.map_or_else(|| self.options.client_id.clone(), ToString::to_string),
+            response_information: connack.properties.response_information.as_ref().map(ToString::to_string),
             limits,
         };
         tracing::debug!(

@@ -7,15 +7,15 @@ use crosspoint_protocol::{QoS, TopicName, Version};
 
 use super::super::diagnostic::Findings;
 use super::super::plan::{
-    Address, Announcement, BROKER_CONNECTOR, CanaryPlan, ConnectorPlan, Durability, MqttPlan, Protocol,
+    Address, BROKER_CONNECTOR, CanaryPlan, ConnectValues, ConnectorPlan, Durability, MqttPlan, Protocol,
     SessionKind,
 };
 use super::super::secret::Secret;
 use super::super::section::Section;
-use super::super::settings::{self, connector as keys};
-use super::flow::{Flow, qos_of};
+use super::super::settings::{self, announcement as announcement_keys, connector as keys};
+use super::flow::Flow;
 use super::material::{Material, Origin};
-use super::{address, outbox, tls};
+use super::{address, announcement, outbox, tls};
 
 /// How long a client identifier may be for a 3.1 broker.
 const CLIENT_ID_3_1_CHARACTERS_MAX: usize = 23;
@@ -85,6 +85,8 @@ fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Fi
     let addresses = address::resolve(section, findings);
     let protocol = protocol(section);
     let (reconnect_min, reconnect_max) = reconnect(section, findings);
+    let session = session(section, used, findings);
+    let session_expiry = Duration::from_secs(section.number(&keys::SESSION_EXPIRY_S));
     MqttPlan {
         enabled: section.flag(&keys::ENABLED).unwrap_or(true),
         protocol,
@@ -99,16 +101,30 @@ fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Fi
         canary: canary(section, findings),
         reconnect_min,
         reconnect_max,
-        session: session(section, used, findings),
-        session_expiry: Duration::from_secs(section.number(&keys::SESSION_EXPIRY_S)),
+        session,
+        session_expiry,
         receive_maximum: section.number(&keys::RECEIVE_MAXIMUM),
         packet_bytes_max: section.number(&keys::MAX_PACKET_BYTES),
         topic_alias_max: section.number(&keys::TOPIC_ALIAS_MAX),
-        will: announcement(section, &section.table(&keys::WILL), section.has_table(&keys::WILL), findings),
-        birth: announcement(section, &section.table(&keys::BIRTH), section.has_table(&keys::BIRTH), findings),
+        will: announcement::resolve(section, &keys::WILL, protocol, findings),
+        will_delay: announcement::will_delay(section, session, session_expiry, findings),
+        birth: announcement::resolve(section, &keys::BIRTH, protocol, findings),
+        close: announcement::resolve(section, &keys::CLOSE, protocol, findings),
+        properties: connect_properties(section, protocol, findings),
         durability: Durability::of_word(section.text_or_default(&keys::DURABILITY)),
         outbox: outbox::resolve(section, findings),
         addresses,
+    }
+}
+
+fn connect_properties(section: &Section<'_>, protocol: Protocol, findings: &mut Findings) -> ConnectValues {
+    use announcement_keys::{CONNECT_PROPERTIES, CONNECT_USER_PROPERTIES};
+    use announcement_keys::{REQUEST_PROBLEM_INFORMATION, REQUEST_RESPONSE_INFORMATION};
+    announcement::warn_before_v5(section, CONNECT_PROPERTIES, protocol, findings);
+    ConnectValues {
+        user_properties: announcement::user_properties(section, &CONNECT_USER_PROPERTIES, findings),
+        asks_response_information: section.flag(&REQUEST_RESPONSE_INFORMATION).unwrap_or(false),
+        asks_problem_information: section.flag(&REQUEST_PROBLEM_INFORMATION).unwrap_or(true),
     }
 }
 
@@ -300,41 +316,4 @@ fn session(section: &Section<'_>, used: Use, findings: &mut Findings) -> Session
         finding.label("not used").help("write session = \"durable\", or remove the key");
     }
     SessionKind::Clean
-}
-
-fn announcement(
-    connector: &Section<'_>,
-    section: &Section<'_>,
-    is_written: bool,
-    findings: &mut Findings,
-) -> Option<Announcement> {
-    if !is_written {
-        return None;
-    }
-    let path = section.path_of(&keys::ANNOUNCEMENT_TOPIC);
-    let Some(text) = section.text(&keys::ANNOUNCEMENT_TOPIC) else {
-        if !section.has(&keys::ANNOUNCEMENT_TOPIC) {
-            let finding = findings.error(&section.span, format!("`{path}` is missing")).label("no topic");
-            finding.help(format!("write topic = \"{}/status\"", connector.path.replace('.', "/")));
-        }
-        return None;
-    };
-    let topic = TopicName::parse(text.text.to_owned());
-    let topic = topic.map_err(|error| {
-        let finding = findings.error(text.span, format!("`{path}`: {error}")).label("not a topic name");
-        finding.help("write the full topic, without `+` and `#`");
-    });
-    let payload = section.text_or_default(&keys::ANNOUNCEMENT_PAYLOAD).as_bytes().to_vec();
-    if payload.len() > 65_535 {
-        let path = section.path_of(&keys::ANNOUNCEMENT_PAYLOAD);
-        let finding =
-            findings.error(&section.span_of(&keys::ANNOUNCEMENT_PAYLOAD), format!("`{path}` is too long"));
-        finding.label("more than 65,535 bytes").help("shorten it");
-    }
-    Some(Announcement {
-        topic: topic.ok()?,
-        payload,
-        qos: qos_of(section.integer(&keys::ANNOUNCEMENT_QOS)),
-        retain: section.flag(&keys::ANNOUNCEMENT_RETAIN).unwrap_or(false),
-    })
 }

@@ -12,6 +12,7 @@ use material::Material;
 
 mod acl;
 mod address;
+mod announcement;
 mod bind;
 mod broker;
 mod connector;

@@ -2,6 +2,9 @@
 
 use super::super::plan::Durability;
 use super::super::setting::{Setting, Shape};
+use super::announcement::{
+    self, CONNECT_USER_PROPERTIES, REQUEST_PROBLEM_INFORMATION, REQUEST_RESPONSE_INFORMATION,
+};
 use super::outbox::OUTBOX;
 
 /// Which kind of endpoint it is.
@@ -183,49 +186,24 @@ pub const TOPIC_ALIAS_MAX: Setting = Setting::integer(
 );
 
 /// What the broker publishes when the connection dies.
-pub const WILL: Setting =
-    Setting::shaped("will", Shape::Table(WILL_ALL), "What the broker publishes when our connection dies.");
+pub const WILL: Setting = Setting::shaped(
+    "will",
+    Shape::Table(announcement::WILL_ALL),
+    "What the broker publishes when our connection dies.",
+);
 
 /// What we publish when connected.
 pub const BIRTH: Setting =
-    Setting::shaped("birth", Shape::Table(ANNOUNCEMENT_ALL), "What we publish after each connect.");
+    Setting::shaped("birth", Shape::Table(announcement::ALL), "What we publish after each connect.");
 
-/// The topic of a will or birth.
-pub const ANNOUNCEMENT_TOPIC: Setting = Setting::optional_text("topic", "The topic that it is published to.");
-
-/// The payload of a will or birth.
-pub const ANNOUNCEMENT_PAYLOAD: Setting = Setting::text("payload", "", "What is published.");
-
-/// The QoS of a will or birth.
-pub const ANNOUNCEMENT_QOS: Setting = Setting::integer("qos", 0..=2, 0, "The QoS that it is published with.");
-
-/// Whether a will or birth is retained.
-pub const ANNOUNCEMENT_RETAIN: Setting =
-    Setting::flag("retain", false, "Whether the broker keeps it for later subscribers.");
-
-const ANNOUNCEMENT_PROPERTIES: Setting = Setting::not_yet("properties", "MQTT 5 properties.");
-const WILL_DELAY_S: Setting =
-    Setting::not_yet("delay_s", "How long the broker waits before it publishes the will.");
-
-const ANNOUNCEMENT_ALL: &[&Setting] = &[
-    &ANNOUNCEMENT_TOPIC,
-    &ANNOUNCEMENT_PAYLOAD,
-    &ANNOUNCEMENT_QOS,
-    &ANNOUNCEMENT_RETAIN,
-    &ANNOUNCEMENT_PROPERTIES,
-];
-
-const WILL_ALL: &[&Setting] = &[
-    &ANNOUNCEMENT_TOPIC,
-    &ANNOUNCEMENT_PAYLOAD,
-    &ANNOUNCEMENT_QOS,
-    &ANNOUNCEMENT_RETAIN,
-    &ANNOUNCEMENT_PROPERTIES,
-    &WILL_DELAY_S,
-];
+/// What we publish before we disconnect.
+pub const CLOSE: Setting = Setting::shaped(
+    "close",
+    Shape::Table(announcement::ALL),
+    "What we publish before we disconnect, behind everything else: the broker drops the will then.",
+);
 
 const PROXY: Setting = Setting::not_yet("proxy", "An HTTP CONNECT or SOCKS5 proxy.");
-const CLOSE: Setting = Setting::not_yet("close", "What we publish before we disconnect.");
 /// When a message for it counts as kept.
 pub const DURABILITY: Setting = Setting::choice(
     "durability",
@@ -292,8 +270,11 @@ pub const ALL: &[&Setting] = &[
     &TOPIC_ALIAS_MAX,
     &WILL,
     &BIRTH,
-    &PROXY,
     &CLOSE,
+    &CONNECT_USER_PROPERTIES,
+    &REQUEST_RESPONSE_INFORMATION,
+    &REQUEST_PROBLEM_INFORMATION,
+    &PROXY,
     &OUTBOX,
     &DURABILITY,
     &ORDERING,

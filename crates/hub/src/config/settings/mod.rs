@@ -4,6 +4,7 @@
 
 use super::setting::{Setting, Shape};
 
+pub mod announcement;
 pub mod broker;
 pub mod connector;
 pub mod flow;
