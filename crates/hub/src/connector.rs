@@ -65,7 +65,7 @@ enum End {
     Remote {
         client: Client,
         /// What it says before it disconnects.
-        close: Option<Announcement>,
+        close: Option<Box<Announcement>>,
         session: Option<Session>,
         wanted: watch::Sender<Vec<Wanted>>,
         /// The client's engine, and what reports on it, subscribes and saves for it. They end with the client.
@@ -175,7 +175,7 @@ impl Connector {
         tasks.spawn(subscriber::run(client.clone(), wanted.subscribe(), subscribed));
         let target = Target::Remote(client.clone());
         let source = Source::Remote(deliveries, session.clone());
-        let close = plan.close.clone();
+        let close = plan.close.clone().map(Box::new);
         self.start(End::Remote { client, close, session, wanted, tasks }, source, target, restored);
         self.running = Some(Box::new(plan.clone()));
         Ok(())
