@@ -54,6 +54,7 @@ fn connected() -> State {
         version: Version::V5,
         session_present: false,
         client_id: "me".to_owned(),
+        response_information: None,
         limits: ServerLimits {
             keep_alive_s: 60,
             session_expiry_s: None,
