@@ -4,8 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crosspoint_hub::DataDir;
 use crosspoint_hub::config::{self, Colour, Diagnostic, Plan, Severity};
+use crosspoint_hub::secret::KeySource;
 
+use crate::secret::KeyFlags;
 use crate::{WRONG, logging};
 
 /// The name of a project file.
@@ -20,11 +23,13 @@ pub(crate) struct Check {
     /// The environment whose overlay is applied.
     #[arg(long, value_name = "NAME", env = "CROSSPOINT_ENV")]
     env: Option<String>,
+    #[command(flatten)]
+    key: KeyFlags,
 }
 
 /// Runs `check`.
 pub(crate) fn run(check: &Check) -> ExitCode {
-    match load(&check.file, check.env.as_deref()) {
+    match load(&check.file, check.env.as_deref(), &check.key.source(&DataDir::beside(&check.file))) {
         Some(plan) => {
             println!("{} is a valid project. Starting it would:", check.file.display());
             print!("{}", config::diff(&Plan::default(), &plan));
@@ -35,8 +40,8 @@ pub(crate) fn run(check: &Check) -> ExitCode {
 }
 
 /// Reads a project file, prints what is to be said about it to standard error, and returns the plan if it is valid.
-pub(crate) fn load(file: &Path, env: Option<&str>) -> Option<Plan> {
-    match config::load(file, env) {
+pub(crate) fn load(file: &Path, env: Option<&str>, key: &KeySource) -> Option<Plan> {
+    match config::load_with(file, env, key) {
         Ok((plan, warnings)) => {
             print_all(&warnings);
             Some(plan)

@@ -22,6 +22,7 @@ mod progress;
 mod property;
 mod publish;
 mod remote;
+mod secret;
 mod status;
 mod store;
 mod subscribe;
@@ -85,6 +86,8 @@ enum Command {
     Outbox(kept::OutboxFlags),
     /// Lists, shows, edits, retries, drops and exports what connectors could not deliver.
     Dead(kept::DeadFlags),
+    /// Seals passwords and keys in the project file, and shows how each secret of it is kept.
+    Secret(secret::SecretFlags),
     /// Looks after what a hub keeps on disk: whether it is whole, and what of it can be saved.
     Store(store::StoreFlags),
 }
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         Some(Command::Sub(flags)) => subscribe::run(&flags),
         Some(Command::Outbox(flags)) => kept::run_outbox(&flags),
         Some(Command::Dead(flags)) => kept::run_dead(&flags),
+        Some(Command::Secret(flags)) => secret::run(&flags),
         Some(Command::Store(flags)) => store::run(&flags),
     }
 }

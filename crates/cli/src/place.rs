@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use crosspoint_hub::DataDir;
 
 use crate::check::PROJECT_FILE;
-
-/// The folder beside the project file that is the hub's own unless it is told another.
-const DATA: &str = "crosspoint-data";
 
 /// What was typed about the hub.
 #[derive(Debug, Args)]
@@ -43,7 +41,7 @@ impl Place {
             None if project.as_os_str() != PROJECT_FILE => format!(" --project {}", project.display()),
             None => String::new(),
         };
-        Self { data: data.map_or_else(|| beside(project), Path::to_owned), again }
+        Self { data: data.map_or_else(|| DataDir::beside(project), Path::to_owned), again }
     }
 
     /// Returns the hub's own folder.
@@ -55,9 +53,4 @@ impl Place {
     pub(crate) fn again(&self) -> &str {
         &self.again
     }
-}
-
-/// Returns the folder of a hub that is told none.
-pub(crate) fn beside(project: &Path) -> PathBuf {
-    project.with_file_name(DATA)
 }

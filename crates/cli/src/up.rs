@@ -9,6 +9,7 @@ use std::time::Duration;
 use crosspoint_hub::config::plan::{Plan, Transport};
 use crosspoint_hub::config::{self, SAMPLE};
 use crosspoint_hub::control::WaitingFigures;
+use crosspoint_hub::secret::KeySource;
 use crosspoint_hub::{DataDir, Hub, HubError, ListeningAt, ProjectWatch, has_changes};
 use tracing::{error, info, warn};
 
@@ -17,6 +18,7 @@ use crate::check::{self, PROJECT_FILE};
 use crate::failure::{Failure, Verbosity, Voice};
 use crate::logging::{self, LogFormat};
 use crate::place::Place;
+use crate::secret::{self, KeyFlags};
 use crate::{FAILED, WRONG};
 
 mod draining;
@@ -41,6 +43,8 @@ pub(crate) struct Up {
     /// The hub's own folder. Default: crosspoint-data beside the project file.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    key: KeyFlags,
     /// How log lines are written.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -65,13 +69,19 @@ pub(crate) fn run(up: &Up) -> ExitCode {
     if let Err(reason) = make_sample(up, &project) {
         return fail(&reason);
     }
-    let Some(plan) = check::load(&project, up.env.as_deref()) else { return ExitCode::from(WRONG) };
-    let data = match DataDir::open(Place::of(up.data.as_deref(), &project).data()) {
+    let place = Place::of(up.data.as_deref(), &project);
+    let key = up.key.source(place.data());
+    let Some(plan) = check::load(&project, up.env.as_deref(), &key) else { return ExitCode::from(WRONG) };
+    let data = match DataDir::open(place.data()) {
         Ok(data) => data,
         Err(reason) => {
             return fail(&Failure::new(reason, "name a folder that this user may write to with --data DIR"));
         }
     };
+    match secret::make_first_key(&project, &key) {
+        Ok(made) => made.into_iter().for_each(|made| say(&format!("{made}\n"))),
+        Err(failure) => return fail(&failure),
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(reason) => {
@@ -79,7 +89,7 @@ pub(crate) fn run(up: &Up) -> ExitCode {
             return fail(&Failure::new(cause, "see whether the machine allows more open files"));
         }
     };
-    runtime.block_on(serve(up, &project, plan, data))
+    runtime.block_on(serve(up, &project, &key, plan, data))
 }
 
 /// Says why it does not run.
@@ -88,7 +98,7 @@ fn fail(failure: &Failure) -> ExitCode {
     failure.exit.into()
 }
 
-async fn serve(up: &Up, project: &Path, plan: Plan, data: DataDir) -> ExitCode {
+async fn serve(up: &Up, project: &Path, key: &KeySource, plan: Plan, data: DataDir) -> ExitCode {
     // Before anything is said to run, so that whoever reads it can stop it.
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
@@ -115,7 +125,7 @@ async fn serve(up: &Up, project: &Path, plan: Plan, data: DataDir) -> ExitCode {
         tokio::select! {
             () = signals.next() => break None,
             failed = hub.failed() => break Some(failed),
-            () = changed(&mut watch) => reload(&mut hub, project, up.env.as_deref()).await,
+            () = changed(&mut watch) => reload(&mut hub, project, up.env.as_deref(), key).await,
             connector = hub.credentials_work() => hub.use_credentials(&connector).await,
             never = draining.run() => match never {},
         }
@@ -134,8 +144,8 @@ async fn serve(up: &Up, project: &Path, plan: Plan, data: DataDir) -> ExitCode {
 }
 
 /// Takes a changed project file over, as a whole or not at all.
-async fn reload(hub: &mut Hub, project: &Path, env: Option<&str>) {
-    let Some(plan) = check::load(project, env) else {
+async fn reload(hub: &mut Hub, project: &Path, env: Option<&str>, key: &KeySource) {
+    let Some(plan) = check::load(project, env, key) else {
         error!(file = %project.display(), "The changed project file has errors: the old one keeps running.");
         return;
     };

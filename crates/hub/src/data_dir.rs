@@ -4,6 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// The folder beside a project file that is the hub's own unless it is told another.
+const BESIDE: &str = "crosspoint-data";
+
 /// The file that holds the hub's identity.
 const IDENTITY: &str = "hub-id";
 
@@ -33,6 +36,11 @@ impl DataDir {
             Ok(hub_id) => Ok(Self { path, hub_id }),
             Err(source) => Err(DataDirError { path, source }),
         }
+    }
+
+    /// Returns where the folder of a project's hub is when nothing else is said.
+    pub fn beside(project: &Path) -> PathBuf {
+        project.with_file_name(BESIDE)
     }
 
     /// Returns where it is.

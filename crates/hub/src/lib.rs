@@ -16,6 +16,7 @@ pub mod config;
 pub mod connect;
 pub mod control;
 pub mod diagnosis;
+pub mod secret;
 
 mod connect_rate;
 mod connector;
@@ -29,6 +30,7 @@ mod intake;
 mod loop_guard;
 mod outbox;
 mod pace;
+mod replacing;
 #[cfg(test)]
 mod testing;
 mod users;

@@ -314,11 +314,12 @@ fn client_ids() {
 fn passwords() {
     let message = "`connector.plant.password` is plain text";
     let text = plant("username = \"u\"\npassword = \"*******\"");
-    let help = "write \"env:NAME\" or \"file:PATH\"; once this version can seal: crosspoint secret set connector.plant.password";
+    let help = "seal it: crosspoint secret set connector.plant.password --keep";
     warning(&text, message, "\"*******\"", "readable for everyone who has the file", help);
-    let message = "`connector.plant.password` is sealed, and this version cannot unseal yet";
+    let message =
+        "`connector.plant.password` is sealed, and the project file has lost the `id` that it was sealed for";
     let text = plant("username = \"u\"\npassword = \"sealed:v1:x\"");
-    error(&text, message, "\"sealed:v1:x\"", "sealed", "until it can, write \"env:NAME\" or \"file:PATH\"");
+    error(&text, message, "\"sealed:v1:x\"", "sealed", "restore the line `id");
     let message =
         "`connector.plant.password` refers to the environment variable CROSSPOINT_NOT_SET, which is not set";
     let text = plant("username = \"u\"\npassword = \"env:CROSSPOINT_NOT_SET\"");
@@ -763,7 +764,7 @@ fn users_and_roles() {
         message,
         "\"**\"",
         "readable for",
-        "write an Argon2id hash",
+        "seal it: crosspoint secret set broker.user.al.password --keep; or write an Argon2id hash",
     );
     for (password, message, label) in [
         ("$5$salt$hash", "is a hash of another kind", "not Argon2id"),

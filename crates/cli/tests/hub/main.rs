@@ -4,6 +4,7 @@
 
 mod kept;
 mod running;
+mod secret;
 mod status;
 mod store;
 mod support;

@@ -1,7 +1,7 @@
 //! What these tests run: the built binary, in a folder of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -24,7 +24,12 @@ pub(crate) fn crosspoint(folder: &Path, arguments: &[&str]) -> Command {
         .args(arguments)
         .stdin(Stdio::null())
         .env_remove("RUST_LOG")
-        .env_remove("CROSSPOINT_ENV");
+        .env_remove("CROSSPOINT_ENV")
+        .env_remove("CROSSPOINT_KEY")
+        .env_remove("CROSSPOINT_KEY_FILE")
+        .env_remove("CROSSPOINT_PASSPHRASE")
+        .env_remove("CROSSPOINT_PASSPHRASE_FILE")
+        .env_remove("CREDENTIALS_DIRECTORY");
     command
 }
 
@@ -32,6 +37,17 @@ pub(crate) fn crosspoint(folder: &Path, arguments: &[&str]) -> Command {
 pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
     let mut child =
         crosspoint(folder, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait(&mut child);
+    child.wait_with_output().unwrap()
+}
+
+/// Runs a command to its end with this on its stdin.
+pub(crate) fn run_with(folder: &Path, arguments: &[&str], stdin: &str) -> Output {
+    let mut command = crosspoint(folder, arguments);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // One that wants nothing may have ended already.
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap_or_default();
     wait(&mut child);
     child.wait_with_output().unwrap()
 }

@@ -39,7 +39,7 @@ pub(super) fn masked_broken(text: &str) -> String {
 
 fn collect(table: &Table, text: &str, is_headers: bool, hidden: &mut Vec<Range<usize>>) {
     for entry in &table.entries {
-        let secret = is_headers || is_secret(&entry.key);
+        let secret = is_headers || names_a_secret(&entry.key);
         match &entry.item.value {
             Value::Table(inner) => collect(inner, text, is_headers || entry.key == "headers", hidden),
             _ => collect_value(&entry.item, text, secret, hidden),
@@ -64,7 +64,8 @@ fn hides(value: &str, secret: bool) -> bool {
     (secret && !is_reference) || value.contains("PRIVATE KEY-----")
 }
 
-fn is_secret(key: &str) -> bool {
+/// Tells whether a key looks like one of a secret.
+pub(crate) fn names_a_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     SECRET_WORDS.iter().any(|word| key.contains(word))
         || strsim::normalized_damerau_levenshtein(&key, "password") >= ALIKE_MIN
@@ -91,7 +92,7 @@ fn secret_assignment(line: &str) -> Option<usize> {
         let before = line.get(..*at).unwrap_or_default().trim_end().trim_end_matches(['"', '\'']);
         let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
         let key = before.rsplit(|c| !is_part(c)).next().unwrap_or_default();
-        is_secret(key) || before.contains("headers")
+        names_a_secret(key) || before.contains("headers")
     })
 }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 mod diagnostic;
 mod diff;
+pub mod edit;
 mod file;
 mod mask;
 mod overlay;
@@ -33,6 +34,7 @@ pub mod template;
 
 pub use diagnostic::{Colour, Diagnostic, Severity, Source};
 pub use diff::{Changes, ConnectorChange, FlowChange, ListenerChange, diff};
+pub(crate) use mask::names_a_secret;
 pub use plan::Plan;
 pub use sample::SAMPLE;
 pub use secret::Secret;
@@ -40,6 +42,9 @@ pub use template::Template;
 
 use diagnostic::Findings;
 use resolve::material::Material;
+use section::Section;
+
+use crate::secret::{KeySource, Opener, ProjectId};
 
 /// The largest project file that is read.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -51,9 +56,21 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// # Errors
 /// The file cannot be read, or it has errors: all of them, and its warnings, in the order of the file.
 pub fn load(path: &Path, environment: Option<&str>) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
+    load_with(path, environment, &KeySource::beside(path))
+}
+
+/// Reads and checks a project file as [`load`] does, with a sealing key from elsewhere than the environment says.
+///
+/// # Errors
+/// As there.
+pub fn load_with(
+    path: &Path,
+    environment: Option<&str>,
+    key: &KeySource,
+) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
     let name = path.display().to_string();
     match read(path) {
-        Ok(text) => check(&text, &name, path, environment),
+        Ok(text) => check(&text, &name, path, environment, key),
         Err(reason) => {
             let source = Source { name: name.clone(), text: String::new() };
             let mut findings = Findings::new(Arc::new(source));
@@ -84,7 +101,7 @@ pub fn parse(
     name: &str,
     environment: Option<&str>,
 ) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
-    check(text, name, Path::new(name), environment)
+    check(text, name, Path::new(name), environment, &KeySource::beside(Path::new(name)))
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -105,6 +122,7 @@ fn check(
     name: &str,
     path: &Path,
     environment: Option<&str>,
+    key: &KeySource,
 ) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
     let (mut root, mut syntax_errors) = file::read(text);
     syntax_errors.dedup();
@@ -120,10 +138,24 @@ fn check(
     }
     shape::check(&root, &mut findings);
     overlay::apply(&mut root, environment, &mut findings);
-    let mut plan = resolve::resolve(&root, &Material::beside(path), &mut findings);
+    let opener = Opener::new(key.clone(), project_id(&root, &mut findings));
+    let mut plan = resolve::resolve(&root, &Material::beside(path, opener), &mut findings);
     plan.environment = environment.map(str::to_owned);
     match findings.has_errors() {
         true => Err(findings.into_list()),
         false => Ok((plan, findings.into_list())),
     }
+}
+
+/// Reads what the sealed values of the file are bound to.
+fn project_id(root: &file::Table, findings: &mut Findings) -> Option<ProjectId> {
+    let written = Section::root(root).text(&settings::ID)?;
+    let id = ProjectId::parse(written.text);
+    if id.is_none() {
+        let finding = findings.error(written.span, "`id` is not one that crosspoint has made");
+        finding.label("not 32 digits from 0 to f").help(
+            "restore it: sealed secrets are bound to it; in a project without sealed secrets, remove the line",
+        );
+    }
+    id
 }

@@ -4,7 +4,7 @@
 
 use super::diagnostic::Findings;
 use super::file::{Entry, Item, Table, Value};
-use super::settings::{ENVIRONMENT, UNSET};
+use super::settings::{ENVIRONMENT, ID, UNSET};
 use super::suggest::{closest, listed};
 
 /// Takes the environments out of the project and merges the one that was asked for.
@@ -15,7 +15,10 @@ pub(super) fn apply(root: &mut Table, environment: Option<&str>, findings: &mut 
     };
     let Some(name) = environment else { return };
     match overlays.remove(name) {
-        Some(Entry { item: Item { value: Value::Table(overlay), .. }, .. }) => {
+        Some(Entry { item: Item { value: Value::Table(mut overlay), .. }, .. }) => {
+            if let Some(id) = overlay.remove(ID.key) {
+                identity(&id, findings);
+            }
             merge(root, overlay, "", findings)
         }
         Some(_) => {}
@@ -33,6 +36,12 @@ fn unknown(name: &str, overlays: &Table, findings: &mut Findings) {
         }
         None => finding.help(format!("the file has {}", listed(&names))),
     };
+}
+
+fn identity(entry: &Entry, findings: &mut Findings) {
+    let finding =
+        findings.error(&entry.key_span, "an environment has the `id` of its project, and none of its own");
+    finding.label("not here").help("remove it");
 }
 
 fn merge(base: &mut Table, mut overlay: Table, path: &str, findings: &mut Findings) {

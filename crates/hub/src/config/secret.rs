@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use zeroize::Zeroize;
+
 /// Holds a password, key or token; it has no `Display`, and its `Debug` shows nothing of it.
 ///
-/// The bytes are overwritten when the last copy goes, as far as safe code can promise that.
+/// The bytes are overwritten when it goes; each copy is one of its own.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<[u8]>);
 
@@ -33,9 +35,7 @@ impl fmt::Debug for Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        self.0.fill(0);
-        // Without a reader the compiler may leave the fill out.
-        std::hint::black_box(&self.0);
+        self.0.zeroize();
     }
 }
 

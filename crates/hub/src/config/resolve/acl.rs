@@ -165,7 +165,9 @@ fn password(section: &Section<'_>, material: &Material, findings: &mut Findings)
     if origin == Origin::Plain {
         let finding = findings.warning(text.span, format!("`{path}` is plain text"));
         finding.label("readable for everyone who has the file");
-        finding.help("write an Argon2id hash (\"$argon2id$...\"), \"env:NAME\" or \"file:PATH\"");
+        finding.help(format!(
+            "seal it: crosspoint secret set {path} --keep; or write an Argon2id hash (\"$argon2id$...\")"
+        ));
     }
     Some(UserPassword::Plain(secret))
 }

@@ -188,9 +188,7 @@ fn password(
     if origin == Origin::Plain {
         let finding = findings.warning(text.span, format!("`{path}` is plain text"));
         finding.label("readable for everyone who has the file");
-        finding.help(format!(
-            "write \"env:NAME\" or \"file:PATH\"; once this version can seal: crosspoint secret set {path}"
-        ));
+        finding.help(format!("seal it: crosspoint secret set {path} --keep"));
     }
     Some(secret)
 }

@@ -8,6 +8,7 @@ use super::super::diagnostic::Findings;
 use super::super::plan::Pem;
 use super::super::secret::Secret;
 use super::super::section::Text;
+use crate::secret::Opener;
 
 /// The largest file of a secret, key or certificate bundle: all public authorities together are a quarter of it.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -15,6 +16,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Reads what the file refers to; paths are relative to the folder of the project file.
 pub(in super::super) struct Material {
     folder: PathBuf,
+    opener: Opener,
 }
 
 /// Where a value came from.
@@ -24,6 +26,8 @@ pub(super) enum Origin {
     Plain,
     /// The project file refers to it.
     Referred,
+    /// It stands in the project file, and only the key opens it.
+    Sealed,
 }
 
 /// A value that was read and a name for where it came from, which is never the value.
@@ -41,8 +45,8 @@ struct Missing {
 }
 
 impl Material {
-    pub(in super::super) fn beside(project: &Path) -> Self {
-        Self { folder: project.parent().unwrap_or(Path::new("")).to_owned() }
+    pub(in super::super) fn beside(project: &Path, opener: Opener) -> Self {
+        Self { folder: project.parent().unwrap_or(Path::new("")).to_owned(), opener }
     }
 
     /// Reads a secret: `env:NAME`, `file:PATH` or the text itself.
@@ -52,7 +56,8 @@ impl Material {
         path: &str,
         findings: &mut Findings,
     ) -> Option<(Secret, Origin)> {
-        let found = self.value(text.text).map_err(|missing| report(missing, text, path, findings)).ok()?;
+        let found =
+            self.value(text.text, path).map_err(|missing| report(missing, text, path, findings)).ok()?;
         let mut bytes = found.bytes;
         if found.origin == Origin::Referred {
             let end = bytes
@@ -118,14 +123,14 @@ impl Material {
         let found = if text.text.contains("-----BEGIN") {
             Ok(Found { bytes: text.text.into(), from: "the inline text".to_owned(), origin: Origin::Plain })
         } else if text.text.starts_with("env:") || text.text.starts_with("sealed:") {
-            self.value(text.text)
+            self.value(text.text, path)
         } else {
             self.file(text.text.strip_prefix("file:").unwrap_or(text.text))
         };
         found.map_err(|missing| report(missing, text, path, findings)).ok()
     }
 
-    fn value(&self, text: &str) -> Result<Found, Missing> {
+    fn value(&self, text: &str, key_path: &str) -> Result<Found, Missing> {
         if let Some(name) = text.strip_prefix("env:") {
             return variable(name);
         }
@@ -133,11 +138,13 @@ impl Material {
             return self.file(path);
         }
         if text.starts_with("sealed:") {
-            return Err(Missing {
-                message: "is sealed, and this version cannot unseal yet".into(),
+            let opened = self.opener.open(text, key_path).map_err(|closed| Missing {
+                message: closed.what,
                 label: "sealed".into(),
-                help: "until it can, write \"env:NAME\" or \"file:PATH\"".into(),
-            });
+                help: closed.help,
+            })?;
+            let from = "the sealed value".into();
+            return Ok(Found { bytes: opened.expose().to_vec(), from, origin: Origin::Sealed });
         }
         Ok(Found { bytes: text.into(), from: "the inline text".into(), origin: Origin::Plain })
     }

@@ -108,7 +108,10 @@ pub(super) fn identity(
     let (secret, key_origin, origin) = material.key(key_text, &path, findings)?;
     if origin == Origin::Plain {
         let finding = findings.warning(key_text.span, format!("`{path}` stands in the project file itself"));
-        finding.label("readable for everyone who has the file").help("put it into a file and write its path");
+        finding.label("readable for everyone who has the file");
+        finding.help(format!(
+            "seal it: crosspoint secret set {path} --keep; or put it into a file and write its path"
+        ));
     }
     Some(Identity { certificate: pem?, key: secret, key_origin })
 }

@@ -10,6 +10,12 @@ pub mod connector;
 pub mod flow;
 pub mod outbox;
 
+/// What the project is known by.
+pub const ID: Setting = Setting::optional_text(
+    "id",
+    "What sealed secrets know the project by: made with the first of them, no secret, and never to be changed.",
+);
+
 /// `[connector.NAME]`.
 pub const CONNECTOR: Setting = Setting::shaped(
     "connector",
@@ -38,7 +44,7 @@ pub const ENVIRONMENT: Setting = Setting::shaped(
 );
 
 /// The sections of a project file.
-pub const PROJECT: &[&Setting] = &[&CONNECTOR, &FLOW, &BROKER, &CONSOLE, &ENVIRONMENT];
+pub const PROJECT: &[&Setting] = &[&ID, &CONNECTOR, &FLOW, &BROKER, &CONSOLE, &ENVIRONMENT];
 
 /// `enabled` of the console.
 pub const CONSOLE_ENABLED: Setting = Setting::flag("enabled", true, "Whether the console runs.");
@@ -51,6 +57,23 @@ const CONSOLE_ALL: &[&Setting] = &[&CONSOLE_ENABLED, &CONSOLE_BIND];
 
 /// The key of an overlay that takes keys away.
 pub const UNSET: &str = "unset";
+
+/// Returns the declaration that a path of keys leads to, without the environment; that of a table with free names for
+/// what stands in it, too.
+pub(crate) fn declared(keys: &[String]) -> Option<&'static Setting> {
+    declared_in(PROJECT, keys)
+}
+
+fn declared_in(known: &'static [&'static Setting], keys: &[String]) -> Option<&'static Setting> {
+    let (key, rest) = keys.split_first()?;
+    let setting = known.iter().copied().find(|setting| setting.key == key)?;
+    match (&setting.shape, rest) {
+        (_, []) | (Shape::Secrets, [_]) | (Shape::Named(_), [_]) => Some(setting),
+        (Shape::Table(inner) | Shape::Tables(inner), rest) => declared_in(inner, rest),
+        (Shape::Named(inner), [_, rest @ ..]) => declared_in(inner, rest),
+        _ => None,
+    }
+}
 
 #[cfg(test)]
 mod tests {
