@@ -87,7 +87,7 @@ fn toml_itself() {
 
 #[test]
 fn keys_that_are_not_known() {
-    let known = "the keys here are connector, flow, broker, console, environment";
+    let known = "the keys here are id, connector, flow, broker, console, environment";
     error("[nothing]\n", "`nothing` is not a known key", "nothing", "unknown key", known);
     error(
         "[conector]\n",
