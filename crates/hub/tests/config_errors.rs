@@ -113,11 +113,7 @@ fn keys_that_are_not_known() {
 
 #[test]
 fn keys_that_this_version_does_not_have() {
-    for (key, line) in [
-        ("proxy", "proxy = \"socks5://h\""),
-        ("ordering", "ordering = \"topic\""),
-        ("preset", "preset = \"hivemq\""),
-    ] {
+    for (key, line) in [("proxy", "proxy = \"socks5://h\""), ("preset", "preset = \"hivemq\"")] {
         let message = format!("`connector.plant.{key}` is not in this version");
         error(&plant(line), &message, key, "known, but not built yet", "remove the key; it would mean: ");
     }

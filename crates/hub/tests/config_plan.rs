@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crosspoint_hub::config::plan::{
-    Access, Address, ArchivePlan, ConnectorPlan, Durability, Effect, MqttPlan, OutboxPlan, PortChoice,
+    Access, Address, ArchivePlan, ConnectorPlan, Durability, Effect, Lane, MqttPlan, OutboxPlan, PortChoice,
     Protocol, ReplayMark, SessionKind, Transport, UserPassword, Verify, WhenFull,
 };
 use crosspoint_hub::config::{Plan, SAMPLE, Severity, load, parse};
@@ -540,6 +540,7 @@ fn an_outbox_holds_a_gibibyte_and_holds_its_sources_up_unless_it_says_otherwise(
         r#"
 [connector.plant]
 url = "mqtt://h"
+ordering = "topic"
 [connector.plant.outbox]
 bytes = 100_000
 messages = 50
@@ -566,6 +567,7 @@ archive = { bytes = 65536, age_s = 3600 }
         }),
         backlog_per_s: Some(200),
         attempts_max: None,
+        lane: Lane::Topic,
         dead_letters_max: 10,
         archive: Some(ArchivePlan { bytes_max: 65_536, age_max: Some(Duration::from_secs(3_600)) }),
     };

@@ -120,6 +120,8 @@ pub struct OutboxPlan {
     pub backlog_per_s: Option<u32>,
     /// How often the broker may refuse a message for the moment before it goes to the dead letters.
     pub attempts_max: Option<u32>,
+    /// What such a message holds up meanwhile.
+    pub lane: Lane,
     /// How many dead letters are kept; the oldest go first.
     pub dead_letters_max: u64,
     /// What is kept of what was sent.
@@ -137,6 +139,7 @@ impl Default for OutboxPlan {
             replay_mark: None,
             backlog_per_s: None,
             attempts_max: Some(100),
+            lane: Lane::Connector,
             dead_letters_max: 100_000,
             archive: None,
         }
@@ -165,6 +168,29 @@ impl WhenFull {
             "drop_oldest" => Self::DropOldest,
             "drop_newest" => Self::DropNewest,
             _ => Self::Block,
+        }
+    }
+}
+
+/// Within what the order of messages is kept, and so what one that the broker refuses for the moment holds up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lane {
+    /// Everything for the connector.
+    #[default]
+    Connector,
+    /// The messages of one topic; those of others go on.
+    Topic,
+}
+
+impl Lane {
+    /// The words of the project file.
+    pub const WORDS: &'static [&'static str] = &["connector", "topic"];
+
+    /// Returns what a word means; an unknown one keeps the stricter order.
+    pub fn of_word(word: &str) -> Self {
+        match word {
+            "topic" => Self::Topic,
+            _ => Self::Connector,
         }
     }
 }

@@ -31,6 +31,7 @@ mod entry;
 mod figures;
 mod gone;
 mod keeper;
+mod lanes;
 mod latest;
 mod letters;
 mod opening;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crosspoint_protocol::{TopicFilter, TopicName};
 
 use super::super::diagnostic::Findings;
-use super::super::plan::{ArchivePlan, OutboxPlan, ReplayMark, WhenFull};
+use super::super::plan::{ArchivePlan, Lane, OutboxPlan, ReplayMark, WhenFull};
 use super::super::section::Section;
 use super::super::setting::Setting;
-use super::super::settings::outbox as keys;
+use super::super::settings::{connector::ORDERING, outbox as keys};
 
 /// How long the mark of a message that has waited may be.
 const MARK_BYTES_MAX: usize = 256;
@@ -25,6 +25,7 @@ pub(super) fn resolve(connector: &Section<'_>, findings: &mut Findings) -> Outbo
         replay_mark: replay_mark(&section, findings),
         backlog_per_s: whole(&section, &keys::BACKLOG_PER_S).and_then(|rate| u32::try_from(rate).ok()),
         attempts_max: Some(section.number(&keys::MAX_ATTEMPTS)).filter(|attempts| *attempts > 0),
+        lane: Lane::of_word(connector.text_or_default(&ORDERING)),
         dead_letters_max: section.number(&keys::DEAD_LETTERS),
         archive: section.has_table(&keys::ARCHIVE).then(|| {
             let archive = section.table(&keys::ARCHIVE);

@@ -1,6 +1,6 @@
 //! The keys of `[connector.NAME]`.
 
-use super::super::plan::Durability;
+use super::super::plan::{Durability, Lane};
 use super::super::setting::{Setting, Shape};
 use super::announcement::{
     self, CONNECT_USER_PROPERTIES, REQUEST_PROBLEM_INFORMATION, REQUEST_RESPONSE_INFORMATION,
@@ -212,8 +212,15 @@ pub const DURABILITY: Setting = Setting::choice(
     "When a message for it counts as kept, and so is acknowledged to its source: `synced`: when the disk has it; \
      `written`: when the operating system has it; `memory`: at once, and it is lost with the process.",
 );
-const ORDERING: Setting =
-    Setting::not_yet("ordering", "Whether order is kept for the connector or for each topic.");
+
+/// Within what the order of messages is kept.
+pub const ORDERING: Setting = Setting::choice(
+    "ordering",
+    Lane::WORDS,
+    "connector",
+    "Within what the order of messages is kept when the broker refuses one for the moment: `connector`: everything waits \
+     until it is taken; `topic`: only messages of its topic do, and those of others overtake them.",
+);
 
 /// How long the broker may acknowledge nothing.
 pub const ACK_DEADLINE_MS: Setting = Setting::integer(

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Invariants: places stand in a row from the head on, so that what is before the head has ended; first transmissions
-//! leave in the order of the positions; what is kept back goes before what is not yet taken (C5).
+//! leave in the order of the positions, but those of a topic that is held (C5); what is kept back goes before what is
+//! not yet taken.
 
 use std::collections::VecDeque;
 
@@ -18,13 +19,18 @@ use crosspoint_client::{PublishError, PublishResult, QoS, ReasonCode};
 
 use super::entry::Item;
 use super::figures::End;
+use super::lanes::Lanes;
 use super::suspicion::{Order, Suspicion};
+use crate::config::plan::Lane;
 
 /// How many messages are with the client before the first is confirmed.
 pub(crate) const IN_FLIGHT_MAX: usize = 4_096;
 
 /// How far the newest place may be from the head: what bounds the memory when one message is never answered.
 const SPAN_MAX: usize = 16_384;
+
+/// How many messages wait here behind one of their topic that was refused for the moment.
+const HELD_MAX: usize = IN_FLIGHT_MAX;
 
 /// The wait after the first refusal for the moment; it doubles up to its bound.
 const REFUSED_WAIT_MIN_MS: u64 = 1_000;
@@ -45,6 +51,9 @@ pub(super) struct Queue {
     open: usize,
     /// How many are kept back.
     kept_back: usize,
+    /// How many wait with their topic.
+    held: usize,
+    lanes: Lanes,
     /// What all of the places would count for if a crash made them wait again.
     revived_bytes: u64,
     /// After a refusal for the moment: nothing is sent before everything else has its outcome, and not before then.
@@ -73,6 +82,8 @@ struct Place {
 enum State {
     /// It is to be sent again.
     KeptBack,
+    /// It waits with its topic.
+    Held,
     /// It has an outcome to come.
     InFlight,
     /// It is suspected to end every connection on which it is sent: not sent until that is known.
@@ -132,6 +143,8 @@ impl Queue {
             cursor: 0,
             open: 0,
             kept_back: 0,
+            held: 0,
+            lanes: Lanes::default(),
             revived_bytes: 0,
             pause: None,
             attempts_max: None,
@@ -141,6 +154,11 @@ impl Queue {
 
     pub(super) const fn set_attempts_max(&mut self, attempts_max: Option<u32>) {
         self.attempts_max = attempts_max;
+    }
+
+    /// Sets what one message holds up that is refused for the moment.
+    pub(super) const fn set_lane(&mut self, lane: Lane) {
+        self.lanes.set(lane);
     }
 
     // --- what was taken ---
@@ -159,6 +177,20 @@ impl Queue {
     pub(super) fn take(&mut self, item: Item) {
         self.push(Some(item), State::InFlight);
         self.open += 1;
+    }
+
+    /// Tells whether the messages of a topic wait: they are to be [set aside](Self::take_held), and not sent.
+    pub(super) fn holds(&self, topic: &str) -> bool {
+        self.lanes.is_held(topic)
+    }
+
+    /// Takes the next message, and lets it wait with its topic.
+    pub(super) fn take_held(&mut self, item: Item) {
+        let position = self.end();
+        let is_held = self.lanes.join(item.message.topic(), position);
+        self.push(Some(item), if is_held { State::Held } else { State::KeptBack });
+        self.held += usize::from(is_held);
+        self.kept_back += usize::from(!is_held);
     }
 
     /// Takes a message that an earlier process may have sent, and that the client goes on sending itself.
@@ -197,6 +229,7 @@ impl Queue {
 
     /// Returns what to do next, on a connection.
     pub(super) fn next(&mut self, now_ms: u64) -> Next {
+        self.release(now_ms);
         if let Some(pause) = self.pause {
             if pause.drains && self.open > 0 {
                 return Next::Rest;
@@ -212,9 +245,16 @@ impl Queue {
         }
         match self.next_kept_back() {
             Some(position) => Next::Again(position),
-            None if self.places.len() >= SPAN_MAX => Next::Rest,
+            None if self.places.len() >= SPAN_MAX || self.held >= HELD_MAX => {
+                self.lanes.due_ms().map_or(Next::Rest, Next::Wait)
+            }
             None => Next::Take,
         }
+    }
+
+    /// Returns when the first topic that waits may go on.
+    pub(super) const fn lanes_due_ms(&self) -> Option<u64> {
+        self.lanes.due_ms()
     }
 
     /// Returns how many messages may be with the client at a time.
@@ -235,11 +275,13 @@ impl Queue {
 
     /// Tells whether a message is to be sent again and is not with the client.
     pub(super) fn is_kept_back(&self, position: u64) -> bool {
-        self.place(position).is_some_and(|place| matches!(place.state, State::KeptBack | State::Aside))
+        self.place(position)
+            .is_some_and(|place| matches!(place.state, State::KeptBack | State::Held | State::Aside))
     }
 
     /// Ends the wait after a refusal for the moment.
-    pub(super) const fn retry_now(&mut self) {
+    pub(super) fn retry_now(&mut self) {
+        self.lanes.hurry();
         if let Some(pause) = &mut self.pause {
             pause.until_ms = 0;
         }
@@ -315,9 +357,14 @@ impl Queue {
         if self.attempts_max.is_some_and(|max| refusals >= max) {
             return self.bury(position, format!("the broker refused it {refusals} times: {reason}"));
         }
-        self.keep_back(position);
         let wait_ms = REFUSED_WAIT_MIN_MS << (refusals - 1).min(5);
-        self.pause_until(now_ms + wait_ms.min(REFUSED_WAIT_MAX_MS), true);
+        let until_ms = now_ms + wait_ms.min(REFUSED_WAIT_MAX_MS);
+        if self.hold(position, until_ms) {
+            self.set(position, State::Held);
+        } else {
+            self.keep_back(position);
+            self.pause_until(until_ms, true);
+        }
         Verdict::Refused(reason)
     }
 
@@ -353,10 +400,11 @@ impl Queue {
 
     /// Returns the oldest message that is kept back.
     pub(super) fn oldest_kept_back(&self) -> Option<u64> {
-        if self.kept_back == 0 {
+        if self.kept_back + self.held == 0 {
             return None;
         }
-        let index = self.places.iter().position(|place| place.state == State::KeptBack)?;
+        let waits = |place: &Place| matches!(place.state, State::KeptBack | State::Held);
+        let index = self.places.iter().position(waits)?;
         Some(self.head + index as u64)
     }
 
@@ -403,6 +451,7 @@ impl Queue {
 
     /// Notes that the client is gone: what has no outcome is to be sent again.
     pub(super) fn on_client_gone(&mut self) {
+        self.lanes.clear();
         let open: Vec<u64> = self.in_flight().collect();
         for position in open {
             self.keep_back(position);
@@ -412,7 +461,7 @@ impl Queue {
         }
         for index in 0..self.places.len() {
             let position = self.head + index as u64;
-            if self.place(position).is_some_and(|place| place.state == State::Aside) {
+            if self.place(position).is_some_and(|place| matches!(place.state, State::Aside | State::Held)) {
                 self.keep_back(position);
             }
         }
@@ -480,11 +529,36 @@ impl Queue {
     }
 
     fn keep_back(&mut self, position: u64) -> Verdict {
-        let is_suspect = self.suspicion.is_aside(position);
-        self.set(position, if is_suspect { State::Aside } else { State::KeptBack });
+        let state = match self.suspicion.is_aside(position) {
+            true => State::Aside,
+            false if self.join(position) => State::Held,
+            false => State::KeptBack,
+        };
+        self.set(position, state);
         let index = usize::try_from(position - self.head).unwrap_or(usize::MAX);
         self.cursor = self.cursor.min(index);
         Verdict::Kept
+    }
+
+    /// Lets a topic wait from this message on, where order is kept for each topic.
+    fn hold(&mut self, position: u64, until_ms: u64) -> bool {
+        let item = index_of(self.head, position).and_then(|index| self.places.get(index)?.item.as_ref());
+        item.is_some_and(|item| self.lanes.hold(item.message.topic(), position, until_ms))
+    }
+
+    /// Lets a message wait with its topic, if that waits.
+    fn join(&mut self, position: u64) -> bool {
+        let item = index_of(self.head, position).and_then(|index| self.places.get(index)?.item.as_ref());
+        item.is_some_and(|item| self.lanes.join(item.message.topic(), position))
+    }
+
+    /// Lets what waited with its topic be sent again, when the time has come.
+    fn release(&mut self, now_ms: u64) {
+        for position in self.lanes.release(now_ms) {
+            if self.place(position).is_some_and(|place| place.state == State::Held) {
+                self.keep_back(position);
+            }
+        }
     }
 
     fn pause_until(&mut self, until_ms: u64, drains: bool) {
@@ -510,17 +584,23 @@ impl Queue {
         let before = std::mem::replace(&mut place.state, state);
         self.open -= usize::from(before == State::InFlight);
         self.kept_back -= usize::from(before == State::KeptBack);
+        self.held -= usize::from(before == State::Held);
         self.open += usize::from(state == State::InFlight);
         self.kept_back += usize::from(state == State::KeptBack);
+        self.held += usize::from(state == State::Held);
     }
 
     fn place(&self, position: u64) -> Option<&Place> {
-        self.places.get(usize::try_from(position.checked_sub(self.head)?).ok()?)
+        self.places.get(index_of(self.head, position)?)
     }
 
     fn place_mut(&mut self, position: u64) -> Option<&mut Place> {
-        self.places.get_mut(usize::try_from(position.checked_sub(self.head)?).ok()?)
+        self.places.get_mut(index_of(self.head, position)?)
     }
+}
+
+fn index_of(head: u64, position: u64) -> Option<usize> {
+    usize::try_from(position.checked_sub(head)?).ok()
 }
 
 /// Tells whether the same message may well be taken a little later.

@@ -392,6 +392,7 @@ impl State {
     pub(super) fn set_policy(&mut self, policy: Arc<OutboxPlan>) {
         self.latest.set_filters(&policy.keep_latest);
         self.queue.set_attempts_max(policy.attempts_max);
+        self.queue.set_lane(policy.lane);
         self.policy = policy;
     }
 

@@ -130,7 +130,8 @@ impl Sending {
         }
         for _ in 0..SENT_AT_ONCE {
             if !self.send_next(now) {
-                return;
+                let lanes_due_ms = self.pumping.shared.state().queue.lanes_due_ms();
+                return self.wait_until(lanes_due_ms);
             }
         }
         // There is more: come back after a look at what else has happened.
@@ -182,11 +183,16 @@ impl Sending {
             Next::Take => match self.pumping.look_ahead(&mut state, now.wall_ms) {
                 Ahead::Message(position) => {
                     let Some((_, Some(item))) = &state.peeked else { return Found::Other };
+                    if state.queue.holds(item.message.topic()) {
+                        let Some(item) = state.take_peeked(position) else { return Found::Other };
+                        state.queue.take_held(item);
+                        return Found::Other;
+                    }
                     match link.check(item, &policy, now) {
                         Check::Good => {}
                         Check::Wait(until_ms) => {
-                            self.wait_until_ms =
-                                Some(self.wait_until_ms.map_or(until_ms, |known| known.min(until_ms)));
+                            drop(state);
+                            self.wait_until(Some(until_ms));
                             return Found::Nothing;
                         }
                         Check::Never(reason) => {
@@ -209,11 +215,17 @@ impl Sending {
                 Ahead::Nothing => Found::Nothing,
             },
             Next::Wait(until_ms) => {
-                self.wait_until_ms = Some(self.wait_until_ms.map_or(until_ms, |known| known.min(until_ms)));
+                drop(state);
+                self.wait_until(Some(until_ms));
                 Found::Nothing
             }
             Next::Rest => Found::Nothing,
         }
+    }
+
+    /// Comes back at this time, or before.
+    fn wait_until(&mut self, until_ms: Option<u64>) {
+        self.wait_until_ms = [self.wait_until_ms, until_ms].into_iter().flatten().min();
     }
 
     // --- past the queue ---

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crosspoint_client::{PublishError, ReasonCode, Receipt};
 
 use super::*;
+use crate::config::plan::Lane;
 use crate::outbox::durable::figures::End;
 use crate::outbox::durable::queue::{Next, Queue, Verdict};
 
@@ -156,6 +157,105 @@ fn the_core_agrees_with_a_plain_model() {
         }
         model.check();
     }
+}
+
+/// Order by topic: what was sent for the first time, and how everything ended.
+struct Topics {
+    queue: Queue,
+    first_sent: Vec<u64>,
+    now_ms: u64,
+}
+
+impl Topics {
+    fn topic(position: u64) -> String {
+        format!("t{}", position % 3)
+    }
+
+    fn send(&mut self, end: u64) {
+        loop {
+            match self.queue.next(self.now_ms) {
+                Next::Take if self.queue.end() == end => return,
+                Next::Take => {
+                    let position = self.queue.end();
+                    let topic = Self::topic(position);
+                    let item =
+                        Item { message: message(&topic, b"", QoS::AtLeastOnce), ..item(position as usize) };
+                    match self.queue.holds(&topic) {
+                        true => self.queue.take_held(item),
+                        false => {
+                            self.queue.take(item);
+                            self.first_sent.push(position);
+                        }
+                    }
+                }
+                Next::Again(position) => {
+                    assert!(!self.queue.holds(&Self::topic(position)), "its topic waits");
+                    self.queue.sent_again(position);
+                    if !self.first_sent.contains(&position) {
+                        self.first_sent.push(position);
+                    }
+                }
+                Next::Wait(_) | Next::Rest => return,
+            }
+        }
+    }
+
+    fn settle(&mut self, refuses: impl Fn(u64) -> bool, end: u64) {
+        for position in 0..end {
+            let outcome = match refuses(position) {
+                true => Err(PublishError::Refused(ReasonCode::QuotaExceeded)),
+                false => Ok(Receipt { reason: ReasonCode::Success, may_be_duplicate: false }),
+            };
+            self.queue.on_outcome(position, outcome, self.now_ms);
+        }
+    }
+}
+
+#[test]
+fn each_topic_keeps_its_order_and_holds_up_no_other() {
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut queue = Queue::new(0);
+        queue.set_lane(Lane::Topic);
+        let mut topics = Topics { queue, first_sent: Vec::new(), now_ms: 1 };
+        for round in 1..20 {
+            let (end, salt) = (round * 5, random.u64(..));
+            topics.send(end);
+            // The topic `t2` is never refused, so it never waits.
+            let newest = (0..end).rev().find(|position| position % 3 == 2);
+            assert!(newest.is_none_or(|newest| topics.first_sent.contains(&newest)), "seed {seed}");
+            topics.settle(|position| position % 3 < 2 && (position ^ salt) % 4 == 0, end);
+            topics.now_ms += random.u64(0..2_000);
+            if random.u8(0..10) == 0 {
+                topics.queue.on_client_gone();
+            }
+        }
+        topics.now_ms += 60_000;
+        topics.send(95);
+        topics.settle(|_| false, 95);
+        for remainder in 0..3 {
+            let sent: Vec<_> = topics.first_sent.iter().filter(|sent| **sent % 3 == remainder).collect();
+            assert!(sent.is_sorted(), "seed {seed}: {sent:?}");
+        }
+        let ends = std::iter::from_fn(|| topics.queue.pass()).count();
+        assert_eq!((ends, topics.queue.oldest_kept_back()), (95, None), "seed {seed}");
+    }
+}
+
+#[test]
+fn what_waits_with_its_topic_is_bounded() {
+    let mut queue = Queue::new(0);
+    queue.set_lane(Lane::Topic);
+    queue.take(item(0));
+    queue.on_outcome(0, Err(PublishError::Refused(ReasonCode::QuotaExceeded)), 0);
+    let mut taken = 1;
+    while queue.next(0) == Next::Take {
+        assert!(queue.holds("t"));
+        queue.take_held(item(taken));
+        taken += 1;
+    }
+    assert_eq!((taken, queue.next(0)), (IN_FLIGHT_MAX, Next::Wait(1_000)));
+    assert_eq!(queue.next(1_000), Next::Again(0));
 }
 
 #[test]

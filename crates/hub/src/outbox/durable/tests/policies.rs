@@ -6,7 +6,7 @@ use crosspoint_client::{Message, PublishPropertyValues, TopicFilter, TopicName};
 use crosspoint_protocol::packet::PublishProperties;
 
 use super::*;
-use crate::config::plan::{ReplayMark, WhenFull};
+use crate::config::plan::{Lane, ReplayMark, WhenFull};
 use crate::testing::Reaction;
 
 fn few(messages_max: u64, when_full: WhenFull) -> OutboxPlan {
@@ -226,6 +226,31 @@ async fn a_refusal_for_the_moment_drains_the_window_and_sends_again() {
     assert_eq!(broker.payloads(11).await, expected);
     let figures = until(&kit.outbox, |figures| figures.waiting() == 0).await;
     assert_eq!((figures.confirmed, figures.dead, figures.reordered), (10, 0, 1));
+    pump.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn with_the_order_of_topics_a_refusal_for_the_moment_holds_up_its_topic_alone() {
+    let refused = Mutex::new(false);
+    let mut broker = Scripted::start(move |payload| {
+        let is_first = payload == "0" && !std::mem::replace(&mut *refused.lock().unwrap(), true);
+        Some(if is_first { 0x97 } else { 0 })
+    })
+    .await;
+    let policy = OutboxPlan { lane: Lane::Topic, ..OutboxPlan::default() };
+    let mut kit = Kit::new(policy).await;
+    let of_topic = |topic, number: usize| Item {
+        message: message(topic, number.to_string().as_bytes(), QoS::AtLeastOnce),
+        ..item(number)
+    };
+    kit.append_all([of_topic("a", 0), of_topic("b", 1)]).await;
+    let pump = kit.start(&broker);
+    assert_eq!(broker.payloads(2).await, texts(0..2));
+    until(&kit.outbox, |figures| figures.reordered == 1).await;
+    kit.append_all([of_topic("a", 2), of_topic("b", 3), of_topic("c", 4)]).await;
+    assert_eq!(broker.payloads(4).await, ["3", "4", "0", "2"]);
+    let figures = until(&kit.outbox, |figures| figures.waiting() == 0).await;
+    assert_eq!((figures.confirmed, figures.dead), (5, 0));
     pump.stop(Duration::from_secs(5)).await;
 }
 
