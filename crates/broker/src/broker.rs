@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use crosspoint_net::{ListenError, Stream};
+use crosspoint_net::{ListenError, Stream, TlsOptionsError, TlsServerOptions};
 use crosspoint_protocol::{ReasonCode, packet::Publish};
 use crosspoint_store::Store;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
@@ -184,6 +184,16 @@ impl Broker {
         drop(bound);
         self.shared.connections.cut_of(number);
         true
+    }
+
+    /// Gives the listeners of a name other certificates, for the connections to come; those that are open stay. Without
+    /// effect on one that is not encrypted.
+    ///
+    /// # Errors
+    /// The certificates cannot be used; nothing has changed then.
+    pub fn reload_tls(&self, name: &str, tls: &TlsServerOptions) -> Result<(), TlsOptionsError> {
+        let mut named = self.listeners.iter().filter(|listener| listener.bound.name() == name);
+        named.try_for_each(|listener| listener.bound.reload_tls(tls))
     }
 
     fn serve(&mut self, bound: BoundListener) {

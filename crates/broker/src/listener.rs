@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use crosspoint_net::{Acceptor, BindAddress, Incoming, ListenError, ListenOptions, Listener};
+use crosspoint_net::{
+    Acceptor, BindAddress, Incoming, ListenError, ListenOptions, Listener, TlsOptionsError, TlsServerOptions,
+};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tracing::{debug, error};
 
@@ -92,6 +94,11 @@ impl BoundListener {
     /// Sets whether clients without a user name are let in from now on.
     pub(crate) fn set_anonymous(&self, is_allowed: bool) {
         self.anonymous.store(is_allowed, Relaxed);
+    }
+
+    /// Presents other certificates from now on.
+    pub(crate) fn reload_tls(&self, tls: &TlsServerOptions) -> Result<(), TlsOptionsError> {
+        self.listener.acceptor().reload_tls(tls)
     }
 
     pub(crate) fn name(&self) -> &str {

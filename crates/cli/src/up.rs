@@ -119,13 +119,17 @@ async fn serve(up: &Up, project: &Path, key: &KeySource, plan: Plan, data: DataD
     let mut watch = ProjectWatch::start(project)
         .inspect_err(|reason| warn!(%reason, "Changes of the project file take effect at the next start."))
         .ok();
+    follow(&mut watch, &hub);
     greet(&hub, &up.again());
     let mut draining = Draining::new(hub.gauge());
     let failed = loop {
         tokio::select! {
             () = signals.next() => break None,
             failed = hub.failed() => break Some(failed),
-            () = changed(&mut watch) => reload(&mut hub, project, up.env.as_deref(), key).await,
+            () = changed(&mut watch) => {
+                reload(&mut hub, project, up.env.as_deref(), key).await;
+                follow(&mut watch, &hub);
+            }
             connector = hub.credentials_work() => hub.use_credentials(&connector).await,
             never = draining.run() => match never {},
         }
@@ -143,17 +147,27 @@ async fn serve(up: &Up, project: &Path, key: &KeySource, plan: Plan, data: DataD
     code
 }
 
-/// Takes a changed project file over, as a whole or not at all.
+/// Watches what the project that runs names, besides its file.
+fn follow(watch: &mut Option<ProjectWatch>, hub: &Hub) {
+    if let Some(watch) = watch {
+        watch.follow(&hub.plan().files);
+    }
+}
+
+/// Takes a changed project file over, or changed files that it names, as a whole or not at all.
 async fn reload(hub: &mut Hub, project: &Path, env: Option<&str>, key: &KeySource) {
     let Some(plan) = check::load(project, env, key) else {
-        error!(file = %project.display(), "The changed project file has errors: the old one keeps running.");
+        error!(
+            file = %project.display(),
+            "The changed project, or a file that it names, has errors: what ran keeps running as it was."
+        );
         return;
     };
     if !has_changes(&config::diff(hub.plan(), &plan)) {
         return;
     }
     match hub.apply(plan).await {
-        Ok(changes) => info!("The changed project file has been taken over:\n{changes}"),
+        Ok(changes) => info!("The changed project has been taken over:\n{changes}"),
         Err(reason) => report(&reason),
     }
 }

@@ -80,7 +80,7 @@ pub use subscribe::{SubscribeError, SubscriptionStatus};
 
 pub use crosspoint_protocol as protocol;
 
-pub use crosspoint_net::{DialOptions, Pem, Spoken, TlsClientOptions, Transport, Verify};
+pub use crosspoint_net::{DialOptions, Pem, Spoken, TlsClientOptions, TlsVersion, Transport, Verify};
 pub use crosspoint_protocol::{
     Message, QoS, ReasonCode, TopicFilter, TopicName, Version,
     connection::Delta,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crosspoint_client::{
     ClientOptions, DialOptions, InvalidPublication, Password, Pem, Protocol, Publication, SessionKeeping,
-    TlsClientOptions, Transport, Verify, Will, WillProperties,
+    TlsClientOptions, TlsVersion, Transport, Verify, Will, WillProperties,
 };
 use crosspoint_protocol::Version;
 
@@ -114,11 +114,15 @@ pub(crate) fn client_id(mqtt: &plan::MqttPlan, made_up: &str) -> String {
 }
 
 fn tls(tls: &plan::ClientTls) -> TlsClientOptions {
-    let mut options = TlsClientOptions::default().verify(match tls.verify {
+    let options = TlsClientOptions::default().version_min(tls_version(tls.version_min));
+    let mut options = options.verify(match tls.verify {
         plan::Verify::Full => Verify::Full,
         plan::Verify::Chain => Verify::Chain,
         plan::Verify::None => Verify::None,
     });
+    if tls.trusts_public {
+        options = options.public_authorities();
+    }
     for authority in &tls.ca {
         options = options.authority(Pem::inline(authority.text.clone()));
     }
@@ -130,6 +134,13 @@ fn tls(tls: &plan::ClientTls) -> TlsClientOptions {
         options = options.server_name(name.clone());
     }
     tls.alpn.iter().fold(options, |options, protocol| options.alpn(protocol.clone()))
+}
+
+pub(crate) const fn tls_version(version: plan::TlsVersion) -> TlsVersion {
+    match version {
+        plan::TlsVersion::V1_2 => TlsVersion::V1_2,
+        plan::TlsVersion::V1_3 => TlsVersion::V1_3,
+    }
 }
 
 fn transport(transport: plan::Transport) -> Transport {

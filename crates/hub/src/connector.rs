@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{Instrument, error, error_span, info, warn};
 
-use crate::config::plan::{Announcement, MqttPlan};
+use crate::config::plan::{Announcement, MqttPlan, Verify};
 use crate::connect;
 use crate::durable::Session;
 use crate::flow::Flows;
@@ -155,6 +155,7 @@ impl Connector {
         environment: Environment,
     ) -> Result<(), String> {
         let subscribed = self.routes.borrow().flows.subscriptions();
+        self.say_what_is_not_checked(plan);
         // Its queue has room for everything that the pump may have in flight, and for a birth message.
         let mut options = connect::client_options(plan, client_id).publish_queue_max(IN_FLIGHT_MAX + 1);
         for wanted in &subscribed {
@@ -267,6 +268,18 @@ impl Connector {
         if self.backlog.is_none() {
             error!(connector = %self.name, "The pump of an outbox has failed; it starts anew.");
             self.backlog = self.keeping.open_again().await;
+        }
+    }
+
+    /// Says loudly, each time it starts, that anyone may pose as the broker.
+    fn say_what_is_not_checked(&self, plan: &MqttPlan) {
+        let is_encrypted = plan.addresses.iter().any(|address| address.transport.is_secure());
+        if is_encrypted && plan.tls.verify == Verify::None {
+            warn!(
+                connector = %self.name,
+                next_step = "name the broker's authority in tls.ca and remove tls.verify",
+                "The broker's certificate is not checked (tls.verify = \"none\"): whoever is on the way can read and change everything."
+            );
         }
     }
 

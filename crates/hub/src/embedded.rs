@@ -8,9 +8,10 @@ use crosspoint_broker::access::Users;
 use crosspoint_broker::{Broker, BrokerOptions, Durability, ListenerOptions, QueueLimits, Workers};
 use crosspoint_net::{ClientCertificates, ListenError, ListenOptions, Pem, TlsServerOptions, Transport};
 use crosspoint_store::Store;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::config::plan::{self, BrokerPlan, ListenerPlan, PortChoice};
+use crate::connect::tls_version;
 use crate::environment::Environment;
 use crate::hub::HubError;
 use crate::users;
@@ -81,7 +82,7 @@ impl Embedded {
         new: &BrokerPlan,
     ) -> Result<(), HubError> {
         let differs = |name: &String| match (old.listeners.get(name), new.listeners.get(name)) {
-            (Some(old), Some(new)) => !old.is_same_place(new),
+            (Some(old), Some(new)) => !old.is_same_place(new) && !new.renews(old),
             _ => true,
         };
         let names: BTreeSet<&String> = old.listeners.keys().chain(new.listeners.keys()).collect();
@@ -91,6 +92,24 @@ impl Embedded {
                 error!(%error, "A listener that was open cannot be opened again.");
             }
             return Err(error);
+        }
+        self.renew_certificates(old, new)
+    }
+
+    /// Gives listeners that stay open their new certificates, for the connections to come.
+    fn renew_certificates(&self, old: &BrokerPlan, new: &BrokerPlan) -> Result<(), HubError> {
+        let renewed = new.listeners.iter().filter(|(name, listener)| {
+            old.listeners.get(*name).is_some_and(|before| listener.renews(before))
+        });
+        for (name, listener) in renewed {
+            let Some(tls) = server_tls(listener) else { continue };
+            self.broker.reload_tls(name, &tls).map_err(|error| HubError::Listen {
+                name: name.clone(),
+                bind: listener.bind.to_string(),
+                mend: error.hint().to_owned(),
+                cause: error.to_string(),
+            })?;
+            info!(listener = %name, "New connections get the new certificates; those that are open stay as they are.");
         }
         Ok(())
     }
@@ -185,13 +204,7 @@ const fn durability(durability: plan::Durability) -> Durability {
 
 fn listen_options(listener: &ListenerPlan, bind: SocketAddr) -> ListenOptions {
     let mut options = ListenOptions::new(transport(listener.transport), bind);
-    if let Some(identity) = &listener.identity {
-        let key = identity.key.expose_text().unwrap_or_default();
-        let mut tls = TlsServerOptions::new(Pem::inline(identity.certificate.text.clone()), Pem::inline(key));
-        if !listener.client_ca.is_empty() {
-            let authorities = listener.client_ca.iter().map(|pem| Pem::inline(pem.text.clone())).collect();
-            tls = tls.client_certificates(ClientCertificates::Required(authorities));
-        }
+    if let Some(tls) = server_tls(listener) {
         options = options.tls(tls);
     }
     if listener.transport.is_websocket() {
@@ -201,6 +214,18 @@ fn listen_options(listener: &ListenerPlan, bind: SocketAddr) -> ListenOptions {
         }
     }
     options
+}
+
+fn server_tls(listener: &ListenerPlan) -> Option<TlsServerOptions> {
+    let identity = listener.identity.as_ref()?;
+    let key = identity.key.expose_text().unwrap_or_default();
+    let tls = TlsServerOptions::new(Pem::inline(identity.certificate.text.clone()), Pem::inline(key))
+        .version_min(tls_version(listener.version_min));
+    if listener.client_ca.is_empty() {
+        return Some(tls);
+    }
+    let authorities = listener.client_ca.iter().map(|pem| Pem::inline(pem.text.clone())).collect();
+    Some(tls.client_certificates(ClientCertificates::Required(authorities)))
 }
 
 const fn transport(transport: plan::Transport) -> Transport {

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use crosspoint_broker::Broker;
 use crosspoint_client::{OptionsError, State};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
 
+use crate::certificates::{self, UsedCertificate};
 use crate::config::plan::{ConnectorPlan, MqttPlan, Plan};
 use crate::config::{self, Changes, ConnectorChange, FlowChange, ListenerChange};
 use crate::connect;
@@ -43,8 +45,10 @@ pub struct Hub {
     surroundings: Surroundings,
     broker: Option<Embedded>,
     connectors: BTreeMap<String, Connector>,
-    /// What looks after the store; it ends with the hub.
+    /// What looks after the store and the dates of certificates; it ends with the hub.
     watching: JoinSet<()>,
+    /// The plan that runs, for who looks after its certificates.
+    certified: watch::Sender<Arc<Plan>>,
     desk: Desk,
     /// Where the desk is asked from outside, while everything runs.
     #[cfg(unix)]
@@ -89,6 +93,8 @@ impl Hub {
         };
         let mut watching = JoinSet::new();
         watching.spawn(storage.clone().watch());
+        let certified = watch::Sender::new(Arc::<Plan>::default());
+        watching.spawn(certificates::watch(certified.subscribe(), environment.now()));
         let desk = Desk::of_running(storage.store().clone(), data.path());
         let surroundings = Surroundings { storage, clock: environment.now() };
         let mut hub = Self {
@@ -99,6 +105,7 @@ impl Hub {
             broker: None,
             connectors: BTreeMap::new(),
             watching,
+            certified,
             desk,
             #[cfg(unix)]
             channel: None,
@@ -132,6 +139,7 @@ impl Hub {
         let started = self.start_connectors(&plan).await;
         self.plan = plan;
         self.post();
+        self.certified.send_replace(Arc::new(self.plan.clone()));
         started.map(|()| changes)
     }
 
@@ -209,6 +217,11 @@ impl Hub {
             credentials: connector.trial_standing(),
         };
         self.connectors.iter().map(|(name, connector)| (name.clone(), status(connector))).collect()
+    }
+
+    /// Returns the certificates of everything that runs and how they stand now, for who shows or measures them.
+    pub fn certificates(&self) -> Vec<UsedCertificate> {
+        certificates::of_plan(&self.plan, certificates::now_s(&self.surroundings.clock))
     }
 
     /// Finds what would fail later, before anything is touched.

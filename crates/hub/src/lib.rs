@@ -18,6 +18,7 @@ pub mod control;
 pub mod diagnosis;
 pub mod secret;
 
+mod certificates;
 mod connect_rate;
 mod connector;
 mod data_dir;
@@ -36,7 +37,9 @@ mod testing;
 mod users;
 mod watch;
 
+pub use certificates::{Purpose, UsedCertificate};
 pub use connector::{Condition, ConnectorState};
+pub use crosspoint_net::{CertificateFacts, Standing};
 pub use data_dir::{DataDir, DataDirError};
 pub use embedded::ListeningAt;
 pub use environment::Environment;

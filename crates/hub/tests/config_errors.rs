@@ -117,11 +117,6 @@ fn keys_that_this_version_does_not_have() {
         let message = format!("`connector.plant.{key}` is not in this version");
         error(&plant(line), &message, key, "known, but not built yet", "remove the key; it would mean: ");
     }
-    for (key, line) in [("pkcs12", "tls.pkcs12 = \"x\""), ("key_password", "tls.key_password = \"x\"")] {
-        let message = format!("`connector.plant.tls.{key}` is not in this version");
-        let text = plant(line).replace("mqtt:", "mqtts:");
-        error(&text, &message, key, "known, but not built yet", "remove the key");
-    }
     for key in ["where", "map", "connection"] {
         let line = format!("from = {{ connector = \"plant\", topics = \"a\" }}\n{key} = \"own\"");
         let text = format!("{PLANT}[flow.zz]\nto = {{ connector = \"broker\" }}\n{line}");
@@ -349,37 +344,10 @@ fn tls() {
     );
     let message = "`connector.plant.tls.key` is written without `certificate`";
     error(&secure("tls.key = \"x.pem\""), message, "key", "half of a pair", "add certificate = \"FILE.pem\"");
-    let message = "`connector.plant.tls.ca` = \"auto\" is not in this version";
-    error(&secure("tls.ca = \"auto\""), message, "\"auto\"", "known", "remove the key to trust the system's");
     let found = findings(&secure("tls.ca = \"no-such-file.pem\""));
     assert!(found[0].message.starts_with("`connector.plant.tls.ca` cannot be read from no-such-file.pem: "));
-    let pem = "tls.ca = \"-----BEGIN PKCS7-----\"";
-    let message =
-        "`connector.plant.tls.ca`: the inline text is a PKCS#7 bundle, which is not in this version";
-    error(
-        &secure(pem),
-        message,
-        "\"-----BEGIN PKCS7-----\"",
-        "no certificate in it",
-        "convert it: openssl pkcs7",
-    );
     let message = "`connector.plant.tls.server_name` is a URL and not a host";
     error(&secure("tls.server_name = \"http://x\""), message, "\"http://x\"", "here", "write it as `url`");
-}
-
-#[test]
-fn a_key_that_cannot_be_used_is_named_for_what_it_is() {
-    for (begin, what) in [
-        ("-----BEGIN ENCRYPTED PRIVATE KEY-----", "is an encrypted key, which is not in this version"),
-        ("-----BEGIN CERTIFICATE-----", "is a certificate and no key"),
-        ("-----BEGIN NONSENSE-----", "is not a private key in PEM form"),
-    ] {
-        let text =
-            plant(&format!("tls.certificate = \"-----BEGIN CERTIFICATE-----\"\ntls.key = \"{begin}\""));
-        let found = findings(&text.replace("mqtt:", "mqtts:"));
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].message, format!("`connector.plant.tls.key`: the inline text {what}"));
-    }
 }
 
 #[test]

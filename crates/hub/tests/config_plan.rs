@@ -372,28 +372,6 @@ fn the_first_user_ends_anonymous_access() {
 }
 
 #[test]
-fn keys_and_certificates_come_from_files_beside_the_project() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    write("ca.pem", "-----BEGIN CERTIFICATE-----\nca\n-----END CERTIFICATE-----\n");
-    write("me.pem", "-----BEGIN CERTIFICATE-----\nme\n-----END CERTIFICATE-----\n");
-    write("me.key", "-----BEGIN PRIVATE KEY-----\nkey\n-----END PRIVATE KEY-----\n");
-    write("password", "secret\r\n");
-    write(
-        "crosspoint.toml",
-        "[connector.a]\nurl = \"mqtts://h\"\nusername = \"u\"\npassword = \"file:password\"\ntls = { ca = [\"ca.pem\", \"file:me.pem\"], certificate = \"me.pem\", key = \"me.key\" }\n",
-    );
-    let (plan, findings) = load(&folder.path().join("crosspoint.toml"), None).unwrap();
-    assert_eq!(findings, []);
-    let mqtt = mqtt(&plan, "a");
-    assert_eq!(mqtt.password.as_ref().map(|secret| secret.expose()), Some(&b"secret"[..]));
-    assert_eq!(mqtt.tls.ca.len(), 2);
-    let identity = mqtt.tls.identity.as_ref().unwrap();
-    assert!(identity.certificate.text.contains("me"));
-    assert!(identity.key.expose_text().unwrap().contains("key"));
-}
-
-#[test]
 fn a_file_that_cannot_be_read_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("crosspoint.toml");

@@ -40,6 +40,8 @@ pub enum ListenerChange {
     Stop,
     /// It closes and opens with other settings.
     Restart,
+    /// It stays open, and new connections get other certificates.
+    Renew,
     /// Nothing.
     Unchanged,
 }
@@ -67,7 +69,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Changes {
     Changes {
         connectors: compare(&running_connectors(old), &running_connectors(new), CONNECTOR, PartialEq::eq),
         flows: compare(&running_flows(old), &running_flows(new), FLOW, PartialEq::eq),
-        listeners: compare(&listeners(old), &listeners(new), LISTENER, ListenerPlan::is_same_place),
+        listeners: compare_listeners(&listeners(old), &listeners(new)),
         users: differs(old, new, |broker| &broker.users)
             || differs(old, new, |broker| &broker.anonymous_rules)
             || anonymous(old, new),
@@ -108,6 +110,21 @@ fn compare<T, C: Copy>(
         _ => ((*name).to_owned(), change),
     });
     changes.collect()
+}
+
+fn compare_listeners(
+    old: &ByName<'_, ListenerPlan>,
+    new: &ByName<'_, ListenerPlan>,
+) -> BTreeMap<String, ListenerChange> {
+    let mut changes = compare(old, new, LISTENER, ListenerPlan::is_same_place);
+    for (name, change) in &mut changes {
+        if let (Some(old), Some(new)) = (old.get(name.as_str()), new.get(name.as_str()))
+            && new.renews(old)
+        {
+            *change = ListenerChange::Renew;
+        }
+    }
+    changes
 }
 
 fn differs<T: PartialEq>(old: &Plan, new: &Plan, part: impl Fn(&BrokerPlan) -> &T) -> bool {
@@ -170,6 +187,7 @@ impl fmt::Display for Changes {
                 ListenerChange::Start => "+ open     ",
                 ListenerChange::Stop => "- close    ",
                 ListenerChange::Restart => "~ reopen   ",
+                ListenerChange::Renew => "~ renew    ",
                 ListenerChange::Unchanged => continue,
             };
             writeln!(f, "{word} listener {name}")?;

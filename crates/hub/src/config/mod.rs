@@ -139,8 +139,10 @@ fn check(
     shape::check(&root, &mut findings);
     overlay::apply(&mut root, environment, &mut findings);
     let opener = Opener::new(key.clone(), project_id(&root, &mut findings));
-    let mut plan = resolve::resolve(&root, &Material::beside(path, opener), &mut findings);
+    let material = Material::beside(path, opener);
+    let mut plan = resolve::resolve(&root, &material, &mut findings);
     plan.environment = environment.map(str::to_owned);
+    plan.files = material.into_files();
     match findings.has_errors() {
         true => Err(findings.into_list()),
         false => Ok((plan, findings.into_list())),

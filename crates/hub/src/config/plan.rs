@@ -3,9 +3,10 @@
 //! A [`Plan`] is made by [`parse`](super::parse) or [`load`](super::load) only. Names refer to things that exist,
 //! topics are valid, secrets are at hand. No serde here: what is typed lies in `file.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crosspoint_protocol::{QoS, TopicFilter, TopicName, Version};
@@ -33,6 +34,8 @@ pub struct Plan {
     pub broker: Option<BrokerPlan>,
     /// The console, or `None` when it is disabled.
     pub console: Option<ConsolePlan>,
+    /// The files that the project refers to and whose content is part of this plan: certificates, keys, passwords.
+    pub files: BTreeSet<PathBuf>,
 }
 
 /// A configured endpoint.
@@ -328,6 +331,8 @@ pub enum SessionKind {
 pub struct ClientTls {
     /// The certificate authorities that are trusted; empty means those of the system.
     pub ca: Vec<Pem>,
+    /// Whether those of the system and those that come with this program are trusted besides `ca`.
+    pub trusts_public: bool,
     /// Our certificate with its key.
     pub identity: Option<Identity>,
     /// What is checked of the server's certificate.
@@ -336,6 +341,28 @@ pub struct ClientTls {
     pub server_name: Option<String>,
     /// The application protocols that are offered, in order.
     pub alpn: Vec<String>,
+    /// The oldest version of TLS that is spoken.
+    pub version_min: TlsVersion,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[default]
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
+}
+
+impl TlsVersion {
+    /// The words of the project file.
+    pub const WORDS: &'static [&'static str] = &["1.2", "1.3"];
+
+    /// Returns what a word means; an unknown one means the default.
+    pub fn of_word(word: &str) -> Self {
+        if word == "1.3" { Self::V1_3 } else { Self::V1_2 }
+    }
 }
 
 /// A certificate chain and the key that belongs to it.
@@ -343,7 +370,7 @@ pub struct ClientTls {
 pub struct Identity {
     /// The certificate chain, ours first.
     pub certificate: Pem,
-    /// The private key, as PEM text.
+    /// The private key of that, as PEM text that is not encrypted, whatever it was read from.
     pub key: Secret,
     /// Where the key came from, for error messages.
     pub key_origin: String,
@@ -352,9 +379,9 @@ pub struct Identity {
 /// PEM text and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pem {
-    /// The path of the file, or the key path of inline text.
+    /// The path of the file, the name of the variable, or "the inline text".
     pub origin: String,
-    /// The text.
+    /// The text, whatever form it was read from.
     pub text: String,
 }
 
@@ -451,6 +478,8 @@ pub struct ListenerPlan {
     pub identity: Option<Identity>,
     /// The authorities of client certificates; empty means that none is asked for.
     pub client_ca: Vec<Pem>,
+    /// The oldest version of TLS that is spoken.
+    pub version_min: TlsVersion,
     /// Whether a client may connect without a name.
     pub anonymous: bool,
     /// The origins of web pages that may connect besides the listener's own; `*` means every one.
@@ -463,6 +492,14 @@ impl ListenerPlan {
     /// Tells whether nothing but the question of anonymous clients differs: that is answered without reopening.
     pub(crate) fn is_same_place(&self, other: &Self) -> bool {
         Self { anonymous: other.anonymous, ..self.clone() } == *other
+    }
+
+    /// Tells whether certificates differ, and nothing that calls for reopening: new connections get them.
+    pub(crate) fn renews(&self, old: &Self) -> bool {
+        let renewed =
+            Self { identity: self.identity.clone(), client_ca: self.client_ca.clone(), ..old.clone() };
+        let asks_as_before = self.client_ca.is_empty() == old.client_ca.is_empty();
+        self.identity.is_some() && asks_as_before && !old.is_same_place(self) && renewed.is_same_place(self)
     }
 }
 

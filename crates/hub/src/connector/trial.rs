@@ -31,12 +31,18 @@ pub(crate) struct Trial {
     _tasks: JoinSet<()>,
 }
 
-/// Tells whether two settings differ in credentials and in nothing else of the connection.
+/// Tells whether two settings differ in credentials, trusted authorities among them, and in nothing else of the
+/// connection.
 pub(super) fn differs_in_credentials(old: &MqttPlan, new: &MqttPlan) -> bool {
     let with_new = MqttPlan {
         username: new.username.clone(),
         password: new.password.clone(),
-        tls: ClientTls { identity: new.tls.identity.clone(), ..old.tls.clone() },
+        tls: ClientTls {
+            identity: new.tls.identity.clone(),
+            ca: new.tls.ca.clone(),
+            trusts_public: new.tls.trusts_public,
+            ..old.tls.clone()
+        },
         websocket_headers: new.websocket_headers.clone(),
         durability: new.durability,
         outbox: new.outbox.clone(),
@@ -45,6 +51,8 @@ pub(super) fn differs_in_credentials(old: &MqttPlan, new: &MqttPlan) -> bool {
     let has_others = old.username != new.username
         || old.password != new.password
         || old.tls.identity != new.tls.identity
+        || old.tls.ca != new.tls.ca
+        || old.tls.trusts_public != new.tls.trusts_public
         || old.websocket_headers != new.websocket_headers;
     has_others && with_new == *new
 }

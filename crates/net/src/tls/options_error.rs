@@ -27,14 +27,6 @@ pub enum TlsOptionsError {
     /// Certificate and private key do not belong together, or are of no use.
     #[error("{0}")]
     Identity(LoadError),
-    /// A certificate cannot serve as an authority.
-    #[error("{place} holds a certificate that cannot serve as an authority: {source}")]
-    Authority {
-        /// The file, or "the inline text".
-        place: String,
-        /// What the TLS library says.
-        source: rustls::Error,
-    },
     /// Clients are to be checked, and no authority is named to check them by.
     #[error("no authority is named for the certificates of clients")]
     NoClientAuthorities,
@@ -61,9 +53,6 @@ impl TlsOptionsError {
         match self {
             Self::Read { .. } => "check the path and that this user may read the file",
             Self::Load { cause, .. } | Self::Identity(cause) => cause.hint(),
-            Self::Authority { .. } => {
-                "name the certificate of the authority itself, which is X.509 version 3"
-            }
             Self::NoClientAuthorities => "name the authority that signs the certificates of the clients",
             Self::NoSystemRoots => {
                 "install the package ca-certificates, name a CA file, or trust the bundled ones (`auto`)"

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use rustls::RootCertStore;
+
 use super::load::{Certificates, PrivateKey};
 use super::{LoadError, TlsOptionsError};
 
@@ -35,6 +37,10 @@ impl Pem {
         Certificates::read(&self.read()?).map_err(|cause| self.not_loaded(cause))
     }
 
+    pub(super) fn authorities(&self) -> Result<RootCertStore, TlsOptionsError> {
+        self.certificates()?.authorities().map_err(|cause| self.not_loaded(cause))
+    }
+
     pub(super) fn key(&self) -> Result<PrivateKey, TlsOptionsError> {
         PrivateKey::read(&self.read()?, None).map_err(|cause| self.not_loaded(cause))
     }
@@ -45,10 +51,6 @@ impl Pem {
                 .map_err(|source| TlsOptionsError::Read { path: path.display().to_string(), source }),
             Place::Inline(text) => Ok(text.as_bytes().to_vec()),
         }
-    }
-
-    pub(super) fn not_an_authority(&self, source: rustls::Error) -> TlsOptionsError {
-        TlsOptionsError::Authority { place: self.place(), source }
     }
 
     fn not_loaded(&self, cause: LoadError) -> TlsOptionsError {

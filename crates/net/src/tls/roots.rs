@@ -35,9 +35,7 @@ impl Trusted {
 pub(super) fn roots_of(pems: &[Pem]) -> Result<RootCertStore, TlsOptionsError> {
     let mut roots = RootCertStore::empty();
     for pem in pems {
-        for certificate in pem.certificates()?.into_der() {
-            roots.add(certificate).map_err(|source| pem.not_an_authority(source))?;
-        }
+        roots.extend(pem.authorities()?.roots);
     }
     Ok(roots)
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use super::super::diagnostic::Findings;
 use super::super::plan::{
-    BrokerLimits, BrokerPlan, Durability, ListenerPlan, PortChoice, Transport, UserPlan,
+    BrokerLimits, BrokerPlan, Durability, Identity, ListenerPlan, Pem, PortChoice, TlsVersion, Transport,
+    UserPlan,
 };
 use super::super::section::Section;
 use super::super::settings::broker as keys;
+use super::identity::IdentityKeys;
 use super::material::Material;
-use super::{Place, acl, address, bind, tls};
+use super::{Place, acl, address, bind, identity, tls};
 
 /// Resolves the embedded broker; `None` when it is disabled.
 pub(super) fn resolve(
@@ -81,6 +83,7 @@ fn default_listeners(anonymous: bool, durability: Durability) -> BTreeMap<String
         path: path.to_owned(),
         identity: None,
         client_ca: Vec::new(),
+        version_min: TlsVersion::default(),
         anonymous,
         allowed_origins: Vec::new(),
         durability,
@@ -109,6 +112,7 @@ fn listener(
     let path = path(section, transport, findings);
     let allowed_origins = origins(section, transport, findings);
     let (identity, client_ca) = server_tls(section, transport, material, findings);
+    let version_min = section.table(&keys::LISTENER_TLS).text_or_default(&keys::LISTENER_TLS_MIN_VERSION);
     let (bind, port) = bind_of(section, transport, findings)?;
     let anonymous = anonymous(section, bind, users, findings);
     let durability = Durability::of_word(section.text_or_default(&keys::LISTENER_DURABILITY));
@@ -119,6 +123,7 @@ fn listener(
         path,
         identity,
         client_ca,
+        version_min: TlsVersion::of_word(version_min),
         anonymous,
         allowed_origins,
         durability,
@@ -205,7 +210,7 @@ fn server_tls(
     transport: Transport,
     material: &Material,
     findings: &mut Findings,
-) -> (Option<super::super::plan::Identity>, Vec<super::super::plan::Pem>) {
+) -> (Option<Identity>, Vec<Pem>) {
     let section = listener.table(&keys::LISTENER_TLS);
     if !transport.is_secure() {
         if !section.entries().is_empty() {
@@ -215,15 +220,14 @@ fn server_tls(
         }
         return (None, Vec::new());
     }
-    let (certificate, key) = (&keys::LISTENER_TLS_CERTIFICATE, &keys::LISTENER_TLS_KEY);
-    if !section.has(certificate) && !section.has(key) {
+    if !IdentityKeys::LISTENER.are_written(&section) {
         let message = format!("`{}` has no certificate", listener.path);
         let finding =
             findings.error(&listener.span, message).label("`tls.certificate` and `tls.key` are missing");
         finding.help("write tls = { certificate = \"server.pem\", key = \"server.key\" }");
     }
-    let identity = tls::identity(&section, certificate, key, material, findings);
-    (identity, tls::certificates(&section, &keys::LISTENER_TLS_CA, material, findings))
+    let identity = identity::resolve(&section, &IdentityKeys::LISTENER, material, findings);
+    (identity, tls::client_authorities(&section, &keys::LISTENER_TLS_CA, material, findings))
 }
 
 fn anonymous(

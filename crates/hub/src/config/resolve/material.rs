@@ -1,13 +1,18 @@
 //! What a project file refers to and does not hold: environment variables, files of secrets, keys and certificates.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crosspoint_net::Certificates;
 
 use super::super::diagnostic::Findings;
-use super::super::plan::Pem;
 use super::super::secret::Secret;
 use super::super::section::Text;
+use super::identity;
 use crate::secret::Opener;
 
 /// The largest file of a secret, key or certificate bundle: all public authorities together are a quarter of it.
@@ -17,6 +22,9 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub(in super::super) struct Material {
     folder: PathBuf,
     opener: Opener,
+    /// The files that were read, or could not be.
+    files: RefCell<BTreeSet<PathBuf>>,
+    now_s: i64,
 }
 
 /// Where a value came from.
@@ -31,10 +39,10 @@ pub(super) enum Origin {
 }
 
 /// A value that was read and a name for where it came from, which is never the value.
-struct Found {
-    bytes: Vec<u8>,
-    from: String,
-    origin: Origin,
+pub(super) struct Found {
+    pub(super) bytes: Vec<u8>,
+    pub(super) from: String,
+    pub(super) origin: Origin,
 }
 
 /// A value that could not be read.
@@ -46,7 +54,23 @@ struct Missing {
 
 impl Material {
     pub(in super::super) fn beside(project: &Path, opener: Opener) -> Self {
-        Self { folder: project.parent().unwrap_or(Path::new("")).to_owned(), opener }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            folder: project.parent().unwrap_or(Path::new("")).to_owned(),
+            opener,
+            files: RefCell::default(),
+            now_s: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Returns the files that were asked for.
+    pub(in super::super) fn into_files(self) -> BTreeSet<PathBuf> {
+        self.files.into_inner()
+    }
+
+    /// Returns what this machine's clock shows, in seconds since 1970, to judge the dates of certificates by.
+    pub(super) const fn now_s(&self) -> i64 {
+        self.now_s
     }
 
     /// Reads a secret: `env:NAME`, `file:PATH` or the text itself.
@@ -73,53 +97,25 @@ impl Material {
         Some((Secret::new(bytes), found.origin))
     }
 
-    /// Reads certificates: a path, inline PEM, `file:PATH` or `env:NAME`.
-    pub(super) fn certificates(&self, text: Text<'_>, path: &str, findings: &mut Findings) -> Option<Pem> {
-        let found = self.pem(text, path, findings)?;
-        let content = String::from_utf8_lossy(&found.bytes).into_owned();
-        if content.contains("-----BEGIN CERTIFICATE-----")
-            || content.contains("-----BEGIN TRUSTED CERTIFICATE-----")
-        {
-            return Some(Pem { origin: found.from, text: content });
-        }
-        let (what, help) = not_certificates(&content);
-        let finding = findings.error(text.span, format!("`{path}`: {} {what}", found.from));
-        finding.label("no certificate in it").help(help);
-        None
-    }
-
-    /// Reads a private key, with a name for where it came from.
-    pub(super) fn key(
+    /// Reads certificates: a path, inline PEM, `file:PATH` or `env:NAME`, in whatever form.
+    pub(super) fn certificates(
         &self,
         text: Text<'_>,
         path: &str,
         findings: &mut Findings,
-    ) -> Option<(Secret, String, Origin)> {
+    ) -> Option<(Certificates, Found)> {
         let found = self.pem(text, path, findings)?;
-        let content = String::from_utf8_lossy(&found.bytes).into_owned();
-        let is_encrypted = content.contains("ENCRYPTED");
-        if content.contains("PRIVATE KEY-----") && !is_encrypted {
-            return Some((Secret::new(content), found.from, found.origin));
+        match Certificates::read(&found.bytes) {
+            Ok(certificates) => Some((certificates, found)),
+            Err(error) => {
+                identity::refuse(text, path, &found, &error, findings);
+                None
+            }
         }
-        let (what, help) = if is_encrypted {
-            (
-                "is an encrypted key, which is not in this version",
-                "decrypt it: openssl pkey -in KEY -out PLAIN.pem",
-            )
-        } else if content.contains("-----BEGIN CERTIFICATE") {
-            ("is a certificate and no key", "name the key here and the certificate in `certificate`")
-        } else {
-            (
-                "is not a private key in PEM form",
-                "a DER key is converted with: openssl pkey -inform der -in KEY -out KEY.pem",
-            )
-        };
-        let finding = findings.error(text.span, format!("`{path}`: {} {what}", found.from));
-        finding.label("no usable key in it").help(help);
-        None
     }
 
-    fn pem(&self, text: Text<'_>, path: &str, findings: &mut Findings) -> Option<Found> {
+    /// Reads a certificate or key without looking at what it is: a path, inline PEM, `file:PATH` or `env:NAME`.
+    pub(super) fn pem(&self, text: Text<'_>, path: &str, findings: &mut Findings) -> Option<Found> {
         let found = if text.text.contains("-----BEGIN") {
             Ok(Found { bytes: text.text.into(), from: "the inline text".to_owned(), origin: Origin::Plain })
         } else if text.text.starts_with("env:") || text.text.starts_with("sealed:") {
@@ -151,6 +147,7 @@ impl Material {
 
     fn file(&self, path: &str) -> Result<Found, Missing> {
         let full = self.folder.join(path);
+        self.files.borrow_mut().insert(full.clone());
         let shown = full.display().to_string();
         let missing = |why: String, help: &str| Missing {
             message: format!("cannot be read from {shown}: {why}"),
@@ -189,16 +186,4 @@ fn variable(name: &str) -> Result<Found, Missing> {
 fn report(missing: Missing, text: Text<'_>, path: &str, findings: &mut Findings) {
     let finding = findings.error(text.span, format!("`{path}` {}", missing.message));
     finding.label(missing.label).help(missing.help);
-}
-
-fn not_certificates(content: &str) -> (&'static str, &'static str) {
-    if content.contains("-----BEGIN PKCS7") {
-        let help = "convert it: openssl pkcs7 -print_certs -in BUNDLE -out CERTIFICATES.pem";
-        ("is a PKCS#7 bundle, which is not in this version", help)
-    } else if content.contains("PRIVATE KEY-----") {
-        ("is a private key and no certificate", "name the certificate here and the key in `key`")
-    } else {
-        let help = "a DER certificate is converted with: openssl x509 -inform der -in FILE -out FILE.pem";
-        ("is not a certificate in PEM form", help)
-    }
 }

@@ -1,6 +1,6 @@
 //! From the tree of the file to the plan: what several keys together mean, and what must hold between sections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::diagnostic::Findings;
@@ -18,6 +18,7 @@ mod broker;
 mod connector;
 mod duplicates;
 mod flow;
+mod identity;
 mod loops;
 pub(super) mod material;
 mod names;
@@ -41,7 +42,7 @@ pub(super) fn resolve(root: &Table, material: &Material, findings: &mut Findings
     flow::check_retain(&flows, &connectors, findings);
     flow::check_disabled(&flows, &connectors, findings);
     let flows = flows.into_iter().map(|flow| (flow.name, flow.plan)).collect();
-    Plan { environment: None, connectors, flows, broker, console }
+    Plan { environment: None, connectors, flows, broker, console, files: BTreeSet::new() }
 }
 
 fn with_local(

@@ -1,12 +1,16 @@
 //! TLS of connectors and listeners.
 
 use super::super::diagnostic::Findings;
-use super::super::plan::{Address, ClientTls, Identity, Pem, Verify};
-use super::super::section::Section;
+use super::super::plan::{Address, ClientTls, Pem, TlsVersion, Verify};
+use super::super::section::{Section, Text};
 use super::super::setting::Setting;
 use super::super::settings::connector as keys;
-use super::address;
-use super::material::{Material, Origin};
+use super::identity::IdentityKeys;
+use super::material::Material;
+use super::{address, identity};
+
+/// The word for the authorities of the system and those that come with this program.
+const AUTO: &str = "auto";
 
 /// Returns the TLS of a connector.
 pub(super) fn client(
@@ -23,13 +27,14 @@ pub(super) fn client(
         finding.help("write mqtts:// or wss:// for an encrypted connection");
     }
     let verify = verify(&section, findings);
-    let ca = certificates(&section, &keys::TLS_CA, material, findings);
+    let (ca, trusts_public) = authorities(&section, material, findings);
     let server_name = section.text(&keys::TLS_SERVER_NAME);
     let server_name =
         server_name.and_then(|name| address::host(name, &section.path_of(&keys::TLS_SERVER_NAME), findings));
     let alpn = alpn(&section, findings);
-    let identity = identity(&section, &keys::TLS_CERTIFICATE, &keys::TLS_KEY, material, findings);
-    ClientTls { ca, identity, verify, server_name, alpn }
+    let identity = identity::resolve(&section, &IdentityKeys::CONNECTOR, material, findings);
+    let version_min = TlsVersion::of_word(section.text_or_default(&keys::TLS_MIN_VERSION));
+    ClientTls { ca, trusts_public, identity, verify, server_name, alpn, version_min }
 }
 
 fn verify(section: &Section<'_>, findings: &mut Findings) -> Verify {
@@ -61,8 +66,17 @@ fn alpn(section: &Section<'_>, findings: &mut Findings) -> Vec<String> {
     texts.into_iter().map(|text| text.text.to_owned()).collect()
 }
 
-/// Reads one or several certificates.
-pub(super) fn certificates(
+/// Reads the authorities of a connector; the flag tells whether the public ones are trusted as well.
+fn authorities(section: &Section<'_>, material: &Material, findings: &mut Findings) -> (Vec<Pem>, bool) {
+    let texts = section.texts(&keys::TLS_CA);
+    let trusts_public = texts.iter().any(|text| text.text == AUTO);
+    let named = texts.into_iter().filter(|text| text.text != AUTO);
+    let path = section.path_of(&keys::TLS_CA);
+    (named.filter_map(|text| authority(text, &path, material, findings)).collect(), trusts_public)
+}
+
+/// Reads the authorities of client certificates.
+pub(super) fn client_authorities(
     section: &Section<'_>,
     setting: &Setting,
     material: &Material,
@@ -71,53 +85,23 @@ pub(super) fn certificates(
     let path = section.path_of(setting);
     let mut found = Vec::new();
     for text in section.texts(setting) {
-        if text.text == "auto" {
-            let finding = findings.error(text.span, format!("`{path}` = \"auto\" is not in this version"));
-            finding
-                .label("known, but not built yet")
-                .help("remove the key to trust the system's authorities");
+        if text.text == AUTO {
+            let message = format!("`{path}` = \"auto\" would let in everyone with a certificate of anybody");
+            let finding = findings.error(text.span, message).label("public authorities");
+            finding.help("name the authority that signs the certificates of your clients");
             continue;
         }
-        found.extend(material.certificates(text, &path, findings));
+        found.extend(authority(text, &path, material, findings));
     }
     found
 }
 
-/// Reads a certificate and its key, which come together or not at all.
-pub(super) fn identity(
-    section: &Section<'_>,
-    certificate: &Setting,
-    key: &Setting,
-    material: &Material,
-    findings: &mut Findings,
-) -> Option<Identity> {
-    let (certificate_text, key_text) = match (section.text(certificate), section.text(key)) {
-        (Some(certificate), Some(key)) => (certificate, key),
-        (Some(_), None) if !section.has(key) => {
-            alone(section, certificate, key, findings);
-            return None;
-        }
-        (None, Some(_)) if !section.has(certificate) => {
-            alone(section, key, certificate, findings);
-            return None;
-        }
-        _ => return None,
-    };
-    let pem = material.certificates(certificate_text, &section.path_of(certificate), findings);
-    let path = section.path_of(key);
-    let (secret, key_origin, origin) = material.key(key_text, &path, findings)?;
-    if origin == Origin::Plain {
-        let finding = findings.warning(key_text.span, format!("`{path}` stands in the project file itself"));
-        finding.label("readable for everyone who has the file");
-        finding.help(format!(
-            "seal it: crosspoint secret set {path} --keep; or put it into a file and write its path"
-        ));
+fn authority(text: Text<'_>, path: &str, material: &Material, findings: &mut Findings) -> Option<Pem> {
+    let (certificates, found) = material.certificates(text, path, findings)?;
+    if let Err(error) = certificates.check_authorities() {
+        identity::refuse(text, path, &found, &error, findings);
+        return None;
     }
-    Some(Identity { certificate: pem?, key: secret, key_origin })
-}
-
-fn alone(section: &Section<'_>, written: &Setting, missing: &Setting, findings: &mut Findings) {
-    let message = format!("`{}` is written without `{}`", section.path_of(written), missing.key);
-    let finding = findings.error(&section.key_span_of(written), message).label("half of a pair");
-    finding.help(format!("add {} = \"FILE.pem\", or remove this key", missing.key));
+    identity::warn_of_dates(&certificates, &found.from, text.span, path, material, findings);
+    Some(Pem { origin: found.from, text: certificates.to_pem() })
 }

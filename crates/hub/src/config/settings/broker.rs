@@ -1,6 +1,6 @@
 //! The keys of `[broker]`.
 
-use super::super::plan::Durability;
+use super::super::plan::{Durability, TlsVersion};
 use super::super::setting::{Setting, Shape};
 
 /// Whether it runs.
@@ -125,12 +125,17 @@ pub const LISTENER_TLS: Setting =
     Setting::shaped("tls", Shape::Table(LISTENER_TLS_ALL), "TLS, for tls and wss.");
 
 /// The certificate of a listener.
-pub const LISTENER_TLS_CERTIFICATE: Setting =
-    Setting::optional_text("certificate", "The certificate chain, as a file or inline PEM.");
+pub const LISTENER_TLS_CERTIFICATE: Setting = Setting::optional_text(
+    "certificate",
+    "The certificate chain, as a file (PEM, DER, PKCS#7) or inline PEM.",
+);
 
 /// The key of a listener.
-pub const LISTENER_TLS_KEY: Setting =
-    Setting::shaped("key", Shape::Secret, "The private key of the certificate, as a file or inline PEM.");
+pub const LISTENER_TLS_KEY: Setting = Setting::shaped(
+    "key",
+    Shape::Secret,
+    "The private key of the certificate, as a file (PEM, DER) or inline PEM.",
+);
 
 /// The authorities of client certificates.
 pub const LISTENER_TLS_CA: Setting = Setting::shaped(
@@ -139,7 +144,32 @@ pub const LISTENER_TLS_CA: Setting = Setting::shaped(
     "The authorities of client certificates, as files or inline PEM; when written, every client needs one.",
 );
 
-const LISTENER_TLS_ALL: &[&Setting] = &[&LISTENER_TLS_CERTIFICATE, &LISTENER_TLS_KEY, &LISTENER_TLS_CA];
+/// The password of a listener's key.
+pub const LISTENER_TLS_KEY_PASSWORD: Setting = Setting::shaped(
+    "key_password",
+    Shape::Secret,
+    "The password of an encrypted key, or of the PKCS#12 file.",
+);
+
+/// The certificate and its key of a listener in one file.
+pub const LISTENER_TLS_PKCS12: Setting = Setting::shaped(
+    "pkcs12",
+    Shape::Secret,
+    "The certificate chain with its key as a PKCS#12 file (.p12, .pfx), instead of `certificate` and `key`.",
+);
+
+/// The oldest version of TLS of a listener.
+pub const LISTENER_TLS_MIN_VERSION: Setting =
+    Setting::choice("min_version", TlsVersion::WORDS, "1.2", "The oldest TLS version that is spoken.");
+
+const LISTENER_TLS_ALL: &[&Setting] = &[
+    &LISTENER_TLS_CERTIFICATE,
+    &LISTENER_TLS_KEY,
+    &LISTENER_TLS_KEY_PASSWORD,
+    &LISTENER_TLS_PKCS12,
+    &LISTENER_TLS_CA,
+    &LISTENER_TLS_MIN_VERSION,
+];
 
 /// Whether clients need a name.
 pub const LISTENER_ANONYMOUS: Setting = Setting::optional_flag(

@@ -1,6 +1,6 @@
 //! The keys of `[connector.NAME]`.
 
-use super::super::plan::{Durability, Lane};
+use super::super::plan::{Durability, Lane, TlsVersion};
 use super::super::setting::{Setting, Shape};
 use super::announcement::{
     self, CONNECT_USER_PROPERTIES, REQUEST_PROBLEM_INFORMATION, REQUEST_RESPONSE_INFORMATION,
@@ -67,16 +67,21 @@ pub const TLS: Setting = Setting::shaped("tls", Shape::Table(TLS_ALL), "TLS, for
 pub const TLS_CA: Setting = Setting::shaped(
     "ca",
     Shape::Texts,
-    "The certificate authorities to trust, as files or inline PEM; the system's when not written.",
+    "The certificate authorities to trust, as files or inline PEM; `auto` is the system's and the bundled ones; the system's when not written.",
 );
 
 /// Our certificate.
-pub const TLS_CERTIFICATE: Setting =
-    Setting::optional_text("certificate", "Our certificate chain, as a file or inline PEM.");
+pub const TLS_CERTIFICATE: Setting = Setting::optional_text(
+    "certificate",
+    "Our certificate chain, as a file (PEM, DER, PKCS#7) or inline PEM.",
+);
 
 /// The key of our certificate.
-pub const TLS_KEY: Setting =
-    Setting::shaped("key", Shape::Secret, "The private key of the certificate, as a file or inline PEM.");
+pub const TLS_KEY: Setting = Setting::shaped(
+    "key",
+    Shape::Secret,
+    "The private key of the certificate, as a file (PEM, DER) or inline PEM.",
+);
 
 /// What is checked.
 pub const TLS_VERIFY: Setting = Setting::choice(
@@ -94,9 +99,23 @@ pub const TLS_SERVER_NAME: Setting =
 pub const TLS_ALPN: Setting =
     Setting::shaped("alpn", Shape::Texts, "The application protocols to offer, in order (ALPN).");
 
-const TLS_KEY_PASSWORD: Setting = Setting::not_yet("key_password", "The password of an encrypted key.");
-const TLS_PKCS12: Setting = Setting::not_yet("pkcs12", "Certificate and key in one PKCS#12 file.");
-const TLS_MIN_VERSION: Setting = Setting::not_yet("min_version", "The oldest TLS version that is accepted.");
+/// The password of our key.
+pub const TLS_KEY_PASSWORD: Setting = Setting::shaped(
+    "key_password",
+    Shape::Secret,
+    "The password of an encrypted key, or of the PKCS#12 file.",
+);
+
+/// Our certificate and its key in one file.
+pub const TLS_PKCS12: Setting = Setting::shaped(
+    "pkcs12",
+    Shape::Secret,
+    "Our certificate chain with its key as a PKCS#12 file (.p12, .pfx), instead of `certificate` and `key`.",
+);
+
+/// The oldest version of TLS.
+pub const TLS_MIN_VERSION: Setting =
+    Setting::choice("min_version", TlsVersion::WORDS, "1.2", "The oldest TLS version that is spoken.");
 
 const TLS_ALL: &[&Setting] = &[
     &TLS_CA,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 
 use super::der::{CONTEXT_0, Element, Elements, INTEGER, SEQUENCE};
@@ -60,6 +61,25 @@ impl Certificates {
     /// Returns what stands in each, without those that cannot be understood.
     pub fn facts(&self) -> impl Iterator<Item = CertificateFacts> {
         self.0.iter().filter_map(|certificate| CertificateFacts::of(certificate))
+    }
+
+    /// Checks that each can serve as an authority to trust.
+    ///
+    /// # Errors
+    /// One cannot.
+    pub fn check_authorities(&self) -> Result<(), LoadError> {
+        self.authorities().map(drop)
+    }
+
+    pub(crate) fn authorities(&self) -> Result<RootCertStore, LoadError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in &self.0 {
+            roots.add(certificate.clone()).map_err(|error| LoadError::NotAnAuthority {
+                subject: CertificateFacts::of(certificate).map(|facts| facts.subject).unwrap_or_default(),
+                detail: error.to_string(),
+            })?;
+        }
+        Ok(roots)
     }
 
     pub(crate) fn into_der(self) -> Vec<CertificateDer<'static>> {

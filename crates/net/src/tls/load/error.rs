@@ -31,6 +31,14 @@ pub enum LoadError {
         /// In which way.
         detail: String,
     },
+    /// A certificate in it cannot serve as an authority.
+    #[error("holds the certificate {subject:?}, which cannot serve as an authority: {detail}")]
+    NotAnAuthority {
+        /// Whose certificate it is.
+        subject: String,
+        /// What the TLS library says.
+        detail: String,
+    },
     /// It is encrypted, and there is no password.
     #[error("is {form} and needs a password")]
     PasswordNeeded {
@@ -111,6 +119,7 @@ impl LoadError {
             }
             Self::Lacks { wanted: Wanted::Pkcs12 } => "export certificate and key as PKCS#12 (.p12, .pfx)",
             Self::Damaged { .. } => "export it again",
+            Self::NotAnAuthority { .. } => "name the certificate of the authority itself",
             Self::PasswordNeeded { .. } => "set its password as `key_password`",
             Self::WrongPassword { .. } => "set the password it was made with as `key_password`",
             Self::UnknownScheme { is_legacy: false, .. } => {
