@@ -8,6 +8,7 @@ mod ask;
 mod check;
 mod connection;
 mod connector;
+mod explain;
 mod failure;
 mod format;
 mod json;
@@ -22,6 +23,7 @@ mod progress;
 mod property;
 mod publish;
 mod remote;
+mod schema;
 mod secret;
 mod status;
 mod store;
@@ -78,6 +80,10 @@ enum Command {
     Check(check::Check),
     /// Shows what a hub that runs is doing: each connector, why it is not connected and what to do, the broker, flows.
     Status(status::StatusFlags),
+    /// Says what a key of the project is in effect, and where that came from.
+    Explain(explain::Explain),
+    /// Prints the JSON Schema of the project file, for editors.
+    Schema(schema::Schema),
     /// Publishes; ends with 0 only when the broker has the message.
     Pub(Box<publish::PublishFlags>),
     /// Subscribes, and prints what comes.
@@ -99,6 +105,8 @@ fn main() -> ExitCode {
         Some(Command::Up(up)) => up::run(&up),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Status(flags)) => status::run(&flags),
+        Some(Command::Explain(asked)) => explain::run(&asked),
+        Some(Command::Schema(asked)) => schema::run(&asked),
         Some(Command::Pub(flags)) => publish::run(&flags),
         Some(Command::Sub(flags)) => subscribe::run(&flags),
         Some(Command::Outbox(flags)) => kept::run_outbox(&flags),

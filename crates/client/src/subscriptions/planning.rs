@@ -13,8 +13,9 @@ use crosspoint_protocol::{
 use super::{AtServer, Subscriptions, request::Request};
 use crate::ServerLimits;
 
-/// The most filters in one SUBSCRIBE or UNSUBSCRIBE.
-const FILTERS_PER_REQUEST_MAX: usize = 100;
+/// The most filters in one SUBSCRIBE or UNSUBSCRIBE: as many as AWS IoT Core takes, the least of the known brokers. More
+/// requests cost little, since none waits for the answer to another.
+const FILTERS_PER_REQUEST_MAX: usize = 8;
 
 impl Subscriptions {
     pub(super) fn plan(&mut self) {

@@ -60,8 +60,12 @@ fn collect_value(item: &Item, text: &str, secret: bool, hidden: &mut Vec<Range<u
 
 /// A reference to a secret is shown, and so is the path of a key file.
 fn hides(value: &str, secret: bool) -> bool {
-    let is_reference = ["env:", "file:"].iter().any(|prefix| value.starts_with(prefix));
-    (secret && !is_reference) || value.contains("PRIVATE KEY-----")
+    (secret && !is_reference(value)) || value.contains("PRIVATE KEY-----")
+}
+
+/// Tells whether a secret says where it is instead of what it is.
+pub(super) fn is_reference(value: &str) -> bool {
+    ["env:", "file:"].iter().any(|prefix| value.starts_with(prefix))
 }
 
 /// Tells whether a key looks like one of a secret.

@@ -1,9 +1,11 @@
 //! The project file: from the text of `crosspoint.toml` to a checked [`Plan`].
 //!
 //! ```text
-//!  text ─► file (typed, with places) ─► overlay ─► shape (one key) ─► resolve (several keys) ─► Plan
-//!                                                     ▲                                          │
-//!                                  settings (one declaration of every key)            diff (old, new) ─► Changes
+//!  text ─► file (typed, with places) ─► shape (one key) ─► overlay ─► preset ─► resolve (several keys) ─► Plan
+//!                                         ▲                                                                │
+//!                      settings (one declaration of every key)                              diff (old, new) ─► Changes
+//!                                         ▼
+//!                          schema, reference, explain
 //! ```
 //!
 //! All errors of a file are found in one go, each a [`Diagnostic`] with place, reason and what to write instead. What
@@ -18,12 +20,16 @@ use std::sync::Arc;
 mod diagnostic;
 mod diff;
 pub mod edit;
+mod explain;
 mod file;
 mod mask;
 mod overlay;
 pub mod plan;
+mod preset;
+mod reference;
 mod resolve;
 mod sample;
+mod schema;
 mod secret;
 mod section;
 pub mod setting;
@@ -34,9 +40,13 @@ pub mod template;
 
 pub use diagnostic::{Colour, Diagnostic, Severity, Source};
 pub use diff::{Changes, ConnectorChange, FlowChange, ListenerChange, diff};
+pub use explain::{ExplainError, Explained, Origin, Shown, explain};
 pub(crate) use mask::names_a_secret;
 pub use plan::Plan;
+pub use preset::Preset;
+pub use reference::reference;
 pub use sample::SAMPLE;
+pub use schema::schema;
 pub use secret::Secret;
 pub use template::Template;
 
@@ -71,13 +81,26 @@ pub fn load_with(
     let name = path.display().to_string();
     match read(path) {
         Ok(text) => check(&text, &name, path, environment, key),
-        Err(reason) => {
-            let source = Source { name: name.clone(), text: String::new() };
-            let mut findings = Findings::new(Arc::new(source));
-            findings.error_of_file(format!("{name} cannot be read: {reason}"));
-            Err(findings.into_list())
-        }
+        Err(reason) => Err(unreadable(&name, &reason)),
     }
+}
+
+/// Returns the names of the environments of a project file, in the order of the file.
+///
+/// # Errors
+/// The file cannot be read, or is not TOML.
+pub fn environments(path: &Path) -> Result<Vec<String>, Vec<Diagnostic>> {
+    let name = path.display().to_string();
+    let text = read(path).map_err(|reason| unreadable(&name, &reason))?;
+    let (root, syntax_errors) = file::read(&text);
+    if !syntax_errors.is_empty() {
+        return check(&text, &name, path, None, &KeySource::beside(path)).map(|_| Vec::new());
+    }
+    let entries = match root.entry(settings::ENVIRONMENT.key).map(|entry| &entry.item.value) {
+        Some(file::Value::Table(overlays)) => overlays.entries.as_slice(),
+        _ => &[],
+    };
+    Ok(entries.iter().map(|entry| entry.key.clone()).collect())
 }
 
 /// Checks the text of a project file; files that it refers to are looked for beside `name`.
@@ -102,6 +125,13 @@ pub fn parse(
     environment: Option<&str>,
 ) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
     check(text, name, Path::new(name), environment, &KeySource::beside(Path::new(name)))
+}
+
+fn unreadable(name: &str, reason: &str) -> Vec<Diagnostic> {
+    let source = Source { name: name.to_owned(), text: String::new() };
+    let mut findings = Findings::new(Arc::new(source));
+    findings.error_of_file(format!("{name} cannot be read: {reason}"));
+    findings.into_list()
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -138,6 +168,7 @@ fn check(
     }
     shape::check(&root, &mut findings);
     overlay::apply(&mut root, environment, &mut findings);
+    preset::fill(&mut root);
     let opener = Opener::new(key.clone(), project_id(&root, &mut findings));
     let material = Material::beside(path, opener);
     let mut plan = resolve::resolve(&root, &material, &mut findings);

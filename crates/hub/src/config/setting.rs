@@ -1,9 +1,11 @@
 //! What a key of the project file is: its name, shape, bounds, default and help, declared once.
 //!
-//! The declarations themselves lie in `settings/`. The check of shapes, the defaults and the error texts come from
-//! them; a schema, reference pages and forms can be made from the same constants.
+//! The declarations themselves lie in `settings/`. The check of shapes, the defaults, the error texts, the schema, the
+//! reference pages and the answers of `explain` come from them; forms can be made from the same constants.
 
 use std::ops::RangeInclusive;
+
+use super::suggest::{grouped, listed};
 
 /// One key of the project file.
 #[derive(Debug, PartialEq)]
@@ -63,6 +65,40 @@ pub enum Shape {
     Overlays,
     /// A key that other versions know; here it is an error and never ignored.
     NotYet,
+}
+
+impl Shape {
+    /// Returns what may stand there in a few words, bounds and choices included.
+    pub fn values(&self) -> String {
+        match self {
+            Self::Flag { .. } => "true or false".to_owned(),
+            Self::Integer { min, max, .. } => format!("{} to {}", grouped(*min), grouped(*max)),
+            Self::Text { .. } => "a text".to_owned(),
+            Self::Choice { values, .. } => listed(values),
+            Self::Secret => "a secret".to_owned(),
+            Self::Texts => "a text or a list of texts".to_owned(),
+            Self::Secrets => "names with a secret each".to_owned(),
+            Self::Pairs => "names with a text or a list of texts each".to_owned(),
+            Self::Table(_) => "a table".to_owned(),
+            Self::Tables(_) => "a table or a list of tables".to_owned(),
+            Self::Named(_) => "names with a table each".to_owned(),
+            Self::Overlays => "names with an overlay of the project each".to_owned(),
+            Self::NotYet => "nothing in this version".to_owned(),
+        }
+    }
+
+    /// Returns the value when the key is not written, as it would be written; `None` where there is none or it depends
+    /// on other keys.
+    pub fn default_text(&self) -> Option<String> {
+        match self {
+            Self::Flag { default } => default.map(|flag| flag.to_string()),
+            Self::Integer { default, .. } => default.map(|number| number.to_string()),
+            Self::Text { default } | Self::Choice { default, .. } => {
+                default.map(|text| format!("\"{text}\""))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Setting {

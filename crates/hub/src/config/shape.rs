@@ -12,7 +12,10 @@ use super::settings::{self, UNSET};
 use super::suggest::{closest, grouped, listed};
 
 /// How long a name may be.
-const NAME_CHARACTERS_MAX: usize = 64;
+pub(super) const NAME_CHARACTERS_MAX: usize = 64;
+
+/// The word of `check --env` that no environment may have as its name.
+pub(super) const ALL_ENVIRONMENTS: &str = "all";
 
 /// Checks a project or, inside it, the overlays.
 pub(super) fn check(root: &Table, findings: &mut Findings) {
@@ -186,6 +189,11 @@ impl Walk<'_> {
     fn overlays(&mut self, table: &Table) {
         for entry in &table.entries {
             self.name(&settings::ENVIRONMENT, entry);
+            if entry.key == ALL_ENVIRONMENTS {
+                let message = "\"all\" cannot be the name of an environment";
+                let finding = self.findings.error(&entry.key_span, message).label("means every environment");
+                finding.help("choose another name: `crosspoint check --env all` checks them all");
+            }
             match &entry.item.value {
                 Value::Table(overlay) => {
                     self.overlay = Some(entry.key.clone());

@@ -8,6 +8,7 @@ use super::super::plan::{Address, Transport};
 use super::super::section::{Section, Text};
 use super::super::settings::connector as keys;
 use super::super::suggest::closest;
+use super::preset;
 
 const SCHEMES: &[&str] = &["mqtt", "mqtts", "tcp", "ssl", "tls", "ws", "wss"];
 const DEFAULT_PATH: &str = "/mqtt";
@@ -39,12 +40,21 @@ pub(super) fn resolve(section: &Section<'_>, findings: &mut Findings) -> Vec<Add
         (true, None) => urls(section, findings),
         (false, Some(_)) if section.has(&keys::HOST) => from_parts(section, findings).into_iter().collect(),
         (false, _) => {
-            let message = format!("`{}` does not say where to connect", section.path);
-            let finding = findings.error(&section.span, message).label("`url` is missing");
-            finding.help("write url = \"mqtts://broker.example.com:8883\", or host = \"...\"");
+            nowhere(section, findings);
             Vec::new()
         }
     }
+}
+
+fn nowhere(section: &Section<'_>, findings: &mut Findings) {
+    let message = format!("`{}` does not say where to connect", section.path);
+    let finding = findings.error(&section.span, message);
+    match preset::of(section) {
+        Some(preset) => finding.label("`host` is missing").help(preset::host_help(preset)),
+        None => finding
+            .label("`url` is missing")
+            .help("write url = \"mqtts://broker.example.com:8883\", or host = \"...\""),
+    };
 }
 
 fn urls(section: &Section<'_>, findings: &mut Findings) -> Vec<Address> {

@@ -16,6 +16,7 @@ mod announcement;
 mod bind;
 mod broker;
 mod connector;
+pub(super) mod derived;
 mod duplicates;
 mod flow;
 mod identity;
@@ -23,6 +24,7 @@ mod loops;
 pub(super) mod material;
 mod names;
 mod outbox;
+mod preset;
 mod tls;
 
 use names::Names;
@@ -37,6 +39,7 @@ pub(super) fn resolve(root: &Table, material: &Material, findings: &mut Findings
     let console = console(&root.table(&settings::CONSOLE), findings);
 
     let connectors = with_local(connectors, broker.is_some());
+    preset::check(&root, &flows, &connectors, findings);
     loops::check(&flows, &connectors, broker.as_ref(), findings);
     duplicates::check(&flows, &connectors, findings);
     flow::check_retain(&flows, &connectors, findings);

@@ -1,6 +1,7 @@
 //! The keys of `[connector.NAME]`.
 
 use super::super::plan::{Durability, Lane, TlsVersion};
+use super::super::preset::Preset;
 use super::super::setting::{Setting, Shape};
 use super::announcement::{
     self, CONNECT_USER_PROPERTIES, REQUEST_PROBLEM_INFORMATION, REQUEST_RESPONSE_INFORMATION,
@@ -267,12 +268,19 @@ pub const CANARY_INTERVAL_S: Setting =
     Setting::integer("interval_s", 1..=3_600, 30, "How many seconds lie between two.");
 
 const TCP_KEEPALIVE: Setting = Setting::not_yet("tcp_keepalive", "The keepalive of TCP.");
-const PRESET: Setting = Setting::not_yet("preset", "Ready-made settings of a hosted broker.");
+
+/// Ready-made settings of a hosted broker.
+pub const PRESET: Setting = Setting::optional_choice(
+    "preset",
+    Preset::NAMES,
+    "Ready-made settings of a hosted broker: they fill in what is not written, and check the rest.",
+);
 
 /// Every key of a connector.
 pub const ALL: &[&Setting] = &[
     &KIND,
     &ENABLED,
+    &PRESET,
     &URL,
     &HOST,
     &PORT,
@@ -306,5 +314,4 @@ pub const ALL: &[&Setting] = &[
     &ORDERING,
     &CANARY,
     &TCP_KEEPALIVE,
-    &PRESET,
 ];
