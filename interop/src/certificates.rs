@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
 use tempfile::TempDir;
 
 /// A certificate authority with a folder for its files.
@@ -10,6 +13,17 @@ use tempfile::TempDir;
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     folder: TempDir,
+}
+
+/// When a certificate holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// It holds now.
+    Now,
+    /// It held once.
+    Past,
+    /// It will hold one day.
+    Future,
 }
 
 /// The files of a certificate and its key.
@@ -27,8 +41,16 @@ impl Authority {
     /// # Panics
     /// When there is no randomness or no temporary folder.
     pub fn new() -> Self {
+        Self::named("test authority")
+    }
+
+    /// Makes an authority of this name.
+    ///
+    /// # Panics
+    /// When there is no randomness or no temporary folder.
+    pub fn named(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "test authority");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -46,8 +68,21 @@ impl Authority {
     /// # Panics
     /// When it cannot be written.
     pub fn sign(&self, name: &str) -> Identity {
-        let mut params =
-            CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        self.sign_as(name, &["localhost", "127.0.0.1"], Validity::Now)
+    }
+
+    /// Signs a certificate for other names, or other times.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn sign_as(&self, name: &str, names: &[&str], validity: Validity) -> Identity {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        (params.not_before, params.not_after) = match validity {
+            Validity::Now => (params.not_before, params.not_after),
+            Validity::Past => (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1)),
+            Validity::Future => (date_time_ymd(2090, 1, 1), date_time_ymd(2091, 1, 1)),
+        };
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];

@@ -17,7 +17,7 @@ mod peers;
 mod process;
 mod server;
 
-pub use certificates::{Authority, Identity};
+pub use certificates::{Authority, Identity, Validity};
 pub use our_broker::OurBroker;
 pub use our_client::{OurClient, client_options};
 pub use peers::{Peer, find};

@@ -12,6 +12,8 @@ pub enum Peer {
     MosquittoPub,
     /// Its subscriber.
     MosquittoSub,
+    /// What makes its password files.
+    MosquittoPasswd,
     /// NATS with its MQTT listener.
     NatsServer,
     /// The broker of rumqtt.
@@ -29,6 +31,7 @@ impl Peer {
             Self::Mosquitto => ("mosquitto", "mosquitto"),
             Self::MosquittoPub => ("mosquitto", "mosquitto_pub"),
             Self::MosquittoSub => ("mosquitto", "mosquitto_sub"),
+            Self::MosquittoPasswd => ("mosquitto", "mosquitto_passwd"),
             Self::NatsServer => ("nats-server", "nats-server"),
             Self::Rumqttd => ("rumqttd", "rumqttd"),
             Self::PahoMqtt => ("paho-mqtt", "python"),

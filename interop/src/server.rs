@@ -148,6 +148,24 @@ impl Mosquitto {
         Some(Self { server, authority: Authority::new() })
     }
 
+    /// Starts it with a configuration of the test's own for its three ports, which all must listen. `authority` signed
+    /// what the configuration names.
+    pub async fn start_as(
+        authority: Authority,
+        configuration: impl Fn(&Authority, [u16; 3]) -> String,
+    ) -> Option<Self> {
+        let server = Server::start(Peer::Mosquitto, |_, ports| {
+            format!("user root\n{}", configuration(&authority, ports))
+        });
+        let server = server.await?;
+        Some(Self { server, authority })
+    }
+
+    /// Returns the ports of its listeners, in the order of the configuration.
+    pub const fn ports(&self) -> [u16; 3] {
+        self.server.ports
+    }
+
     /// Returns the port of its TCP listener.
     pub const fn port(&self) -> u16 {
         self.server.ports[0]

@@ -8,6 +8,7 @@ mod ask;
 mod check;
 mod connection;
 mod connector;
+mod doctor;
 mod explain;
 mod failure;
 mod format;
@@ -84,6 +85,8 @@ enum Command {
     Explain(explain::Explain),
     /// Prints the JSON Schema of the project file, for editors.
     Schema(schema::Schema),
+    /// Finds out why a connector does not work, and what mends it.
+    Doctor(doctor::DoctorFlags),
     /// Publishes; ends with 0 only when the broker has the message.
     Pub(Box<publish::PublishFlags>),
     /// Subscribes, and prints what comes.
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
         Some(Command::Status(flags)) => status::run(&flags),
         Some(Command::Explain(asked)) => explain::run(&asked),
         Some(Command::Schema(asked)) => schema::run(&asked),
+        Some(Command::Doctor(flags)) => doctor::run(&flags),
         Some(Command::Pub(flags)) => publish::run(&flags),
         Some(Command::Sub(flags)) => subscribe::run(&flags),
         Some(Command::Outbox(flags)) => kept::run_outbox(&flags),

@@ -25,6 +25,7 @@ pub use broker::{of_keep_alive, of_publish, of_refusal, of_subscribe};
 pub use dial::{dial_with_words, of_dial};
 pub use fault::Fault;
 pub use running::of_cause;
+pub(crate) use {dial::of_tls, running::of_spoken};
 
 /// What is wrong with a connection, why, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,6 +16,7 @@ pub mod config;
 pub mod connect;
 pub mod control;
 pub mod diagnosis;
+pub mod doctor;
 pub mod secret;
 
 mod certificates;

@@ -49,6 +49,8 @@ faults! {
     NotMqtt = "not-mqtt";
     /// The certificate of the broker has run out.
     CertificateExpired = "certificate-expired";
+    /// The certificate of the broker runs out within a month.
+    CertificateExpiresSoon = "certificate-expires-soon";
     /// The certificate of the broker is not valid yet.
     CertificateNotYetValid = "certificate-not-yet-valid";
     /// The certificate of the broker is for other names.

@@ -198,6 +198,7 @@ fn of_alert(alert: Alert) -> TlsCause {
         | Alert::CertificateExpired
         | Alert::CertificateUnknown
         | Alert::UnknownCA
+        | Alert::DecryptError
         | Alert::AccessDenied => TlsCause::RefusedByPeer(format!("{alert:?}")),
         Alert::ProtocolVersion | Alert::HandshakeFailure | Alert::InsufficientSecurity => {
             TlsCause::NothingInCommon

@@ -1,0 +1,13 @@
+//! The doctor against servers that show each fault.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: whatever goes wrong here fails the test that asked"
+)]
+
+mod access;
+mod behaviour;
+mod ports;
+mod rig;
+mod tls;
+mod topics;
