@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::figures::Figures;
 use crate::message::Stamp;
@@ -55,6 +56,8 @@ struct Reader {
 struct Arrived {
     /// How many copies of each number came.
     copies: Vec<u8>,
+    /// When the first of them did.
+    first_at: Vec<Option<Instant>>,
     /// One above the highest number that came.
     next: u64,
 }
@@ -97,8 +100,13 @@ impl Books {
 
     /// Notes a message that a subscriber took over, at the QoS of its delivery; `None` is one that nobody sent so.
     pub(crate) fn arrived(&self, subscriber: usize, stamp: Option<Stamp>, qos: u8) {
+        self.arrived_at(subscriber, stamp, qos, Instant::now());
+    }
+
+    /// Notes a message that came at a moment.
+    pub(crate) fn arrived_at(&self, subscriber: usize, stamp: Option<Stamp>, qos: u8, at: Instant) {
         self.progress.event();
-        self.pages().arrived(subscriber, stamp, qos);
+        self.pages().arrived(subscriber, stamp, qos, at);
     }
 
     /// Notes that the broker does not know a session any more whose CONNACK the client had read.
@@ -116,6 +124,13 @@ impl Books {
         let mut pages = self.pages();
         count(&mut pages.figures);
         pages.details.push(detail);
+    }
+
+    /// Returns when a message first came to a subscriber.
+    pub(crate) fn came_at(&self, subscriber: usize, stamp: Stamp) -> Option<Instant> {
+        let pages = self.pages();
+        let arrived = pages.subscribers.get(subscriber)?.arrived.get(stamp.publisher)?;
+        *arrived.first_at.get(stamp.number as usize)?
     }
 
     /// Returns how many messages were sent that one of the subscribers has not read.
@@ -176,7 +191,7 @@ impl Books {
 }
 
 impl Pages {
-    fn arrived(&mut self, subscriber: usize, stamp: Option<Stamp>, qos: u8) {
+    fn arrived(&mut self, subscriber: usize, stamp: Option<Stamp>, qos: u8, at: Instant) {
         let Some(reader) = self.subscribers.get_mut(subscriber) else { return };
         let Some(stamp) = stamp else {
             self.figures.altered += 1;
@@ -201,6 +216,7 @@ impl Pages {
         }
         let copies = slot(&mut arrived.copies, stamp.number);
         *copies = copies.saturating_add(1);
+        slot(&mut arrived.first_at, stamp.number).get_or_insert(at);
         if *copies == 1 && stamp.number < arrived.next {
             self.figures.out_of_order += 1;
             let ahead = arrived.next - 1;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::books::Books;
 use crate::connection::{Connection, Ended};
 use crate::progress::Phase;
-use crate::wire::{Connect, Packet, Version};
+use crate::wire::{Connect, Packet, Version, Will};
 use crate::{Failure, Outcome};
 
 /// How long the whole round may stand still before it has failed.
@@ -75,6 +75,7 @@ pub(crate) struct Client {
     pub(crate) is_clean: bool,
     /// Asked of the broker (MQTT 5).
     pub(crate) receive_max: Option<u16>,
+    pub(crate) will: Option<Will>,
     /// Whether a CONNACK for a lasting session was read.
     pub(crate) has_session: bool,
 }
@@ -82,7 +83,7 @@ pub(crate) struct Client {
 impl Client {
     /// Describes a client with a lasting session.
     pub(crate) fn lasting(name: String, port: u16, version: Version) -> Self {
-        Self { name, port, version, is_clean: false, receive_max: None, has_session: false }
+        Self { name, port, version, is_clean: false, receive_max: None, will: None, has_session: false }
     }
 
     /// Describes a client whose session ends with its connection.
@@ -105,8 +106,12 @@ impl Client {
     }
 
     fn try_connect(&mut self, books: &Books, phase: &Phase) -> Result<Connected, Halt> {
-        let wanted =
-            Connect { client_id: &self.name, is_clean: self.is_clean, receive_max: self.receive_max };
+        let wanted = Connect {
+            client_id: &self.name,
+            is_clean: self.is_clean,
+            receive_max: self.receive_max,
+            will: self.will.as_ref(),
+        };
         let mut connection = Connection::open(self.port, self.version, &wanted)?;
         let begun = Instant::now();
         loop {

@@ -23,6 +23,8 @@ pub(crate) struct Figures {
     pub(crate) altered: u64,
     /// Packet identifiers that a broker used again before PUBREL.
     pub(crate) clashes: u64,
+    /// Wills that came too early or too late, or whose client had come back or said farewell.
+    pub(crate) untimely: u64,
     /// Rounds that could not be brought to their end.
     pub(crate) broken_off: u64,
 }
@@ -31,7 +33,7 @@ impl Figures {
     /// Returns whether every promise was kept.
     pub(crate) const fn is_clean(&self) -> bool {
         let broken = self.lost + self.duplicated + self.out_of_order;
-        broken + self.forgotten + self.altered + self.clashes + self.broken_off == 0
+        broken + self.forgotten + self.altered + self.clashes + self.untimely + self.broken_off == 0
     }
 
     /// Returns the figures that everybody asks for, as words.
@@ -47,6 +49,7 @@ impl Figures {
             ("sessions forgotten", self.forgotten),
             ("altered", self.altered),
             ("identifiers clashing", self.clashes),
+            ("wills untimely", self.untimely),
             ("rounds broken off", self.broken_off),
         ];
         for (name, figure) in others.into_iter().filter(|(_, figure)| *figure > 0) {
@@ -67,6 +70,7 @@ impl AddAssign for Figures {
         self.forgotten += other.forgotten;
         self.altered += other.altered;
         self.clashes += other.clashes;
+        self.untimely += other.untimely;
         self.broken_off += other.broken_off;
     }
 }
@@ -104,6 +108,7 @@ mod tests {
             Figures { forgotten: 1, ..allowed },
             Figures { altered: 1, ..allowed },
             Figures { clashes: 1, ..allowed },
+            Figures { untimely: 1, ..allowed },
             Figures { broken_off: 1, ..allowed },
         ];
         assert!(broken.iter().all(|figures| !figures.is_clean()));
@@ -111,9 +116,9 @@ mod tests {
         broken.iter().for_each(|figures| sum += *figures);
         assert_eq!(
             sum.line(),
-            "acknowledged 7, lost 1, duplicated 1, out of order 1, sessions forgotten 1, altered 1, \
-             identifiers clashing 1, rounds broken off 1"
+            "acknowledged 8, lost 1, duplicated 1, out of order 1, sessions forgotten 1, altered 1, \
+             identifiers clashing 1, wills untimely 1, rounds broken off 1"
         );
-        assert_eq!((sum.kills, sum.again), (7, 7));
+        assert_eq!((sum.kills, sum.again), (8, 8));
     }
 }

@@ -1,6 +1,7 @@
 //! What is built and struck, one function a scenario.
 
 mod retained;
+mod wills;
 
 use std::path::{Path, PathBuf};
 
@@ -106,6 +107,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         needs_mosquitto: false,
         verdict: Verdict::Clean,
         run: retained::run,
+    },
+    Scenario {
+        name: "wills",
+        help: "the broker, killed; wills of clients that died before it, with it, or came back",
+        needs_mosquitto: false,
+        verdict: Verdict::Clean,
+        run: wills::run,
     },
     Scenario {
         name: "memory",

@@ -28,6 +28,17 @@ pub(crate) struct Connect<'a> {
     pub(crate) is_clean: bool,
     /// How many messages at QoS 1 and 2 the client takes at once (MQTT 5).
     pub(crate) receive_max: Option<u16>,
+    pub(crate) will: Option<&'a Will>,
+}
+
+/// What the broker publishes when the client dies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Will {
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) qos: u8,
+    /// How many seconds after that (MQTT 5).
+    pub(crate) delay_s: u32,
 }
 
 /// A PUBLISH, in either direction.

@@ -21,7 +21,7 @@ fn message(id: u16, qos: u8) -> Publish {
 
 #[test]
 fn connect_asks_for_a_lasting_session_in_both_versions() {
-    let wanted = Connect { client_id: "me", is_clean: false, receive_max: Some(10) };
+    let wanted = Connect { client_id: "me", is_clean: false, receive_max: Some(10), will: None };
     assert_eq!(
         written(|out| connect(out, Version::V311, &wanted)),
         b"\x10\x0e\x00\x04MQTT\x04\x00\x00\x00\x00\x02me"
@@ -34,7 +34,7 @@ fn connect_asks_for_a_lasting_session_in_both_versions() {
 
 #[test]
 fn a_clean_connect_has_no_expiry() {
-    let wanted = Connect { client_id: "me", is_clean: true, receive_max: None };
+    let wanted = Connect { client_id: "me", is_clean: true, receive_max: None, will: None };
     assert_eq!(
         written(|out| connect(out, Version::V5, &wanted)),
         b"\x10\x0f\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x02me"

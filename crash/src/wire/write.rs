@@ -1,6 +1,6 @@
 //! Packets as bytes.
 
-use super::{Connect, Publish, Step, Version};
+use super::{Connect, Publish, Step, Version, Will};
 
 /// How long a session outlives its connection, in seconds (MQTT 5).
 const SESSION_EXPIRY_S: u32 = 86_400;
@@ -13,7 +13,8 @@ pub(crate) fn connect(out: &mut Vec<u8>, version: Version, wanted: &Connect) {
         Version::V311 => 4,
         Version::V5 => 5,
     });
-    body.push(if wanted.is_clean { 0b10 } else { 0 });
+    let will_flags = wanted.will.map_or(0, |will| 0b100 | will.qos << 3);
+    body.push(if wanted.is_clean { 0b10 } else { 0 } | will_flags);
     number(&mut body, 0);
     if version == Version::V5 {
         let mut properties = Vec::new();
@@ -29,7 +30,21 @@ pub(crate) fn connect(out: &mut Vec<u8>, version: Version, wanted: &Connect) {
         body.extend(properties);
     }
     text(&mut body, wanted.client_id);
+    if let Some(will) = wanted.will {
+        write_will(&mut body, version, will);
+    }
     packet(out, 0x10, &body);
+}
+
+fn write_will(body: &mut Vec<u8>, version: Version, will: &Will) {
+    if version == Version::V5 {
+        body.extend([5, 0x18]);
+        body.extend(will.delay_s.to_be_bytes());
+    }
+    text(body, &will.topic);
+    // A will of the test has a few bytes, as its texts have.
+    number(body, will.payload.len() as u16);
+    body.extend(&will.payload);
 }
 
 /// Appends a PUBLISH.

@@ -196,6 +196,10 @@ impl Broker {
         named.try_for_each(|listener| listener.bound.reload_tls(tls))
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     fn serve(&mut self, bound: BoundListener) {
         let number = self.shared.connections.new_number();
         let is_stopping = self.stopping.subscribe();
@@ -203,12 +207,12 @@ impl Broker {
         self.listeners.push(OpenListener { number, bound, task });
     }
 
-    /// Serves a client over a byte stream that was opened elsewhere. Anonymous clients are let in.
-    pub fn serve_stream(&self, stream: Stream) {
+    /// Serves a client over a byte stream that was opened elsewhere, with what an acknowledgement promises on it.
+    /// Anonymous clients are let in.
+    pub fn serve_stream(&self, stream: Stream, durability: Durability) {
         let Some((worker, runtime)) = self.workers.next() else { return };
         let task = |place: Place| async move {
-            let entrance =
-                Entrance { anonymous: Arc::new(AtomicBool::new(true)), durability: Durability::Synced };
+            let entrance = Entrance { anonymous: Arc::new(AtomicBool::new(true)), durability };
             Connection::new(place.shared().clone(), worker, stream, entrance).run().await;
         };
         Connections::spawn(&self.shared, OF_NO_LISTENER, runtime, task);
@@ -303,6 +307,10 @@ pub struct BrokerHandle {
 }
 
 impl BrokerHandle {
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Opens a client without a socket.
     ///
     /// # Errors

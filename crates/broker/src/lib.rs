@@ -32,6 +32,7 @@
 pub mod access;
 
 mod admission;
+mod audit;
 mod broker;
 mod clock;
 mod connection;

@@ -1,5 +1,6 @@
 //! Where others leave what a session's owner has to send.
 
+mod audit;
 mod stored;
 
 pub(crate) use stored::{Settled, StoredQueue};

@@ -185,6 +185,7 @@ fn options(plan: &BrokerPlan) -> BrokerOptions {
         .in_flight_maximum(limits.in_flight_max)
         .keep_alive_max_s(u16::try_from(limits.keep_alive_max.as_secs()).unwrap_or(u16::MAX))
         .session_expiry_max_s(u32::try_from(limits.session_expiry_max.as_secs()).unwrap_or(u32::MAX))
+        .will_grace(limits.will_grace)
         .queue(queue)
 }
 

@@ -224,6 +224,20 @@ impl Hub {
         certificates::of_plan(&self.plan, certificates::now_s(&self.surroundings.clock))
     }
 
+    /// Counts what waits in each outbox and for each session of the embedded broker, and returns what is not as it must
+    /// be, in words: figures that do not agree with what is there (C9), a limit that is not held (C8). Nothing, as long
+    /// as the hub is right.
+    ///
+    /// It looks at each message that is in memory: for tests, and for whoever suspects a fault.
+    pub fn audit(&self) -> Vec<String> {
+        let outbox = |(name, connector): (&String, &Connector)| {
+            let found = connector.sink().outbox.audit();
+            found.into_iter().map(|what| format!("the outbox of {name}: {what}")).collect::<Vec<_>>()
+        };
+        let outboxes = self.connectors.iter().flat_map(outbox);
+        outboxes.chain(self.broker().map(Broker::audit).unwrap_or_default()).collect()
+    }
+
     /// Finds what would fail later, before anything is touched.
     fn check(&self, plan: &Plan) -> Result<(), HubError> {
         if let Some(broker) = &plan.broker {

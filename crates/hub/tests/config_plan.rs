@@ -298,6 +298,7 @@ fn the_broker_knows_its_listeners_users_and_rules() {
 [broker]
 connections_max = 5
 session_expiry_max_s = 60
+will_grace_s = 7
 keep_alive_max_s = 30
 [broker.listener.open]
 bind = "[::]:0"
@@ -322,6 +323,7 @@ allow = "both chat/#"
         (5, Duration::from_secs(60))
     );
     assert_eq!(broker.limits.keep_alive_max, Duration::from_secs(30));
+    assert_eq!(broker.limits.will_grace, Duration::from_secs(7));
     let (open, web) = (&broker.listeners["open"], &broker.listeners["web"]);
     assert_eq!(
         (open.bind.to_string().as_str(), open.port, open.anonymous),

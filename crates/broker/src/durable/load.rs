@@ -184,12 +184,14 @@ impl Load<'_> {
             let WillRecord { testament, due_wall_ms } = WillRecord::decode(value)?;
             let client_id = ByteString::try_from(key.clone()).ok()?;
             let grace_ms = u64::try_from(self.shared.options.will_grace.as_millis()).unwrap_or(u64::MAX);
-            let left_ms = due_wall_ms.map_or(0, |due| {
-                let asked_ms = u64::from(testament.delay_s) * 1_000;
-                due.saturating_sub(self.now.wall_ms).min(asked_ms)
-            });
+            let known = self.by_client_id.get(&client_id);
+            // Without a session there is nothing that a delay could be waited out in.
+            let asked_ms = if known.is_some() { u64::from(testament.delay_s) * 1_000 } else { 0 };
+            // The connection of a client that was there has ended with the broker: its delay begins now.
+            let left_ms =
+                due_wall_ms.map_or(asked_ms, |due| due.saturating_sub(self.now.wall_ms).min(asked_ms));
             let at_ms = self.now.monotonic_ms.saturating_add(left_ms.max(grace_ms));
-            let session = match self.by_client_id.get(&client_id) {
+            let session = match known {
                 Some(session) => session.clone(),
                 None => {
                     let session = self.new_session(&client_id, None, None, None);

@@ -210,6 +210,20 @@ impl StoredQueue {
         self.front.len()
     }
 
+    /// Finds a limit that is not held, in words. What an earlier run has left may be beyond those of this one, until the
+    /// next message comes.
+    pub(super) fn excess(&self, limits: &QueueLimits, slack: u64) -> Option<String> {
+        let front = &self.front;
+        let (entries, bytes) = (front.in_memory(), front.memory_bytes());
+        if entries > ENTRIES_MAX || (bytes > BYTES_MAX && entries > 1) {
+            return Some(format!("{entries} stored messages of {bytes} bytes are held in memory"));
+        }
+        let waiting = front.len().saturating_sub(slack);
+        let is_own = self.finished.head() >= self.old_until;
+        (is_own && waiting > limits.messages as u64)
+            .then(|| format!("{} messages wait in the store: {limits:?}", front.len()))
+    }
+
     /// Returns the positions with a record.
     pub(crate) fn recorded(&self) -> impl Iterator<Item = u64> + '_ {
         self.recorded.keys().copied()

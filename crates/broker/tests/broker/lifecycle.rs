@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crosspoint_broker::{Broker, ListenerOptions, StartError, Workers};
+use crosspoint_broker::{Broker, Durability, ListenerOptions, StartError, Workers};
 use crosspoint_net::{ListenOptions, Stream, Transport};
 use crosspoint_protocol::{
     QoS, ReasonCode, Version,
@@ -173,7 +173,7 @@ async fn time_limits_beyond_reason_are_no_reason_to_fall_over() {
 async fn a_stream_that_was_opened_elsewhere_is_served_like_any() {
     let broker = broker_with(options().workers(Workers::Here)).await;
     let (near, mut far) = tokio::io::duplex(1_024);
-    broker.serve_stream(Stream::given(near, loopback()));
+    broker.serve_stream(Stream::given(near, loopback()), Durability::Synced);
     far.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01d").await.unwrap();
     let mut connack = [0; 4];
     within("CONNACK", far.read_exact(&mut connack)).await.unwrap();

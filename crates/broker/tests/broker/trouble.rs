@@ -52,6 +52,21 @@ async fn who_does_not_come_back_after_a_restart_leaves_one_will() {
 }
 
 #[tokio::test]
+async fn a_delay_that_is_longer_than_the_grace_holds_after_a_cut() {
+    let rig = Rig::new().await;
+    heir(&rig).await;
+    let patient = Device::connect(&rig.broker, mortal("patient", 3_600, 3_600)).await;
+    let hasty = Device::connect(&rig.broker, mortal("hasty", 3_600, 1)).await;
+    let rig = rig.cut_power_with(grace(0)).await;
+    drop((patient, hasty));
+    until("the short delay is over", || rig.broker.statistics().stored_messages == 1).await;
+    let mut heir = Device::connect(&rig.broker, durable("heir")).await;
+    assert_eq!(heir.payloads(1).await, ["died"]);
+    let records = rig.store.scan(5, None, 9);
+    assert_eq!(records.iter().map(|(client_id, _)| &client_id[..]).collect::<Vec<_>>(), [b"patient"]);
+}
+
+#[tokio::test]
 async fn who_comes_back_in_time_leaves_none() {
     for (session_expiry_s, clean_start) in [(3_600, false), (3_600, true), (0, true)] {
         let rig = Rig::new().await;

@@ -578,6 +578,8 @@ pub struct BrokerLimits {
     pub in_flight_max: u16,
     /// The longest time that a session outlives its connection.
     pub session_expiry_max: Duration,
+    /// How long wills wait after a start for clients that were connected when the broker went.
+    pub will_grace: Duration,
     /// The longest keep alive of an MQTT 5 client; zero allows any.
     pub keep_alive_max: Duration,
 }

@@ -25,6 +25,7 @@ use crate::config::plan::OutboxPlan;
 
 mod admission;
 mod archive;
+mod audit;
 mod bytes_in;
 mod dead_letter;
 mod entry;

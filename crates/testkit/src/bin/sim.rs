@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use std::{mem, thread};
 
 use crosspoint_protocol::fuzz::session::{self, Report, input};
-use crosspoint_testkit::sim::{self, Tally};
+use crosspoint_testkit::sim::{self, Scope, Tally};
 
 /// How many seeds are played unless told otherwise.
 const SEEDS_DEFAULT: u64 = 1_000;
@@ -125,7 +125,7 @@ impl Progress {
                 break;
             }
             let seed = options.seed.wrapping_add(count);
-            let outcome = sim::run(seed, options.is_verbose);
+            let outcome = sim::run(seed, Scope::Whole, options.is_verbose);
             total.add(outcome.tally);
             if let Some(violation) = outcome.violation {
                 let mut failed = self.failed.lock().unwrap_or_else(|poison| poison.into_inner());

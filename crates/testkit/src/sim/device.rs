@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crosspoint_client::{
     Client, ClientOptions, Deliveries, Delivery, DialOptions, Environment, MemoryStore, Protocol,
-    Publication, PublishResult, QoS, SessionKeeping, SubscriptionOptions, TopicFilter, Transport,
+    Publication, PublishPropertyValues, PublishResult, QoS, SessionKeeping, SubscriptionOptions, TopicFilter,
+    Transport,
 };
 use fastrand::Rng;
 use parking_lot::Mutex;
@@ -48,6 +49,8 @@ pub(super) struct LanePlan {
     pub(super) lane: Lane,
     pub(super) topic: String,
     pub(super) qos: QoS,
+    /// For how many seconds a message is worth anything.
+    pub(super) expiry_s: Option<u32>,
 }
 
 /// What a subscriber does.
@@ -61,6 +64,8 @@ pub(super) struct ReaderPlan {
     pub(super) qos: QoS,
     /// The longest that it thinks about a message.
     pub(super) pause_ms_max: u64,
+    /// How many messages it takes before it has confirmed the first.
+    pub(super) receive_maximum: Option<u16>,
     pub(super) seed: u64,
 }
 
@@ -139,7 +144,7 @@ impl Publishing {
     }
 
     fn next(&mut self) -> Option<(Publication, u64)> {
-        let LanePlan { lane, topic, qos } = self.rng.choice(&self.plan.lanes)?;
+        let LanePlan { lane, topic, qos, expiry_s } = self.rng.choice(&self.plan.lanes)?;
         let number = self.bench.ledger.lock().publish(*lane, self.bench.clock.now().monotonic_ms);
         let cookie = self.done as u64;
         self.done += 1;
@@ -152,6 +157,9 @@ impl Publishing {
             payload.len()
         ));
         let publication = Publication::new(topic, payload).unwrap_or_else(|error| panic!("{error}"));
+        let values =
+            PublishPropertyValues { message_expiry_s: *expiry_s, ..PublishPropertyValues::default() };
+        let publication = publication.properties(&values).unwrap_or_else(|error| panic!("{error}"));
         Some((publication.qos(*qos), cookie))
     }
 
@@ -180,7 +188,10 @@ impl Subscriber {
         let mut tasks = JoinSet::new();
         let filter = TopicFilter::parse(plan.filter.clone()).unwrap_or_else(|error| panic!("{error}"));
         let wanted = SubscriptionOptions { qos: plan.qos, ..SubscriptionOptions::default() };
-        let options = options(&plan.name, plan.server, plan.protocol).subscribe(filter, wanted);
+        let mut options = options(&plan.name, plan.server, plan.protocol).subscribe(filter, wanted);
+        if let Some(receive_maximum) = plan.receive_maximum {
+            options = options.receive_maximum(receive_maximum);
+        }
         let (client, deliveries) = connect(bench, &mut tasks, options, &plan.name, plan.seed);
         tasks.spawn(read(bench.clone(), plan, deliveries));
         Self { client, tasks }

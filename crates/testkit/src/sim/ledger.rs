@@ -23,6 +23,8 @@ pub(super) struct Reach {
     pub(super) qos: u8,
     /// What it passes.
     pub(super) places: Vec<Place>,
+    /// Whether a limit with a name on the way may drop it, counted.
+    pub(super) may_drop: bool,
 }
 
 /// What a place forgot.
@@ -58,6 +60,9 @@ struct Came {
     seen: BTreeSet<usize>,
 }
 
+/// A message that was confirmed and has not come to a subscriber.
+pub(super) type Missing = (Lane, usize, Reader);
+
 /// What the judge has written down.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -67,6 +72,8 @@ pub(super) struct Ledger {
     gaps: Vec<Gap>,
     /// Without any fault nothing at all comes twice.
     is_calm: bool,
+    /// How many messages all limits together say to have dropped.
+    dropped: u64,
     violations: Vec<String>,
     pub(super) tally: Tally,
 }
@@ -82,8 +89,10 @@ pub struct Tally {
     pub came: u64,
     /// Messages that came once more, as they may at QoS 1.
     pub again: u64,
-    /// Messages that did not come, as they may at QoS 0 or when a place forgets.
+    /// Messages that did not come, as they may at QoS 0, when a place forgets or a limit drops.
     pub excused: u64,
+    /// Messages that limits have dropped and counted.
+    pub dropped: u64,
 }
 
 impl Tally {
@@ -94,16 +103,17 @@ impl Tally {
         self.came += other.came;
         self.again += other.again;
         self.excused += other.excused;
+        self.dropped += other.dropped;
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { published, confirmed, came, again, excused } = self;
+        let Self { published, confirmed, came, again, excused, dropped } = self;
         write!(
             f,
             "{published} published, {confirmed} confirmed, {came} came, {again} again as they may, \
-             {excused} did not as they may"
+             {excused} did not as they may, {dropped} dropped by a limit"
         )
     }
 }
@@ -146,8 +156,11 @@ impl Ledger {
         let may_overtake = |gap: &Gap| gap.forgot == Forgot::Order && reach.places.contains(&gap.place);
         // At QoS 0 a copy that was lost comes, late, when a place sends again what it has forgotten to have sent.
         let is_late_copy = reach.qos == 0 && self.has_forgotten(&reach, Forgot::Unpromised, sent_at_ms);
+        // A limit drops it, the word that it is acknowledged is lost, and its publisher sends it again.
+        let may_come_after_all = reach.qos == 1 && reach.may_drop && !self.is_calm;
         if let Some(last) = last.filter(|last| *last > number)
             && !is_late_copy
+            && !may_come_after_all
             && !self.gaps.iter().any(may_overtake)
         {
             self.accuse(format!("order: {reader:?} got {number} of {lane:?} after {last}, at {at_ms} ms"));
@@ -191,8 +204,46 @@ impl Ledger {
         self.violations.first().map(String::as_str)
     }
 
+    /// Notes how many messages all limits together say to have dropped.
+    pub(super) fn note_dropped(&mut self, dropped: u64) {
+        self.dropped = dropped;
+        self.tally.dropped = dropped;
+    }
+
+    /// Returns how many that are.
+    pub(super) const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Tells whether more is to come than limits say to have dropped.
+    pub(super) fn lacks(&self) -> bool {
+        let (droppable, promised) = self.missing_by_limit();
+        !promised.is_empty() || droppable.len() as u64 > self.dropped
+    }
+
+    /// Returns how many messages that were confirmed are on their way, of those whose way is this.
+    pub(super) fn on_their_way(&self, is_meant: impl Fn(&[Place]) -> bool) -> u64 {
+        let reaches = self.reaches.iter().filter(|reach| reach.qos > 0 && is_meant(&reach.places));
+        reaches.map(|reach| self.missing_on(reach).count() as u64).sum()
+    }
+
+    /// Returns every way that messages at QoS 1 and 2 take.
+    pub(super) fn ways(&self) -> BTreeSet<Vec<Place>> {
+        self.reaches.iter().filter(|reach| reach.qos > 0).map(|reach| reach.places.clone()).collect()
+    }
+
+    /// Returns what is still to come, apart what a limit may have dropped.
+    fn missing_by_limit(&self) -> (Vec<Missing>, Vec<Missing>) {
+        let may_drop = |(lane, _, reader): &Missing| {
+            let mut of_it =
+                self.reaches.iter().filter(|reach| reach.lane == *lane && reach.reader == *reader);
+            of_it.any(|reach| reach.may_drop)
+        };
+        self.missing().partition(may_drop)
+    }
+
     /// Returns what is still to come: confirmed, not there, and not excused.
-    pub(super) fn missing(&self) -> impl Iterator<Item = (Lane, usize, Reader)> {
+    pub(super) fn missing(&self) -> impl Iterator<Item = Missing> {
         let promised = self.reaches.iter().filter(|reach| reach.qos > 0 || self.is_calm);
         promised.flat_map(|reach| {
             let numbers = self.missing_on(reach);
@@ -220,7 +271,12 @@ impl Ledger {
 
     /// Judges the end: everything that was promised has come.
     pub(super) fn close(&mut self) {
-        let missing: Vec<_> = self.missing().collect();
+        let (droppable, mut missing) = self.missing_by_limit();
+        let (count, dropped) = (droppable.len(), self.dropped);
+        if count as u64 > dropped {
+            self.accuse(format!("lost: limits have dropped {dropped} messages, and {count} never came"));
+            missing.extend(droppable);
+        }
         for (lane, number, reader) in missing {
             self.accuse(format!("lost: {reader:?} never got {number} of {lane:?}, which was confirmed"));
         }
@@ -247,95 +303,4 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const READER: Reader = Reader(0);
-    const LANE: Lane = Lane(0);
-
-    fn ledger(qos: u8) -> Ledger {
-        let places = vec!["north", "south"];
-        Ledger::new(vec![Reach { lane: LANE, reader: READER, qos, places }], false)
-    }
-
-    fn published(qos: u8, count: usize) -> Ledger {
-        let mut ledger = ledger(qos);
-        for number in 0..count {
-            assert_eq!(ledger.publish(LANE, number as u64), number);
-            ledger.confirm(LANE, number);
-        }
-        ledger
-    }
-
-    fn judged(mut ledger: Ledger) -> String {
-        ledger.close();
-        ledger.violation().unwrap_or("fine").split(':').next().unwrap().to_owned()
-    }
-
-    #[test]
-    fn what_was_confirmed_must_come_and_what_was_not_need_not() {
-        assert_eq!(judged(published(1, 1)), "lost");
-        let mut unconfirmed = ledger(1);
-        unconfirmed.publish(LANE, 0);
-        assert_eq!(judged(unconfirmed), "fine");
-        assert_eq!(judged(published(0, 1)), "fine");
-    }
-
-    #[test]
-    fn only_at_qos_1_may_a_message_come_again() {
-        for (qos, verdict) in [(0, "twice"), (1, "fine"), (2, "twice")] {
-            let mut ledger = published(qos, 1);
-            ledger.take(READER, LANE, 0, 5);
-            ledger.take(READER, LANE, 0, 6);
-            assert_eq!(judged(ledger), verdict, "QoS {qos}");
-        }
-    }
-
-    #[test]
-    fn the_order_is_that_of_first_comings() {
-        let mut ledger = published(1, 3);
-        [0, 1, 0, 1, 2].iter().for_each(|number| ledger.take(READER, LANE, *number, 5));
-        assert_eq!(judged(ledger), "fine");
-        let mut ledger = published(1, 3);
-        [0, 2, 1].iter().for_each(|number| ledger.take(READER, LANE, *number, 5));
-        assert_eq!(judged(ledger), "order");
-    }
-
-    #[test]
-    fn a_copy_that_was_lost_at_qos_0_may_come_late_and_only_from_a_place_that_sends_again() {
-        for (qos, place, verdict) in [(0, "north", "fine"), (0, "east", "order"), (1, "north", "order")] {
-            let mut ledger = published(qos, 3);
-            [0, 2].iter().for_each(|number| ledger.take(READER, LANE, *number, 5));
-            ledger.forget(place, Forgot::Unpromised);
-            ledger.remember(place, 10);
-            ledger.take(READER, LANE, 1, 11);
-            assert_eq!(judged(ledger), verdict, "QoS {qos} by {place}");
-        }
-    }
-
-    #[test]
-    fn a_place_that_forgets_excuses_what_was_on_its_way_and_nothing_after() {
-        let mut ledger = published(2, 2);
-        ledger.take(READER, LANE, 0, 5);
-        ledger.forget("north", Forgot::Messages);
-        ledger.remember("north", 10);
-        ledger.take(READER, LANE, 0, 11);
-        assert_eq!(ledger.violation(), None);
-        let later = ledger.publish(LANE, 20);
-        ledger.confirm(LANE, later);
-        assert_eq!(ledger.missing().collect::<Vec<_>>(), [(LANE, 2, READER)]);
-        ledger.take(READER, LANE, later, 21);
-        ledger.take(READER, LANE, later, 22);
-        assert!(ledger.violation().unwrap().starts_with("twice"));
-        let mut elsewhere = published(1, 1);
-        elsewhere.forget("east", Forgot::Messages);
-        assert_eq!(judged(elsewhere), "lost");
-    }
-
-    #[test]
-    fn what_nobody_sent_must_not_come() {
-        let mut ledger = published(1, 1);
-        ledger.take(READER, LANE, 1, 5);
-        assert!(ledger.violation().unwrap().contains("not for it"));
-    }
-}
+mod tests;

@@ -1,9 +1,10 @@
 //! The machines that can fail: the hub's, and those of the remote brokers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crosspoint_broker::{Broker, BrokerHandle, BrokerOptions, Workers};
+use crosspoint_broker::{Broker, BrokerHandle, BrokerOptions, Durability, QueueLimits, Workers};
 use crosspoint_hub::config::{self, Plan};
 use crosspoint_hub::{DataDir, Environment, Hub};
 use crosspoint_store::Store;
@@ -11,11 +12,12 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use super::bounds::OutboxBound;
 use super::device::Bench;
 use super::disk::{Loss, MachineDisk};
 use super::ledger::{Forgot, Place};
 use super::network::Process;
-use super::scenario::{FlowPlan, HUB, REMOTES, Scenario};
+use super::scenario::{Change, FlowPlan, HUB, REMOTES, Scenario};
 
 /// How long a machine that is to end in the middle of what its disk does has for it.
 const TRAP_MAX: Duration = Duration::from_secs(10);
@@ -47,8 +49,18 @@ pub(super) struct Machine {
     process: Option<Process>,
     /// Where it keeps what it has, unless in memory.
     disk: Option<MachineDisk>,
-    /// How many subscriptions there are when everybody is there.
-    subscriptions: usize,
+    /// What is open on it.
+    store: Option<Store>,
+    /// The scenario, with what has been changed since.
+    scenario: Scenario,
+    /// How many messages its brokers have dropped before the one that runs.
+    dropped_before: u64,
+    /// The same of its outboxes, which know that by themselves.
+    dropped_by_outboxes: u64,
+    /// How many messages waited in each outbox when it was last looked at.
+    waited: BTreeMap<String, u64>,
+    /// An operation of its disk has failed, so that what was not synced may go.
+    is_disk_failed: bool,
 }
 
 impl Machine {
@@ -62,7 +74,12 @@ impl Machine {
             running: Arc::default(),
             process: None,
             disk: is_durable.then(|| MachineDisk::new(scenario.seed ^ place.len() as u64, &bench.trace)),
-            subscriptions: scenario.subscriptions_at(place),
+            store: None,
+            scenario: scenario.clone(),
+            dropped_before: 0,
+            dropped_by_outboxes: 0,
+            waited: BTreeMap::new(),
+            is_disk_failed: false,
         }
     }
 
@@ -76,6 +93,8 @@ impl Machine {
                 return self.bench.ledger.lock().accuse(format!("{} does not open: {error}", self.place));
             }
         };
+        self.store.clone_from(&store);
+        self.waited.clear();
         let running = match &self.plan {
             Some((plan, folder)) => {
                 Running::Hub(Box::new(self.start_hub(plan, folder, &process, store).await))
@@ -84,16 +103,20 @@ impl Machine {
         };
         *self.running.lock() = Some(running);
         self.process = Some(process);
-        let running = self.running.clone();
+        let (running, durability) = (self.running.clone(), self.durability());
         self.bench.network.listen(self.place, move |stream| match &*running.lock() {
-            Some(Running::Broker(broker)) => broker.serve_stream(stream),
+            Some(Running::Broker(broker)) => broker.serve_stream(stream, durability),
             Some(Running::Hub(hub)) => {
                 if let Some(broker) = hub.broker() {
-                    broker.serve_stream(stream);
+                    broker.serve_stream(stream, durability);
                 }
             }
             None => {}
         });
+    }
+
+    fn durability(&self) -> Durability {
+        self.scenario.bounds.durability(self.place)
     }
 
     async fn start_hub(&self, plan: &Plan, folder: &TempDir, process: &Process, store: Option<Store>) -> Hub {
@@ -108,10 +131,16 @@ impl Machine {
     }
 
     async fn start_broker(&self, store: Option<Store>) -> Broker {
-        let options = BrokerOptions::default()
+        let mut options = BrokerOptions::default()
             .workers(Workers::Here)
             .sys_interval(None)
             .wall_clock_ms(self.bench.clock.now().wall_ms);
+        if let Some((receive_maximum, in_flight_maximum)) = self.scenario.bounds.windows.get(self.place) {
+            options = options.receive_maximum(*receive_maximum).in_flight_maximum(*in_flight_maximum);
+        }
+        if let Some(messages) = self.scenario.bounds.queues.get(self.place) {
+            options = options.queue(QueueLimits::default().messages(*messages));
+        }
         let mut builder = Broker::builder().options(options);
         if let Some(store) = store {
             builder = builder.store(store);
@@ -123,11 +152,14 @@ impl Machine {
     pub(super) async fn stop(&mut self, down: Down) {
         self.bench.trace.note(format_args!("{} is {down:?}", self.place));
         let Some(process) = self.process.take() else { return };
+        let broker = self.broker();
+        self.store = None;
         match down {
             Down::Stopped => self.stop_in_order().await,
             Down::Killed => process.kill(),
             Down::Unpowered => process.power_off(),
         }
+        self.dropped_before += broker.map_or(0, |broker| dropped_by(&broker));
         if let Some(disk) = &mut self.disk {
             match down {
                 Down::Stopped => disk.closed().await,
@@ -137,6 +169,39 @@ impl Machine {
         }
         drop(self.running.lock().take());
         self.note_what_it_forgets(down);
+    }
+
+    /// Lets a hub take a changed project over.
+    pub(super) async fn reload(&mut self, change: Change) {
+        let bounds = &mut self.scenario.bounds;
+        let before = match change {
+            Change::KeepAlive(seconds) => {
+                self.scenario.keep_alive_s = seconds;
+                None
+            }
+            Change::Outbox(place, bound) => {
+                bounds.outboxes.insert(place, bound);
+                None
+            }
+            Change::Queue(messages) => {
+                let before = bounds.queues.insert(HUB, messages);
+                (before != Some(messages)).then(|| self.broker()).flatten()
+            }
+        };
+        let Some((known, _)) = &mut self.plan else { return };
+        *known = plan(&self.scenario);
+        let (known, running) = (known.clone(), self.running.lock().take());
+        let Some(Running::Hub(mut hub)) = running else { return };
+        if let Err(error) = hub.apply(known).await {
+            self.bench.trace.note(format_args!("the change is not taken over: {error}"));
+        }
+        *self.running.lock() = Some(Running::Hub(hub));
+        self.waited.clear();
+        // The broker with the limits of before is gone, and has counted for the last time.
+        self.dropped_before += before.as_ref().map_or(0, dropped_by);
+        if before.is_some() && self.durability() == Durability::Memory {
+            self.bench.ledger.lock().forget(self.place, Forgot::Messages);
+        }
     }
 
     async fn stop_in_order(&self) {
@@ -149,12 +214,35 @@ impl Machine {
         }
     }
 
-    fn note_what_it_forgets(&self, down: Down) {
+    fn note_what_it_forgets(&mut self, down: Down) {
+        let may_lose_unsynced = down == Down::Unpowered || std::mem::take(&mut self.is_disk_failed);
+        let forgets = match self.durability() {
+            _ if self.disk.is_none() => true,
+            Durability::Memory => true,
+            Durability::Written => may_lose_unsynced,
+            Durability::Synced => false,
+        };
         let mut ledger = self.bench.ledger.lock();
-        if self.disk.is_none() {
+        if forgets {
             ledger.forget(self.place, Forgot::Messages);
-        } else if down != Down::Stopped {
+        }
+        // What devices were promised may be gone while outboxes are not.
+        if self.disk.is_some() && down != Down::Stopped {
             ledger.forget(self.place, Forgot::Unpromised);
+        }
+    }
+
+    /// Lets an operation of its disk fail, if it has one; returns whether it has.
+    pub(super) fn fail_disk(&mut self) -> bool {
+        self.is_disk_failed = self.disk.is_some();
+        self.disk.iter_mut().for_each(MachineDisk::fail_soon);
+        self.is_disk_failed
+    }
+
+    /// Notes that its disk was full: what is promised at once was promised too early.
+    pub(super) fn note_full_disk(&self) {
+        if self.durability() == Durability::Memory {
+            self.bench.ledger.lock().forget(self.place, Forgot::Messages);
         }
     }
 
@@ -176,7 +264,12 @@ impl Machine {
     pub(super) fn look_at_disk(&self) {
         let Some(disk) = &self.disk else { return };
         let found = match disk.waiting() {
-            Ok(waiting) if waiting.is_empty() => return,
+            // What a client without a socket was not given is consumed with whatever comes after it.
+            Ok(waiting)
+                if waiting.iter().map(|(_, messages)| *messages as u64).sum::<u64>() <= self.dropped() =>
+            {
+                return;
+            }
             Ok(waiting) => format!("{waiting:?} wait, by queue and how many"),
             Err(error) => error.to_string(),
         };
@@ -202,7 +295,12 @@ impl Machine {
 
     /// Tells whether everybody is subscribed.
     pub(super) fn is_complete(&self) -> bool {
-        self.broker().is_some_and(|broker| broker.statistics().subscriptions >= self.subscriptions as u64)
+        self.broker().is_some_and(|broker| broker.statistics().subscriptions >= self.subscriptions())
+    }
+
+    /// Returns how many subscriptions there are when everybody is there.
+    fn subscriptions(&self) -> u64 {
+        self.scenario.subscriptions_at(self.place) as u64
     }
 
     fn broker(&self) -> Option<BrokerHandle> {
@@ -220,7 +318,7 @@ impl Machine {
         for (name, connector) in &hub.status() {
             let place = REMOTES.into_iter().find(|remote| *remote == name.as_str()).unwrap_or(HUB);
             let (passed, outbox) = (ledger.passed(place), connector.outbox);
-            if outbox.confirmed < passed {
+            if outbox.ended() + ledger.dropped() < passed {
                 ledger.accuse(format!(
                     "accounting: {passed} messages went through the outbox of {name}: {outbox:?}"
                 ));
@@ -228,18 +326,60 @@ impl Machine {
         }
     }
 
-    /// Returns what waits in the outboxes of a hub, and accuses what must not happen in them.
+    /// Returns what waits in the outboxes of a hub.
     pub(super) fn waiting(&self) -> u64 {
         let Some(Running::Hub(hub)) = &*self.running.lock() else { return 0 };
-        let status = hub.status();
-        for (name, connector) in &status {
+        hub.status().values().map(|connector| connector.outbox.waiting()).sum()
+    }
+
+    /// Accuses what is not within its bounds, and what is not accounted for (C8, C9).
+    pub(super) fn look_at_bounds(&mut self) {
+        let (found, status) = match &*self.running.lock() {
+            Some(Running::Hub(hub)) => (hub.audit(), hub.status()),
+            Some(Running::Broker(broker)) => (broker.audit(), BTreeMap::new()),
+            None => return,
+        };
+        let mut ledger = self.bench.ledger.lock();
+        found.iter().for_each(|found| ledger.accuse(format!("bound: at {}: {found}", self.place)));
+        self.dropped_by_outboxes = 0;
+        for (name, connector) in status {
             let outbox = connector.outbox;
-            if outbox.dead + outbox.dropped_full + outbox.dropped_expired > 0 {
-                self.bench.ledger.lock().accuse(format!("accounting: the outbox of {name} has {outbox:?}"));
+            self.dropped_by_outboxes += outbox.dropped_full + outbox.dropped_expired;
+            if outbox.dead + outbox.damaged + outbox.dropped_by_command + outbox.replaced > 0 {
+                ledger.accuse(format!("accounting: the outbox of {name} has {outbox:?}"));
+            }
+            let waiting = outbox.waiting();
+            let before = self.waited.insert(name.clone(), waiting).unwrap_or(waiting);
+            let bound = self.scenario.bounds.outboxes.iter().find(|(place, _)| **place == name);
+            // What was there before a limit was lowered, or waits again after a crash, may be beyond.
+            if let Some((_, bound)) = bound.filter(|(_, bound)| waiting > bound.messages.max(before)) {
+                ledger.accuse(format!("bound: {waiting} messages wait in the outbox of {name}: {bound:?}"));
             }
         }
-        status.values().map(|connector| connector.outbox.waiting()).sum()
     }
+
+    /// Returns how many messages its limits have dropped.
+    pub(super) fn dropped(&self) -> u64 {
+        let now = self.broker().map_or(0, |broker| dropped_by(&broker));
+        self.dropped_before + self.dropped_by_outboxes + now
+    }
+
+    /// Returns how many messages its disk has for sessions and in outboxes, where what it promises is on disk.
+    pub(super) fn waiting_on_disk(&self) -> Option<(u64, u64)> {
+        let store = self.store.as_ref().filter(|_| self.durability() == Durability::Synced)?;
+        let waiting = |kind| {
+            let queues = store.queues().into_iter().filter(|queue| queue % 8 == kind);
+            queues.filter_map(|queue| Some(store.queue_status(queue)?.waiting)).sum()
+        };
+        // The kinds of queues: `docs/formats/records.md`.
+        Some((waiting(0), waiting(1)))
+    }
+}
+
+/// Returns how many messages a broker has dropped for its limits.
+fn dropped_by(broker: &BrokerHandle) -> u64 {
+    let statistics = broker.statistics();
+    statistics.dropped_queue_full + statistics.dropped_expired
 }
 
 /// Makes a folder in which a hub has a name that does not change from run to run.
@@ -253,12 +393,18 @@ fn data_folder() -> TempDir {
 
 fn plan(scenario: &Scenario) -> Plan {
     let mut text = String::from("[broker]\n");
+    if let Some(messages) = scenario.bounds.queues.get(HUB) {
+        text += &format!("session_queue_messages = {messages}\n");
+    }
     for remote in REMOTES {
         text += &format!(
             "[connector.{remote}]\nurl = \"mqtt://{remote}:1883\"\nkeep_alive_s = {}\nsession = \"durable\"\n\
              connect_timeout_ms = 3000\nreconnect_min_ms = 100\nreconnect_max_ms = 2000\n",
             scenario.keep_alive_s
         );
+        if let Some(OutboxBound { messages, when_full }) = scenario.bounds.outboxes.get(remote) {
+            text += &format!("outbox = {{ messages = {messages}, when_full = \"{when_full}\" }}\n");
+        }
     }
     for FlowPlan { name, from, to, qos } in &scenario.flows {
         let connector = |place: Place| if place == HUB { "broker" } else { place };

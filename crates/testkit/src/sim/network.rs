@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::stream::{Quality, SimulatedStream, Wire};
 use super::trace::Trace;
+use super::windows::{Watch, Windows};
 
 /// What serves the streams that arrive at a host.
 type Accept = Arc<dyn Fn(Stream) + Send + Sync>;
@@ -44,6 +45,8 @@ struct Map {
     hosts: BTreeMap<String, Host>,
     connections: Vec<Connection>,
     connected: u64,
+    /// By who dials and whom.
+    windows: BTreeMap<(String, String), Windows>,
 }
 
 struct Host {
@@ -66,8 +69,24 @@ pub(super) struct Process {
 
 impl Network {
     pub(super) fn new(rng: Rng, trace: Trace) -> Self {
-        let map = Map { rng, hosts: BTreeMap::new(), connections: Vec::new(), connected: 0 };
+        let map = Map {
+            rng,
+            hosts: BTreeMap::new(),
+            connections: Vec::new(),
+            connected: 0,
+            windows: BTreeMap::new(),
+        };
         Self { map: Arc::new(Mutex::new(map)), trace }
+    }
+
+    /// Sets which windows hold where one host dials another.
+    pub(super) fn set_windows(&self, from: &str, to: &str, windows: Windows) {
+        self.map.lock().windows.insert((from.to_owned(), to.to_owned()), windows);
+    }
+
+    /// Returns what is wrong with what was written to a connection.
+    pub(super) fn wrong(&self) -> Option<String> {
+        self.map.lock().connections.iter().find_map(|connection| connection.wire.lock().wrong.take())
     }
 
     /// Begins a process on a host.
@@ -157,7 +176,8 @@ impl Map {
             self.connected,
             quality.latency.as_millis()
         ));
-        let wire = Wire::new(self.connected, quality, self.rng.fork(), trace.clone());
+        let windows = self.windows.get(&(from.clone(), to.clone())).copied().unwrap_or([u16::MAX; 2]);
+        let wire = Wire::new(self.connected, quality, self.rng.fork(), Watch::new(windows), trace.clone());
         let pair = SimulatedStream::pair(&wire);
         self.connections.push(Connection { ends: [from, to], wire });
         pair

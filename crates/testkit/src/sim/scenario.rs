@@ -5,6 +5,8 @@ use std::fmt;
 use crosspoint_client::{Protocol, QoS};
 use fastrand::Rng;
 
+use super::Scope;
+use super::bounds::{Bounds, OutboxBound};
 use super::device::{LanePlan, PublisherPlan, ReaderPlan};
 use super::ledger::{Lane, Place, Reach, Reader};
 
@@ -59,6 +61,19 @@ pub(super) enum Fault {
     FillDisk(Place, u64),
     /// The wall clock of everybody jumps by so much.
     Jump(i64),
+    /// The hub takes a changed project over.
+    Reload(Change),
+}
+
+/// What is changed in the project while the hub runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Change {
+    /// The connectors' keep alive: they connect anew.
+    KeepAlive(u64),
+    /// The limit of an outbox.
+    Outbox(Place, OutboxBound),
+    /// How much waits for a session: the embedded broker starts anew.
+    Queue(usize),
 }
 
 /// A whole run.
@@ -74,10 +89,11 @@ pub(super) struct Scenario {
     pub(super) keep_alive_s: u64,
     /// Who keeps what it has on a disk.
     pub(super) durable: Vec<Place>,
+    pub(super) bounds: Bounds,
 }
 
 impl Scenario {
-    pub(super) fn of_seed(seed: u64) -> Self {
+    pub(super) fn of_seed(seed: u64, scope: Scope) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut scenario = Self {
             seed,
@@ -88,6 +104,7 @@ impl Scenario {
             faults: Vec::new(),
             keep_alive_s: rng.u64(4..20),
             durable: REMOTES.into_iter().filter(|_| rng.bool()).chain([HUB]).collect(),
+            bounds: Bounds::default(),
         };
         for flow in scenario.flows.clone() {
             scenario.add_devices(&mut rng, &flow);
@@ -96,7 +113,77 @@ impl Scenario {
             scenario.add_neighbours(&mut rng);
         }
         scenario.faults = faults(&mut rng);
+        if scope == Scope::Whole {
+            scenario.draw_the_rest(&mut Rng::with_seed(seed ^ 0x6c69_6d69_7473));
+        }
         scenario
+    }
+
+    /// Draws what was not drawn at first.
+    fn draw_the_rest(&mut self, rng: &mut Rng) {
+        self.bounds = Bounds::draw(rng);
+        for reader in self.readers.iter_mut().filter(|reader| reader.protocol == Protocol::V5) {
+            reader.receive_maximum = rng.bool().then(|| rng.u16(1..12));
+        }
+        for publisher in self.publishers.iter_mut().filter(|publisher| publisher.protocol == Protocol::V5) {
+            for lane in &mut publisher.lanes {
+                lane.expiry_s = (rng.u8(0..6) == 0).then(|| rng.u32(1..40));
+            }
+        }
+        if !self.faults.is_empty() && rng.u8(0..3) == 0 {
+            for _ in 0..rng.usize(1..3) {
+                let place = rng.usize(0..=self.faults.len());
+                self.faults.insert(place, (rng.u64(0..10_000), Fault::Reload(change(rng))));
+            }
+        }
+        self.note_what_may_drop();
+    }
+
+    fn note_what_may_drop(&mut self) {
+        let lanes = self.publishers.iter().flat_map(|publisher| &publisher.lanes);
+        let expiring: Vec<Lane> =
+            lanes.filter(|lane| lane.expiry_s.is_some()).map(|lane| lane.lane).collect();
+        let mut bounds = self.bounds.clone();
+        for (_, fault) in &self.faults {
+            match fault {
+                Fault::Reload(Change::Outbox(place, bound)) => {
+                    // One that blocks after one that drops has dropped.
+                    let known = bounds.outboxes.entry(place).or_insert(*bound);
+                    if bound.when_full != "block" {
+                        *known = *bound;
+                    }
+                }
+                Fault::Reload(Change::Queue(messages)) => _ = bounds.queues.insert(HUB, *messages),
+                _ => {}
+            }
+        }
+        for reach in &mut self.reaches {
+            let by_limit = match reach.qos {
+                0 => bounds.may_drop_unpromised(&reach.places),
+                _ => bounds.may_drop(&reach.places),
+            };
+            reach.may_drop = by_limit || expiring.contains(&reach.lane);
+        }
+    }
+
+    /// Returns which windows hold where one host dials another.
+    pub(super) fn windows(&self) -> Vec<(String, Place, [u16; 2])> {
+        let of = |server: Place, is_v5: bool, receive_maximum: Option<u16>| {
+            let (to_server, to_client) = self.bounds.windows.get(server).copied().unwrap_or((1_024, 1_024));
+            let asked = receive_maximum.unwrap_or(u16::MAX);
+            [if is_v5 { to_server } else { u16::MAX }, to_client.min(asked)]
+        };
+        let publishers = self.publishers.iter().map(|plan| {
+            let is_v5 = plan.protocol == Protocol::V5;
+            (plan.name.clone(), plan.server, of(plan.server, is_v5, None))
+        });
+        let readers = self.readers.iter().map(|plan| {
+            let is_v5 = plan.protocol == Protocol::V5;
+            (plan.name.clone(), plan.server, of(plan.server, is_v5, plan.receive_maximum))
+        });
+        let connectors =
+            REMOTES.into_iter().map(|place| (HUB.to_owned(), place, of(place, true, Some(1_024))));
+        publishers.chain(readers).chain(connectors).collect()
     }
 
     /// Tells whether nothing goes wrong.
@@ -137,7 +224,7 @@ impl Scenario {
 
     fn add_reach(&mut self, lane: Lane, reader: Reader, qos: u8, places: Vec<Place>) {
         let wanted = self.readers.get(reader.0).map_or(0, |reader| reader.qos as u8);
-        self.reaches.push(Reach { lane, reader, qos: qos.min(wanted), places });
+        self.reaches.push(Reach { lane, reader, qos: qos.min(wanted), places, may_drop: false });
     }
 
     fn add_reader(&mut self, rng: &mut Rng, root: &str, server: Place) -> Reader {
@@ -153,6 +240,7 @@ impl Scenario {
             filter: format!("{root}/#"),
             qos: if is_simple { QoS::AtLeastOnce } else { QoS::ExactlyOnce },
             pause_ms_max: if rng.u8(0..4) == 0 { rng.u64(1..200) } else { 0 },
+            receive_maximum: None,
             seed: rng.u64(..),
         });
         reader
@@ -164,6 +252,7 @@ impl Scenario {
             lane: Lane(number),
             topic: format!("{root}/{number}"),
             qos: qos(rng),
+            expiry_s: None,
         });
         let lanes: Vec<LanePlan> = lanes.collect();
         self.publishers.push(PublisherPlan {
@@ -218,6 +307,17 @@ fn fault(rng: &mut Rng) -> Fault {
     }
 }
 
+fn change(rng: &mut Rng) -> Change {
+    match rng.u8(0..3) {
+        0 => Change::KeepAlive(rng.u64(4..20)),
+        1 => {
+            let [north, south] = REMOTES;
+            Change::Outbox(if rng.bool() { north } else { south }, OutboxBound::draw(rng))
+        }
+        _ => Change::Queue(rng.usize(1..60)),
+    }
+}
+
 /// A correction, an hour, or a board that has lost its battery.
 fn jump_ms(rng: &mut Rng) -> i64 {
     const YEAR_MS: i64 = 365 * 24 * 3_600_000;
@@ -251,15 +351,16 @@ impl fmt::Display for Scenario {
         }
         for PublisherPlan { name, server, count, window, lanes, .. } in &self.publishers {
             write!(f, "{name} at {server}: {count} in {window} on")?;
-            for LanePlan { topic, qos, .. } in lanes {
+            for LanePlan { topic, qos, expiry_s, .. } in lanes {
                 write!(f, " {topic}@{}", *qos as u8)?;
+                expiry_s.iter().try_for_each(|expiry_s| write!(f, " for {expiry_s} s"))?;
             }
             write!(f, "; ")?;
         }
         for ReaderPlan { name, server, filter, qos, .. } in &self.readers {
             write!(f, "{name} at {server}: {filter}@{}; ", *qos as u8)?;
         }
-        write!(f, "on disk: {:?}; ", self.durable)?;
+        write!(f, "on disk: {:?}; {:?}; ", self.durable, self.bounds)?;
         for (after_ms, fault) in &self.faults {
             write!(f, "+{after_ms} {fault:?} ")?;
         }

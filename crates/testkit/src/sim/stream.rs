@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::trace::Trace;
+use super::windows::Watch;
 
 /// How a connection behaves.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,9 @@ pub(super) struct Wire {
     is_silent: bool,
     /// The process on this side is no more: what it does on it has no effect.
     is_dead: [bool; 2],
+    watch: Watch,
+    /// What is wrong with what was written.
+    pub(super) wrong: Option<String>,
 }
 
 /// One direction.
@@ -68,7 +72,13 @@ impl Way {
 }
 
 impl Wire {
-    pub(super) fn new(number: u64, quality: Quality, rng: Rng, trace: Trace) -> Arc<Mutex<Self>> {
+    pub(super) fn new(
+        number: u64,
+        quality: Quality,
+        rng: Rng,
+        watch: Watch,
+        trace: Trace,
+    ) -> Arc<Mutex<Self>> {
         Arc::new(Mutex::new(Self {
             number,
             quality,
@@ -78,6 +88,8 @@ impl Wire {
             is_reset: false,
             is_silent: false,
             is_dead: [false; 2],
+            watch,
+            wrong: None,
         }))
     }
 
@@ -188,6 +200,8 @@ impl Wire {
             way.chunks.push_back((at, Bytes::copy_from_slice(bytes.get(..count).unwrap_or_default())));
             way.reader.take().into_iter().for_each(Waker::wake);
         }
+        let wrong = self.watch.saw(side, bytes.get(..count).unwrap_or_default());
+        self.wrong = self.wrong.take().or(wrong.map(|wrong| format!("wire {number}.{side}: {wrong}")));
         self.trace.detail(format_args!("wire {number}.{side} {count} bytes"));
         Poll::Ready(Ok(count))
     }

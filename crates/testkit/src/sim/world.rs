@@ -1,5 +1,6 @@
 //! One run, from the first device to the judgement.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::clock::Clock;
 use super::device::{self, Bench, Subscriber};
 use super::disk::Loss;
-use super::ledger::{Forgot, Ledger};
+use super::ledger::{Forgot, Ledger, Place};
 use super::machine::{Down, Machine};
 use super::network::{FAST_BYTES_PER_S, Network, Reach};
 use super::scenario::{Fault, HUB, REMOTES, Scenario};
@@ -29,6 +30,9 @@ const SETTLING_MAX: Duration = Duration::from_secs(900);
 
 /// How long what may come twice is waited for when everything has come.
 const QUIET: Duration = Duration::from_secs(15);
+
+/// How long nothing more comes of what limits may have dropped before that is over.
+const DROPPED: Duration = Duration::from_secs(60);
 
 /// How often is looked whether all is done.
 const LOOK: Duration = Duration::from_millis(50);
@@ -59,10 +63,15 @@ struct World {
     machines: Vec<Machine>,
     subscribers: Vec<Subscriber>,
     publishers: JoinSet<()>,
+    /// How many messages have come, and when the last of them had.
+    came: (u64, Instant),
 }
 
 impl World {
     async fn start(bench: Bench, scenario: Scenario) -> Self {
+        for (from, to, windows) in scenario.windows() {
+            bench.network.set_windows(&from, to, windows);
+        }
         let mut machines = Vec::new();
         for place in REMOTES.into_iter().chain([HUB]) {
             let mut machine = Machine::new(place, &bench, &scenario);
@@ -71,7 +80,8 @@ impl World {
         }
         let readers = scenario.readers.iter();
         let subscribers = readers.map(|plan| Subscriber::start(&bench, plan.clone())).collect();
-        Self { bench, scenario, machines, subscribers, publishers: JoinSet::new() }
+        let came = (0, Instant::now());
+        Self { bench, scenario, machines, subscribers, publishers: JoinSet::new(), came }
     }
 
     async fn run(&mut self) {
@@ -118,6 +128,11 @@ impl World {
             Fault::FailDisk(place, for_ms) => self.fail_disk(place, for_ms).await,
             Fault::FillDisk(place, for_ms) => self.fill_disk(place, for_ms).await,
             Fault::Jump(by_ms) => self.bench.clock.jump(by_ms),
+            Fault::Reload(change) => {
+                if let Some(hub) = self.machine(HUB) {
+                    hub.reload(change).await;
+                }
+            }
         }
     }
 
@@ -153,8 +168,9 @@ impl World {
 
     /// Lets an operation of a disk fail; whoever looks after the host starts it anew later.
     async fn fail_disk(&mut self, place: &'static str, for_ms: u64) {
-        let Some(disk) = self.machine(place).and_then(Machine::disk) else { return };
-        disk.fail_soon();
+        if !self.machine(place).is_some_and(Machine::fail_disk) {
+            return;
+        }
         self.pass(Duration::from_millis(for_ms)).await;
         self.take_down(place, Down::Killed, 10).await;
     }
@@ -167,6 +183,7 @@ impl World {
         if let Some(disk) = self.machine(place).and_then(Machine::disk) {
             disk.set_full(false);
         }
+        self.machine(place).into_iter().for_each(|machine| machine.note_full_disk());
     }
 
     fn machine(&mut self, place: &str) -> Option<&mut Machine> {
@@ -174,7 +191,7 @@ impl World {
     }
 
     /// Lets time go by, and looks around now and then.
-    async fn pass(&self, time: Duration) {
+    async fn pass(&mut self, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until {
             sleep(LOOK.min(until - Instant::now())).await;
@@ -182,8 +199,47 @@ impl World {
         }
     }
 
-    fn look(&self) {
-        self.machines.iter().filter(|machine| machine.is_running()).for_each(Machine::look_at_subscriptions);
+    fn look(&mut self) {
+        for machine in self.machines.iter_mut().filter(|machine| machine.is_running()) {
+            machine.look_at_subscriptions();
+            machine.look_at_bounds();
+        }
+        let dropped = self.machines.iter().map(Machine::dropped).sum();
+        let mut ledger = self.bench.ledger.lock();
+        ledger.note_dropped(dropped);
+        if let Some(wrong) = self.bench.network.wrong() {
+            ledger.accuse(format!("bound: {wrong}"));
+        }
+        if ledger.tally.came != self.came.0 {
+            self.came = (ledger.tally.came, Instant::now());
+        }
+        drop(ledger);
+        self.look_at_ways();
+    }
+
+    /// Accuses what was confirmed, has not come, and waits nowhere: not at the end, but at any moment (C9).
+    fn look_at_ways(&self) {
+        let mut ledger = self.bench.ledger.lock();
+        for way in ledger.ways() {
+            let on_disk = |place: &Place| {
+                let machine = self.machines.iter().find(|machine| machine.place == *place)?;
+                machine.waiting_on_disk()
+            };
+            // Where something is down nobody knows what waits there, and in memory nobody has promised it.
+            let places: BTreeSet<Place> = way.iter().copied().collect();
+            let Some(waiting) = places.iter().map(on_disk).collect::<Option<Vec<_>>>() else { continue };
+            let in_outboxes = |outboxes: u64| if way.len() > 1 { outboxes } else { 0 };
+            let there: u64 =
+                waiting.iter().map(|(sessions, outboxes)| sessions + in_outboxes(*outboxes)).sum();
+            let on_their_way = ledger.on_their_way(|places| places == way);
+            let (dropped, at_ms) = (ledger.dropped(), self.bench.clock.now().monotonic_ms);
+            if on_their_way > there + dropped {
+                ledger.accuse(format!(
+                    "accounting: {on_their_way} messages have not come by {way:?}, and {there} wait there, \
+                     {dropped} were dropped, at {at_ms} ms"
+                ));
+            }
+        }
     }
 
     async fn wait(&mut self, what: &str, within: Duration, is_so: impl Fn(&mut Self) -> bool) -> bool {
@@ -209,7 +265,9 @@ impl World {
     fn is_settled(&mut self) -> bool {
         while self.publishers.try_join_next().is_some() {}
         let waits = self.machines.iter().map(Machine::waiting).sum::<u64>() > 0;
-        !waits && self.publishers.is_empty() && self.bench.ledger.lock().missing().next().is_none()
+        let ledger = self.bench.ledger.lock();
+        let is_over = self.came.1.elapsed() >= DROPPED || ledger.missing().next().is_none();
+        !waits && self.publishers.is_empty() && !ledger.lacks() && is_over
     }
 
     fn describe_stall(&self, what: &str) -> String {

@@ -37,6 +37,7 @@ fn limits(section: &Section<'_>) -> BrokerLimits {
         session_queue_bytes: section.number(&keys::SESSION_QUEUE_BYTES),
         in_flight_max: section.number(&keys::IN_FLIGHT_MAX),
         session_expiry_max: Duration::from_secs(section.number(&keys::SESSION_EXPIRY_MAX_S)),
+        will_grace: Duration::from_secs(section.number(&keys::WILL_GRACE_S)),
         keep_alive_max: Duration::from_secs(section.number(&keys::KEEP_ALIVE_MAX_S)),
     }
 }

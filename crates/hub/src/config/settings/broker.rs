@@ -72,6 +72,14 @@ pub const SESSION_EXPIRY_MAX_S: Setting = Setting::integer(
     "How long a session may outlive its connection, whatever the client asks for.",
 );
 
+/// How long wills wait after a crash.
+pub const WILL_GRACE_S: Setting = Setting::integer(
+    "will_grace_s",
+    0..=86_400,
+    30,
+    "How long wills wait after a start for clients that were connected when the broker went; a longer delay of a will holds.",
+);
+
 /// The longest keep alive of a client.
 pub const KEEP_ALIVE_MAX_S: Setting = Setting::integer(
     "keep_alive_max_s",
@@ -103,6 +111,7 @@ pub const ALL: &[&Setting] = &[
     &SESSION_QUEUE_BYTES,
     &IN_FLIGHT_MAX,
     &SESSION_EXPIRY_MAX_S,
+    &WILL_GRACE_S,
     &KEEP_ALIVE_MAX_S,
     &DURABILITY,
 ];

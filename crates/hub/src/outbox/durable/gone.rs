@@ -69,6 +69,13 @@ impl Gone {
         self.runs.len()
     }
 
+    /// Returns how many positions are marked from one on.
+    pub(super) fn from(&self, position: u64) -> u64 {
+        let behind =
+            |(first, (length, _)): (&u64, &(u64, End))| (first + length).saturating_sub(position.max(*first));
+        self.runs.iter().map(behind).sum()
+    }
+
     /// Forgets everything before the head, and puts what has changed into a batch.
     pub(super) fn write(&mut self, batch: &mut Batch, number: u64, head: u64) {
         while let Some((first, (length, end))) =

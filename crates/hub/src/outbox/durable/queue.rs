@@ -27,7 +27,7 @@ use crate::config::plan::Lane;
 pub(crate) const IN_FLIGHT_MAX: usize = 4_096;
 
 /// How far the newest place may be from the head: what bounds the memory when one message is never answered.
-const SPAN_MAX: usize = 16_384;
+pub(super) const SPAN_MAX: usize = 16_384;
 
 /// How many messages wait here behind one of their topic that was refused for the moment.
 const HELD_MAX: usize = IN_FLIGHT_MAX;
@@ -262,8 +262,13 @@ impl Queue {
         if self.suspicion.is_narrow() { 1 } else { IN_FLIGHT_MAX }
     }
 
+    /// Returns how many positions have not ended.
+    pub(super) fn waiting(&self) -> u64 {
+        let is_waiting = |place: &&Place| !matches!(place.state, State::Ended(_));
+        self.places.iter().filter(is_waiting).count() as u64
+    }
+
     /// Returns how many messages are with the client.
-    #[cfg(test)]
     pub(super) const fn open(&self) -> usize {
         self.open
     }

@@ -25,14 +25,14 @@ use crate::config::plan::{OutboxPlan, WhenFull};
 pub(super) const FIGURES_TABLE: u32 = 22;
 
 /// How many messages wait in memory, so that they need not be read back; and how many bytes of them.
-const MEMORY_ENTRIES_MAX: usize = 4_096;
-const MEMORY_BYTES_MAX: u64 = 8 << 20;
+pub(super) const MEMORY_ENTRIES_MAX: usize = 4_096;
+pub(super) const MEMORY_BYTES_MAX: u64 = 8 << 20;
 
 /// Rows that are read at once.
 const ROWS_AT_ONCE: usize = 1_024;
 
 /// How many messages go past the queue at a time; more go through it.
-const DIRECT_MAX: usize = 1_024;
+pub(super) const DIRECT_MAX: usize = 1_024;
 
 /// How many marks of replaced messages there may be; beyond, messages are not replaced.
 const MARKS_MAX: usize = 262_144;
@@ -77,6 +77,8 @@ pub(super) struct State {
     pub(super) peeked: Option<(u64, Option<Item>)>,
     /// What goes past the queue.
     pub(super) direct: VecDeque<Item>,
+    /// How many of those are with the client.
+    pub(super) direct_open: usize,
     /// What is counted, as of now.
     pub(super) live: OutboxFigures,
     /// What the row of figures is to say.
@@ -366,6 +368,7 @@ impl State {
             front: Front::new(MEMORY_ENTRIES_MAX, MEMORY_BYTES_MAX),
             peeked: None,
             direct: VecDeque::new(),
+            direct_open: 0,
             live: OutboxFigures::default(),
             kept: Kept::default(),
             folded: Vec::new(),
@@ -465,6 +468,11 @@ impl State {
                 self.is_dirty = true;
             }
         }
+    }
+
+    /// Returns how many messages and bytes wait or have been promised room.
+    pub(super) const fn used(&self) -> (u64, u64) {
+        self.used
     }
 
     fn has_room(&self, bytes: u64) -> bool {

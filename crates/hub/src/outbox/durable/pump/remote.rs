@@ -235,10 +235,13 @@ impl Sending {
         let mut state = self.pumping.shared.state();
         let Some(item) = state.direct.pop_front() else { return false };
         let publication = link.publication(&item, &state.policy, now);
+        state.direct_open += 1;
         drop(state);
         let cookie = self.next_direct;
         if publisher.try_send(publication, cookie).is_err() {
-            self.pumping.shared.state().direct.push_front(item);
+            let mut state = self.pumping.shared.state();
+            state.direct_open -= 1;
+            state.direct.push_front(item);
             return false;
         }
         self.next_direct += 1;
@@ -249,6 +252,7 @@ impl Sending {
     fn settle_direct(&mut self, cookie: u64, outcome: PublishResult) {
         let Ok(index) = self.direct.binary_search_by_key(&cookie, |(cookie, _)| *cookie) else { return };
         let Some((_, item)) = self.direct.remove(index) else { return };
+        self.pumping.shared.state().direct_open -= 1;
         match outcome {
             Ok(_) => self.pumping.end_direct(End::Sent, &item),
             Err(PublishError::Closed | PublishError::Unconfirmed) => {
@@ -379,6 +383,7 @@ impl Sending {
             state.is_connected = false;
             state.queue.on_client_gone();
             while let Some((_, item)) = self.direct.pop_back() {
+                state.direct_open -= 1;
                 state.direct.push_front(item);
             }
         }

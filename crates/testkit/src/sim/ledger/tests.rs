@@ -1,0 +1,105 @@
+use super::*;
+
+const READER: Reader = Reader(0);
+const LANE: Lane = Lane(0);
+
+fn ledger(qos: u8) -> Ledger {
+    let places = vec!["north", "south"];
+    Ledger::new(vec![Reach { lane: LANE, reader: READER, qos, places, may_drop: false }], false)
+}
+
+fn published(qos: u8, count: usize) -> Ledger {
+    let mut ledger = ledger(qos);
+    for number in 0..count {
+        assert_eq!(ledger.publish(LANE, number as u64), number);
+        ledger.confirm(LANE, number);
+    }
+    ledger
+}
+
+fn judged(mut ledger: Ledger) -> String {
+    ledger.close();
+    ledger.violation().unwrap_or("fine").split(':').next().unwrap().to_owned()
+}
+
+#[test]
+fn what_was_confirmed_must_come_and_what_was_not_need_not() {
+    assert_eq!(judged(published(1, 1)), "lost");
+    let mut unconfirmed = ledger(1);
+    unconfirmed.publish(LANE, 0);
+    assert_eq!(judged(unconfirmed), "fine");
+    assert_eq!(judged(published(0, 1)), "fine");
+}
+
+#[test]
+fn only_at_qos_1_may_a_message_come_again() {
+    for (qos, verdict) in [(0, "twice"), (1, "fine"), (2, "twice")] {
+        let mut ledger = published(qos, 1);
+        ledger.take(READER, LANE, 0, 5);
+        ledger.take(READER, LANE, 0, 6);
+        assert_eq!(judged(ledger), verdict, "QoS {qos}");
+    }
+}
+
+#[test]
+fn the_order_is_that_of_first_comings() {
+    let mut ledger = published(1, 3);
+    [0, 1, 0, 1, 2].iter().for_each(|number| ledger.take(READER, LANE, *number, 5));
+    assert_eq!(judged(ledger), "fine");
+    let mut ledger = published(1, 3);
+    [0, 2, 1].iter().for_each(|number| ledger.take(READER, LANE, *number, 5));
+    assert_eq!(judged(ledger), "order");
+}
+
+#[test]
+fn a_copy_that_was_lost_at_qos_0_may_come_late_and_only_from_a_place_that_sends_again() {
+    for (qos, place, verdict) in [(0, "north", "fine"), (0, "east", "order"), (1, "north", "order")] {
+        let mut ledger = published(qos, 3);
+        [0, 2].iter().for_each(|number| ledger.take(READER, LANE, *number, 5));
+        ledger.forget(place, Forgot::Unpromised);
+        ledger.remember(place, 10);
+        ledger.take(READER, LANE, 1, 11);
+        assert_eq!(judged(ledger), verdict, "QoS {qos} by {place}");
+    }
+}
+
+#[test]
+fn a_place_that_forgets_excuses_what_was_on_its_way_and_nothing_after() {
+    let mut ledger = published(2, 2);
+    ledger.take(READER, LANE, 0, 5);
+    ledger.forget("north", Forgot::Messages);
+    ledger.remember("north", 10);
+    ledger.take(READER, LANE, 0, 11);
+    assert_eq!(ledger.violation(), None);
+    let later = ledger.publish(LANE, 20);
+    ledger.confirm(LANE, later);
+    assert_eq!(ledger.missing().collect::<Vec<_>>(), [(LANE, 2, READER)]);
+    ledger.take(READER, LANE, later, 21);
+    ledger.take(READER, LANE, later, 22);
+    assert!(ledger.violation().unwrap().starts_with("twice"));
+    let mut elsewhere = published(1, 1);
+    elsewhere.forget("east", Forgot::Messages);
+    assert_eq!(judged(elsewhere), "lost");
+}
+
+#[test]
+fn a_limit_may_drop_as_many_as_it_says_and_only_on_its_way() {
+    for (may_drop, dropped, verdict) in
+        [(true, 2, "fine"), (true, 1, "lost"), (true, 0, "lost"), (false, 2, "lost")]
+    {
+        let mut ledger = published(1, 3);
+        ledger.reaches.iter_mut().for_each(|reach| reach.may_drop = may_drop);
+        ledger.note_dropped(dropped);
+        ledger.take(READER, LANE, 1, 5);
+        assert_eq!(ledger.lacks(), verdict != "fine");
+        assert_eq!(ledger.on_their_way(|places| places == ["north", "south"]), 2);
+        assert_eq!(judged(ledger), verdict, "{may_drop} {dropped}");
+    }
+}
+
+#[test]
+fn what_nobody_sent_must_not_come() {
+    let mut ledger = published(1, 1);
+    ledger.take(READER, LANE, 1, 5);
+    assert!(ledger.violation().unwrap().contains("not for it"));
+}
