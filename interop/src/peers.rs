@@ -14,6 +14,8 @@ pub enum Peer {
     MosquittoSub,
     /// What makes its password files.
     MosquittoPasswd,
+    /// The command of OpenSSL, which makes the keys and certificates that people have.
+    OpenSsl,
     /// NATS with its MQTT listener.
     NatsServer,
     /// The broker of rumqtt.
@@ -32,6 +34,7 @@ impl Peer {
             Self::MosquittoPub => ("mosquitto", "mosquitto_pub"),
             Self::MosquittoSub => ("mosquitto", "mosquitto_sub"),
             Self::MosquittoPasswd => ("mosquitto", "mosquitto_passwd"),
+            Self::OpenSsl => ("openssl", "openssl"),
             Self::NatsServer => ("nats-server", "nats-server"),
             Self::Rumqttd => ("rumqttd", "rumqttd"),
             Self::PahoMqtt => ("paho-mqtt", "python"),

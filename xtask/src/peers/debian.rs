@@ -20,6 +20,11 @@ pub(super) fn mosquitto(shelf: &Shelf) -> Outcome {
     bring_programs(shelf, "mosquitto", &["mosquitto", "mosquitto-clients"], &proofs)
 }
 
+pub(super) fn openssl(shelf: &Shelf) -> Outcome {
+    let proof = Proof { program: "openssl", arguments: &["version"], says: "OpenSSL 3" };
+    bring_programs(shelf, "openssl", &["openssl"], &[proof])
+}
+
 pub(super) fn nats_server(shelf: &Shelf) -> Outcome {
     let proof = Proof { program: "nats-server", arguments: &["--version"], says: "nats-server: v" };
     bring_programs(shelf, "nats-server", &["nats-server"], &[proof])

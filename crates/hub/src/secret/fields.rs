@@ -6,7 +6,7 @@ use crate::config::setting::Shape;
 use crate::config::settings::{ENVIRONMENT, declared};
 
 /// Keys whose text names a file unless it is PEM itself.
-const FILES: &[&str] = &["key"];
+const FILES: &[&str] = &["key", "pkcs12"];
 
 /// A secret that is written in a project file. It does not hold the secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +143,8 @@ mod tests {
         check("connector.a.password", "sealed:v1:x", Some(FieldKind::Sealed));
         check("connector.a.websocket.headers.X-Any", "file:x", Some(FieldKind::File));
         check("connector.a.tls.key", "client.key", Some(FieldKind::File));
+        check("connector.a.tls.pkcs12", "client.p12", Some(FieldKind::File));
+        check("connector.a.tls.key_password", "x", Some(FieldKind::Plain));
         check("connector.a.tls.key", "-----BEGIN PRIVATE KEY-----", Some(FieldKind::Plain));
         check("broker.user.a.password", "$argon2id$v=19$m=1$x$y", Some(FieldKind::Hash));
         check("broker.user.a.password", "$money", Some(FieldKind::Plain));

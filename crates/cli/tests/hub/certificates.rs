@@ -1,0 +1,102 @@
+//! Certificates that are renewed under a hub that runs: their files are written anew, and that is all.
+
+use std::fs;
+use std::path::Path;
+
+use crosspoint_net::{Certificates, DialOptions, Pem, Stream, TlsClientOptions, Transport, dial};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+use crate::support::{Up, WITHIN, folder, port, read_until, run, text};
+
+const PROJECT: &str = "\
+[console]
+enabled = false
+[broker.listener.main]
+bind = \"127.0.0.1:0\"
+transport = \"tls\"
+tls = { certificate = \"certs/server.pem\", key = \"certs/server.key\" }
+";
+
+/// An authority in a folder, and what it signs.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// Signs a certificate, and returns it and its key.
+    fn sign(&self, name: &str) -> (String, String) {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
+    async fn connect(&self, port: u16) -> Stream {
+        let tls = TlsClientOptions::default().authority(Pem::inline(&self.pem));
+        dial(&DialOptions::new(Transport::Tls, "localhost", port).tls(tls).connect_timeout(WITHIN))
+            .await
+            .unwrap()
+    }
+
+    /// Returns the name in the certificate that is presented now.
+    async fn presented(&self, port: u16) -> String {
+        let stream = self.connect(port).await;
+        let certificate = stream.peer().tls().unwrap().certificates()[0].to_vec();
+        Certificates::read(&certificate).unwrap().facts().next().unwrap().subject
+    }
+}
+
+fn write(folder: &Path, name: &str, content: &str) {
+    fs::write(folder.join("certs").join(name), content).unwrap();
+}
+
+#[test]
+fn a_renewed_certificate_is_presented_and_one_that_does_not_fit_is_not() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (authority, folder) = (Authority::new(), folder(PROJECT));
+    let folder = folder.path();
+    fs::create_dir(folder.join("certs")).unwrap();
+    let (certificate, key) = authority.sign("first");
+    write(folder, "server.pem", &certificate);
+    write(folder, "server.key", &key);
+    let (up, printed) = Up::running(folder, &[]);
+    let port = port(&printed, "mqtts://");
+    assert_eq!(runtime.block_on(authority.presented(port)), "first");
+
+    // The certificate comes before its key.
+    let (certificate, key) = authority.sign("second");
+    write(folder, "server.pem", &certificate);
+    let log = read_until(&up.log, "what ran keeps running as it was");
+    assert!(log.contains("does not belong to the certificate \"second\""), "{log}");
+    assert_eq!(runtime.block_on(authority.presented(port)), "first");
+    write(folder, "server.key", &key);
+    let log = read_until(&up.log, "has been taken over");
+    assert!(log.contains("New connections get the new certificates"), "{log}");
+    assert_eq!(runtime.block_on(authority.presented(port)), "second");
+    assert_eq!(up.stop("TERM").0, Some(0));
+}
+
+#[test]
+fn check_says_what_a_file_is_and_which_certificates_expire() {
+    let (authority, folder) = (Authority::new(), folder(PROJECT));
+    fs::create_dir(folder.path().join("certs")).unwrap();
+    let (certificate, key) = authority.sign("first");
+    write(folder.path(), "server.pem", &key);
+    write(folder.path(), "server.key", &key);
+    let output = run(folder.path(), &["check"]);
+    let said = text(&output.stderr);
+    assert!(said.contains("certs/server.pem is a private key and no certificate"), "{said}");
+    assert!(said.contains("help: name it as `key`, and its certificate as `certificate`"), "{said}");
+    assert!(!said.contains(&key.lines().nth(1).unwrap()[..20]), "{said}");
+    write(folder.path(), "server.pem", &certificate);
+    assert_eq!(run(folder.path(), &["check"]).status.code(), Some(0));
+}
