@@ -135,6 +135,14 @@ impl Mosquitto {
         Some(Self { server, authority })
     }
 
+    /// Starts it with a configuration, which must have a listener at each of the three ports.
+    pub async fn start_of(configuration: impl Fn([u16; 3]) -> String) -> Option<Self> {
+        let server =
+            Server::start(Peer::Mosquitto, |_, ports| format!("user root\n{}", configuration(ports)));
+        let server = server.await?;
+        Some(Self { server, authority: Authority::new() })
+    }
+
     /// Starts it as it is without a configuration, but for its ports: it takes 20 messages at once.
     pub async fn start_plain() -> Option<Self> {
         let server = Server::start(Peer::Mosquitto, |_, [tcp, ws, other]| {

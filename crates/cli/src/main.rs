@@ -12,6 +12,7 @@ mod doctor;
 mod explain;
 mod failure;
 mod format;
+mod import;
 mod json;
 mod kept;
 mod logging;
@@ -97,6 +98,8 @@ enum Command {
     Dead(kept::DeadFlags),
     /// Seals passwords and keys in the project file, and shows how each secret of it is kept.
     Secret(secret::SecretFlags),
+    /// Makes a project file of the configuration of another system.
+    Import(import::ImportFlags),
     /// Looks after what a hub keeps on disk: whether it is whole, and what of it can be saved.
     Store(store::StoreFlags),
 }
@@ -116,6 +119,7 @@ fn main() -> ExitCode {
         Some(Command::Outbox(flags)) => kept::run_outbox(&flags),
         Some(Command::Dead(flags)) => kept::run_dead(&flags),
         Some(Command::Secret(flags)) => secret::run(&flags),
+        Some(Command::Import(flags)) => import::run(&flags),
         Some(Command::Store(flags)) => store::run(&flags),
     }
 }

@@ -17,6 +17,7 @@ pub mod connect;
 pub mod control;
 pub mod diagnosis;
 pub mod doctor;
+pub mod import;
 pub mod secret;
 
 mod certificates;

@@ -4,6 +4,7 @@
 
 mod certificates;
 mod explain;
+mod import;
 mod kept;
 mod running;
 mod secret;
