@@ -5,7 +5,6 @@
 
 use serde_json::Value;
 
-use crate::config::setting::{Setting, Shape};
 use crate::config::settings::connector as keys;
 
 use super::connection::Place;
@@ -284,25 +283,14 @@ pub(super) fn key_password(
     at: &str,
 ) {
     let Some(password) = password.filter(|password| !password.is_empty()) else { return };
-    let Shape::Table(all) = keys::TLS.shape else { return };
-    match built(all, "key_password") {
-        Some(setting) => {
-            let path = section.path_of("tls.key_password");
-            if let Some(written) = import.seal_or_warn(at, &path, &password) {
-                section.set_in(&keys::TLS, setting, written);
-            }
-        }
-        None => import.left_out(
-            at,
-            "the password of the key",
-            "decrypt the key: openssl pkey -in KEY -out PLAIN.pem",
-        ),
+    if !section.has_in(&keys::TLS, &keys::TLS_KEY) {
+        import.left_out(at, "the password of the key", "there is no key that it is for");
+        return;
     }
-}
-
-/// Returns a key that this version has built.
-pub(super) fn built(all: &[&'static Setting], key: &str) -> Option<&'static Setting> {
-    all.iter().find(|setting| setting.key == key && setting.shape != Shape::NotYet).copied()
+    let path = section.path_of("tls.key_password");
+    if let Some(written) = import.seal_or_warn(at, &path, &password) {
+        section.set_in(&keys::TLS, &keys::TLS_KEY_PASSWORD, written);
+    }
 }
 
 fn is_file(text: &str) -> bool {

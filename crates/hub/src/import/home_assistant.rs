@@ -209,9 +209,7 @@ fn secure(import: &mut Import<'_>, object: &mut Object, section: &mut Section, c
     let at = object.at.clone();
     match certificate.as_deref() {
         None => {}
-        Some("auto") => {
-            import.changed(&at, "`certificate: auto`", "the authorities of the system are trusted")
-        }
+        Some("auto") => section.set_in(&keys::TLS, &keys::TLS_CA, vec!["auto".to_owned()]),
         Some(pem) if pem.contains("-----BEGIN") => {
             section.set_in(&keys::TLS, &keys::TLS_CA, vec![pem.to_owned()]);
         }

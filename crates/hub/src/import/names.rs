@@ -15,8 +15,9 @@ pub(super) fn usable(wished: &str, fallback: &str, taken: impl Fn(&str) -> bool)
     let name = name.trim_matches('-');
     let name: String =
         if name.is_empty() { fallback } else { name }.chars().take(NAME_CHARACTERS_MAX - 4).collect();
-    let candidates = std::iter::once(name.clone()).chain((2_u32..).map(|number| format!("{name}-{number}")));
-    candidates.into_iter().find(|candidate| !taken(candidate)).unwrap_or(name)
+    let mut candidates =
+        std::iter::once(name.clone()).chain((2_u32..).map(|number| format!("{name}-{number}")));
+    candidates.find(|candidate| !taken(candidate)).unwrap_or(name)
 }
 
 #[cfg(test)]

@@ -179,36 +179,20 @@ fn client(import: &mut Import<'_>, node: &mut Object, section: &mut Section) {
     if node.flag(&["autounsubscribe"]) == Some(false) {
         import.left_out(&at, "`autoUnsubscribe`", "what no flow wants is unsubscribed");
     }
-    for (word, setting) in [
-        ("birth", Some(&keys::BIRTH)),
-        ("close", forms::built(keys::ALL, "close")),
-        ("will", Some(&keys::WILL)),
-    ] {
+    for (word, setting) in [("birth", &keys::BIRTH), ("close", &keys::CLOSE), ("will", &keys::WILL)] {
         message(import, node, section, word, setting);
     }
 }
 
-fn message(
-    import: &mut Import<'_>,
-    node: &mut Object,
-    section: &mut Section,
-    word: &str,
-    setting: Option<&'static Setting>,
-) {
+fn message(import: &mut Import<'_>, node: &mut Object, section: &mut Section, word: &str, setting: &Setting) {
     let topic = node.text(&[&format!("{word}topic")]);
     let payload = node.text(&[&format!("{word}payload")]).unwrap_or_default();
     let qos = node.integer(&[&format!("{word}qos")]).unwrap_or(0);
     let retain = node.flag(&[&format!("{word}retain")]).unwrap_or(false);
     let properties = node.object(&[&format!("{word}msg")]).map(|message| properties(import, message, word));
     let properties = properties.unwrap_or_default();
-    match (topic, setting) {
-        (Some(topic), Some(setting)) => {
-            import.announcement(section, setting, Announcement { topic, payload, qos, retain, properties });
-        }
-        (Some(_), None) => {
-            import.left_out(&node.at, format!("the {word} message"), "it is not in this version")
-        }
-        (None, _) => {}
+    if let Some(topic) = topic {
+        import.announcement(section, setting, Announcement { topic, payload, qos, retain, properties });
     }
 }
 

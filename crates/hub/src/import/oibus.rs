@@ -76,12 +76,12 @@ fn connectors(import: &mut Import<'_>, name: &str, value: Value) -> Vec<(Side, O
 fn connector(import: &mut Import<'_>, side: Side, mut object: Object) -> bool {
     // An export wraps what the API gives: `{ type, settings: { name, type, settings } }`.
     let mut kind = object.text(&["type"]);
-    if !object.has("name") {
-        if let Some(inner) = object.object(&["settings"]) {
-            object.name_rest(import, reason);
-            object = inner;
-            kind = object.text(&["type"]).or(kind);
-        }
+    if !object.has("name")
+        && let Some(inner) = object.object(&["settings"])
+    {
+        object.name_rest(import, reason);
+        object = inner;
+        kind = object.text(&["type"]).or(kind);
     }
     let name = object.text(&["name"]).unwrap_or_else(|| "oibus".to_owned());
     let at = format!("{} ({name})", object.at);

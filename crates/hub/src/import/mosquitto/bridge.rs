@@ -9,6 +9,7 @@ use super::super::draft::{Section, Value};
 use super::super::{Import, names};
 use super::leftovers;
 use super::lines::{Block, Line};
+use super::listener::newest_only;
 
 /// The port of an address without one, also with TLS.
 const PORT: i64 = 1883;
@@ -203,12 +204,8 @@ fn secure(import: &mut Import<'_>, block: &mut Block, section: &mut Section) {
     if let Some(line) = block.take(&["bridge_alpn"]) {
         section.set_in(tls, &keys::TLS_ALPN, vec![line.value]);
     }
-    if let Some(line) = block.take(&["bridge_tls_version"]).filter(|line| line.value != "tlsv1.2") {
-        import.changed(
-            line.at,
-            format!("`bridge_tls_version {}`", line.value),
-            "TLS 1.2 and 1.3 are offered",
-        );
+    if block.take(&["bridge_tls_version"]).is_some_and(|line| newest_only(import, &line)) {
+        section.set_in(tls, &keys::TLS_MIN_VERSION, "1.3");
     }
 }
 
@@ -359,9 +356,9 @@ fn flows(import: &mut Import<'_>, connector: &str, ways: &[Way], outgoing_retain
 /// Names flows that leave out what other bridges bring, because they leave out whatever this program publishes.
 fn name_chains(import: &mut Import<'_>, incoming: &[(String, TopicFilter)], outgoing: &[(String, Way)]) {
     for (name, way) in outgoing {
-        let own = |(other, filter): &&(String, TopicFilter)| other == name && filter.overlaps(&way.from);
+        let own = |(other, filter): &(String, TopicFilter)| other == name && filter.overlaps(&way.from);
         let foreign = |(other, filter): &&(String, TopicFilter)| other != name && filter.overlaps(&way.from);
-        if incoming.iter().find(own).is_none() {
+        if !incoming.iter().any(own) {
             continue;
         }
         if let Some((other, _)) = incoming.iter().find(foreign) {

@@ -191,6 +191,8 @@ struct Tls {
     certificate: String,
     key: String,
     authorities: Option<String>,
+    /// Whether TLS 1.3 is asked for.
+    is_newest_only: bool,
 }
 
 impl Tls {
@@ -211,14 +213,13 @@ impl Tls {
                 "the authorities of its clients lie in a folder; name them in one `cafile`".to_owned()
             );
         }
-        if let Some(line) = version {
-            old_version(import, &line);
-        }
+        let is_newest_only = version.is_some_and(|line| newest_only(import, &line));
         let file = |line: &Line| import.file(&line.value);
         Ok(Some(Self {
             certificate: file(&certificate),
             key: file(&key),
             authorities: authorities.as_ref().map(file),
+            is_newest_only,
         }))
     }
 
@@ -228,13 +229,21 @@ impl Tls {
         if let Some(authorities) = self.authorities {
             section.set_in(&keys::LISTENER_TLS, &keys::LISTENER_TLS_CA, vec![authorities]);
         }
+        if self.is_newest_only {
+            section.set_in(&keys::LISTENER_TLS, &keys::LISTENER_TLS_MIN_VERSION, "1.3");
+        }
     }
 }
 
-/// TLS 1.2 is the oldest version here; Mosquitto's `tls_version` names the oldest of the listener.
-fn old_version(import: &mut Import<'_>, line: &Line) {
-    if line.value != "tlsv1.2" {
-        import.changed(&line.at, format!("`tls_version {}`", line.value), "TLS 1.2 and 1.3 are taken");
+/// Tells whether a `tls_version` or `bridge_tls_version` asks for TLS 1.3; an older one than 1.2 is not spoken here.
+pub(super) fn newest_only(import: &mut Import<'_>, line: &Line) -> bool {
+    match line.value.as_str() {
+        "tlsv1.3" => true,
+        "tlsv1.2" => false,
+        _ => {
+            import.changed(&line.at, format!("`{} {}`", line.key, line.value), "TLS 1.2 and 1.3 are spoken");
+            false
+        }
     }
 }
 
