@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use crosspoint_hub::config::plan::{
-    Access, BrokerPlan, ConnectorPlan, Durability, Effect, FlowPlan, Loops, MqttPlan, Plan, SessionKind,
-    Transport, UserPassword, Verify,
+    Access, BrokerPlan, ConnectorPlan, Durability, Effect, FlowPlan, MqttPlan, Plan, SessionKind, Transport,
+    UserPassword, Verify,
 };
 use crosspoint_hub::config::{Diagnostic, load_with, parse};
 use crosspoint_hub::import::{Format, ImportError, Imported, NoteKind, Sealing, import};

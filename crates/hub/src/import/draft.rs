@@ -234,7 +234,7 @@ mod tests {
     fn a_section_holds_comments_keys_and_quoted_names() {
         let mut section = Section::new(&["broker", "user", "a b"]);
         section.comment("two\nlines");
-        section.set(&crate::config::settings::broker::USER_ROLES, vec!["r".to_owned()]);
+        section.set(&settings::broker::USER_ROLES, vec!["r".to_owned()]);
         let mut draft = Draft::default();
         draft.push(section);
         assert_eq!(draft.render(), "# two lines\n[broker.user.\"a b\"]\nroles = [\"r\"]\n");
