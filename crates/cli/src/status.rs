@@ -69,6 +69,7 @@ struct Parts {
     connectors: Vec<Row>,
     broker: Option<Row>,
     flows: Vec<Row>,
+    certificates: Vec<Row>,
 }
 
 impl Parts {
@@ -77,13 +78,19 @@ impl Parts {
             Some("connector") => self.connectors.push(row),
             Some("broker") => self.broker = Some(row),
             Some("flow") => self.flows.push(row),
+            Some("certificate") => self.certificates.push(row),
             // What a newer hub says besides.
             _ => {}
         }
     }
 
     fn json(&self) -> String {
-        let all = json!({"connectors": self.connectors, "broker": self.broker, "flows": self.flows});
+        let all = json!({
+            "connectors": self.connectors,
+            "broker": self.broker,
+            "flows": self.flows,
+            "certificates": self.certificates,
+        });
         format!("{all:#}\n")
     }
 
@@ -96,6 +103,9 @@ impl Parts {
         text.push_str(&self.broker.as_ref().map_or_else(|| "\nno broker\n".to_owned(), broker));
         for row in &self.flows {
             text.push_str(&flow(row));
+        }
+        for row in &self.certificates {
+            text.push_str(&dates(row));
         }
         table::write(&text)
     }
@@ -123,6 +133,14 @@ fn broker(row: &Row) -> String {
 fn flow(row: &Row) -> String {
     let word = |key| text(row, key).unwrap_or_default();
     format!("flow {}  {} -> {}  {}\n", word("flow"), word("from"), words(row, "to").join(", "), word("state"))
+}
+
+/// Returns what is wrong with the dates of a certificate, and what to do.
+fn dates(row: &Row) -> String {
+    let Some(trouble) = text(row, "trouble") else { return String::new() };
+    let word = |key| text(row, key).unwrap_or_default();
+    let renew = format!("renew {}; the hub takes the new file over by itself", word("origin"));
+    format!("\n{}: {trouble}\n  next: {renew}\n", word("user"))
 }
 
 fn text(row: &Row, key: &str) -> Option<String> {

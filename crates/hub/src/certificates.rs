@@ -1,9 +1,8 @@
 //! The certificates that a project uses: how long they are valid, and who is told before they are not.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crosspoint_net::{CertificateFacts, Certificates, Standing};
 use tokio::sync::watch;
@@ -43,12 +42,20 @@ pub enum Purpose {
     Trusted,
 }
 
-impl fmt::Display for Purpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Purpose {
+    /// Returns the word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
             Self::Presented => "presented",
             Self::Trusted => "trusted",
-        })
+        }
+    }
+}
+
+impl UsedCertificate {
+    /// Says in a sentence what is wrong with its dates; `None` when nothing is.
+    pub fn trouble(&self) -> Option<String> {
+        Some(format!("the certificate {}", self.facts.trouble_as(self.standing)?))
     }
 }
 
@@ -111,6 +118,12 @@ pub(crate) async fn watch(plan: watch::Receiver<Arc<Plan>>, clock: Clock) {
     }
 }
 
+/// Returns what this machine's clock shows, in seconds since 1970.
+pub(crate) fn machine_now_s() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
 /// Returns what the clock shows, in seconds since 1970.
 pub(crate) fn now_s(clock: &Clock) -> i64 {
     i64::try_from(clock().wall_ms / 1_000).unwrap_or(i64::MAX)
@@ -124,7 +137,7 @@ fn warn_of(used: Vec<UsedCertificate>, now_s: i64) {
     }
     for ((user, purpose, origin), facts) in files {
         if let Some(trouble) = trouble(facts.into_iter(), now_s) {
-            warn!(%user, %purpose, %origin, "{trouble}: renew it; the hub takes the new file over by itself.");
+            warn!(%user, purpose = purpose.word(), %origin, "{trouble}: renew it; the hub takes the new file over by itself.");
         }
     }
 }

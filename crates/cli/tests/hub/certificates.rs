@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use crosspoint_net::{Certificates, DialOptions, Pem, Stream, TlsClientOptions, Transport, dial};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -16,6 +17,8 @@ bind = \"127.0.0.1:0\"
 transport = \"tls\"
 tls = { certificate = \"certs/server.pem\", key = \"certs/server.key\" }
 ";
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// An authority in a folder, and what it signs.
 struct Authority {
@@ -34,8 +37,13 @@ impl Authority {
 
     /// Signs a certificate, and returns it and its key.
     fn sign(&self, name: &str) -> (String, String) {
+        self.sign_until(name, SystemTime::now() + 90 * DAY)
+    }
+
+    fn sign_until(&self, name: &str, end: SystemTime) -> (String, String) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
+        params.not_after = end.into();
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
@@ -82,6 +90,37 @@ fn a_renewed_certificate_is_presented_and_one_that_does_not_fit_is_not() {
     let log = read_until(&up.log, "has been taken over");
     assert!(log.contains("New connections get the new certificates"), "{log}");
     assert_eq!(runtime.block_on(authority.presented(port)), "second");
+    assert_eq!(up.stop("TERM").0, Some(0));
+}
+
+#[test]
+fn status_shows_each_certificate_and_warns_of_one_that_expires() {
+    let (authority, folder) = (Authority::new(), folder(PROJECT));
+    fs::create_dir(folder.path().join("certs")).unwrap();
+    let soon = SystemTime::now() + 12 * DAY + Duration::from_secs(3_600);
+    let (certificate, key) = authority.sign_until("gateway", soon);
+    write(folder.path(), "server.pem", &certificate);
+    write(folder.path(), "server.key", &key);
+    let (up, _) = Up::running(folder.path(), &[]);
+    let said: serde_json::Value =
+        serde_json::from_slice(&run(folder.path(), &["status", "--json"]).stdout).unwrap();
+    let row = &said["certificates"][0];
+    assert_eq!(
+        (row["user"].as_str(), row["subject"].as_str()),
+        (Some("broker.listener.main"), Some("gateway"))
+    );
+    assert_eq!(
+        (row["standing"].as_str(), row["purpose"].as_str()),
+        (Some("expires soon"), Some("presented"))
+    );
+    let seconds = soon.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(row["expires_wall_ms"].as_u64(), Some(seconds * 1_000));
+    let shown = text(&run(folder.path(), &["status"]).stdout);
+    assert!(
+        shown.contains("broker.listener.main: the certificate \"gateway\" expires in 12 days ("),
+        "{shown}"
+    );
+    assert!(shown.contains("next: renew certs/server.pem; the hub takes"), "{shown}");
     assert_eq!(up.stop("TERM").0, Some(0));
 }
 

@@ -7,6 +7,7 @@ use crosspoint_broker::BrokerHandle;
 use serde_json::{Value, json};
 
 use super::desk::{Asked, Desk, Ended, Teller, refused};
+use crate::certificates::{self, UsedCertificate};
 use crate::config::plan::{Address, FlowPlan, Plan};
 use crate::connector::{Condition, ConnectorState, Line};
 use crate::diagnosis::{Diagnosis, Fault};
@@ -40,6 +41,9 @@ impl Desk {
         }
         for (name, flow) in &board.plan.flows {
             teller.row(board.of_flow(name, flow, &states)).await?;
+        }
+        for used in certificates::of_plan(&board.plan, certificates::machine_now_s()) {
+            teller.row(of_certificate(&used)).await?;
         }
         Ok(board.lines.len() as u64)
     }
@@ -129,6 +133,21 @@ fn of_connector(name: &str, state: &ConnectorState, asked: &Asked) -> Value {
         "waiting": figures.waiting(),
         "waiting_bytes": figures.waiting_bytes,
         "dead": figures.dead,
+    })
+}
+
+fn of_certificate(used: &UsedCertificate) -> Value {
+    let (facts, standing) = (&used.facts, used.standing);
+    json!({
+        "kind": "certificate",
+        "user": used.user,
+        "purpose": used.purpose.word(),
+        "origin": used.origin,
+        "subject": facts.subject,
+        "issuer": facts.issuer,
+        "expires_wall_ms": facts.not_after_s.saturating_mul(1_000),
+        "standing": standing.word(),
+        "trouble": used.trouble(),
     })
 }
 

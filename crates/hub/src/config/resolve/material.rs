@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use crosspoint_net::Certificates;
 
@@ -13,6 +12,7 @@ use super::super::diagnostic::Findings;
 use super::super::secret::Secret;
 use super::super::section::Text;
 use super::identity;
+use crate::certificates::machine_now_s;
 use crate::secret::Opener;
 
 /// The largest file of a secret, key or certificate bundle: all public authorities together are a quarter of it.
@@ -54,12 +54,11 @@ struct Missing {
 
 impl Material {
     pub(in super::super) fn beside(project: &Path, opener: Opener) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
             folder: project.parent().unwrap_or(Path::new("")).to_owned(),
             opener,
             files: RefCell::default(),
-            now_s: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+            now_s: machine_now_s(),
         }
     }
 

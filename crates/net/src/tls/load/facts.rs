@@ -52,6 +52,18 @@ pub enum Standing {
     },
 }
 
+impl Standing {
+    /// Returns the word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotYetValid => "not yet valid",
+            Self::Valid { .. } => "valid",
+            Self::ExpiresSoon { .. } => "expires soon",
+            Self::Expired { .. } => "expired",
+        }
+    }
+}
+
 impl CertificateFacts {
     /// Returns what stands in a certificate; `None` where it cannot be understood.
     pub(super) fn of(der: &[u8]) -> Option<Self> {
@@ -90,8 +102,13 @@ impl CertificateFacts {
     /// Says what is wrong with its dates at a time, in the words of a sentence that begins with its name; `None` when
     /// nothing is.
     pub fn trouble(&self, now_s: i64) -> Option<String> {
+        self.trouble_as(self.standing(now_s))
+    }
+
+    /// Says what [`trouble`](Self::trouble) says, for a standing that was found before.
+    pub fn trouble_as(&self, standing: Standing) -> Option<String> {
         let Self { subject, valid_from, expires_on, .. } = self;
-        Some(match self.standing(now_s) {
+        Some(match standing {
             Standing::Valid { .. } => return None,
             Standing::NotYetValid => format!("{subject:?} is not valid before {valid_from}"),
             Standing::ExpiresSoon { days_left: 0 } => {
