@@ -6,23 +6,27 @@ use crosspoint_client::{ClientOptions, Protocol, Version};
 use crosspoint_hub::{
     config::{
         self, Colour,
-        plan::{self, ConnectorPlan, MqttPlan, Plan, SessionKind},
+        plan::{self, ConnectorPlan, Plan},
     },
-    connect::client_options,
+    connect::visiting_options,
 };
 
 use crate::failure::Failure;
+
+/// A connector's broker, visited by a client of our own.
+pub(crate) struct Visited {
+    pub(crate) options: ClientOptions,
+    pub(crate) protocol: Protocol,
+    /// The client id that the connector itself has in the project file.
+    pub(crate) client_id: Option<String>,
+}
 
 /// Returns how to reach the broker of a connector, as a client of its own: without the connector's client id, session
 /// and will, so that a running hub is not disturbed.
 ///
 /// # Errors
 /// The project file is wrong, or has no such connector of kind `mqtt`.
-pub(crate) fn options(
-    name: &str,
-    project: &Path,
-    env: Option<&str>,
-) -> Result<(ClientOptions, Protocol), Failure> {
+pub(crate) fn options(name: &str, project: &Path, env: Option<&str>) -> Result<Visited, Failure> {
     let plan = load(project, env)?;
     let mqtt = match plan.connectors.get(name) {
         Some(ConnectorPlan::Mqtt(mqtt)) => mqtt,
@@ -33,14 +37,23 @@ pub(crate) fn options(
         }
         None => return Err(no_such(name, &plan, project)),
     };
-    let own = MqttPlan {
-        client_id: None,
-        session: SessionKind::Clean,
-        will: None,
-        canary: None,
-        ..(**mqtt).clone()
-    };
-    Ok((client_options(&own, ""), protocol(own.protocol)))
+    Ok(Visited {
+        options: visiting_options(mqtt),
+        protocol: protocol(mqtt.protocol),
+        client_id: mqtt.client_id.clone(),
+    })
+}
+
+/// Tells whether a connector is the embedded broker.
+///
+/// # Errors
+/// The project file is wrong, or has no such connector.
+pub(crate) fn is_embedded(name: &str, project: &Path, env: Option<&str>) -> Result<bool, Failure> {
+    let plan = load(project, env)?;
+    match plan.connectors.get(name) {
+        Some(connector) => Ok(matches!(connector, ConnectorPlan::Local)),
+        None => Err(no_such(name, &plan, project)),
+    }
 }
 
 fn load(project: &Path, env: Option<&str>) -> Result<Plan, Failure> {

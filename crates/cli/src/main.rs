@@ -9,6 +9,7 @@ mod check;
 mod connection;
 mod connector;
 mod doctor;
+mod embedded;
 mod explain;
 mod failure;
 mod format;
@@ -25,6 +26,7 @@ mod progress;
 mod property;
 mod publish;
 mod remote;
+mod request;
 mod schema;
 mod secret;
 mod status;
@@ -92,6 +94,8 @@ enum Command {
     Pub(Box<publish::PublishFlags>),
     /// Subscribes, and prints what comes.
     Sub(Box<subscribe::SubscribeFlags>),
+    /// Asks with a response topic, and prints the answers; ends with 27 when none comes in time.
+    Request(Box<request::RequestFlags>),
     /// Lists, shows, retries, drops and exports what waits for connectors.
     Outbox(kept::OutboxFlags),
     /// Lists, shows, edits, retries, drops and exports what connectors could not deliver.
@@ -116,6 +120,7 @@ fn main() -> ExitCode {
         Some(Command::Doctor(flags)) => doctor::run(&flags),
         Some(Command::Pub(flags)) => publish::run(&flags),
         Some(Command::Sub(flags)) => subscribe::run(&flags),
+        Some(Command::Request(flags)) => request::run(&flags),
         Some(Command::Outbox(flags)) => kept::run_outbox(&flags),
         Some(Command::Dead(flags)) => kept::run_dead(&flags),
         Some(Command::Secret(flags)) => secret::run(&flags),

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crosspoint_client::{Delivery, Message, TopicFilter, protocol::PacketId};
+use crosspoint_client::{Message, TopicFilter};
 use jiff::Zoned;
 
 use crate::{
@@ -67,9 +67,8 @@ impl Selection {
 }
 
 impl Look {
-    /// Appends a message as it looks.
-    pub(crate) fn append(&self, delivery: &Delivery, out: &mut Vec<u8>, voice: Voice) {
-        let message = &delivery.message;
+    /// Appends a message as it looks. Its packet identifier is 0 at QoS 0.
+    pub(crate) fn append(&self, message: &Message, packet_id: u16, out: &mut Vec<u8>, voice: Voice) {
         let end = match self {
             Self::Payload { end } => {
                 out.extend_from_slice(message.payload());
@@ -87,7 +86,7 @@ impl Look {
                 end
             }
             Self::Formatted { format, end } => {
-                append_formatted(format, delivery, out, voice);
+                append_formatted(format, message, packet_id, out, voice);
                 end
             }
         };
@@ -95,14 +94,13 @@ impl Look {
     }
 }
 
-fn append_formatted(format: &Format, delivery: &Delivery, out: &mut Vec<u8>, voice: Voice) {
-    let message = &delivery.message;
+fn append_formatted(format: &Format, message: &Message, packet_id: u16, out: &mut Vec<u8>, voice: Voice) {
     let received = Received {
         topic: message.topic(),
         payload: message.payload(),
         qos: message.qos(),
         retain: message.retain(),
-        packet_id: delivery.packet_id.map_or(0, PacketId::value),
+        packet_id,
         expiry_s: message.expires_wall_ms().map(left_s),
         // Those on the wire are the client's own, by which it tells overlapping filters apart.
         subscription_id: None,

@@ -15,6 +15,7 @@ use crate::{
     remote::{Remote, RemoteFlags, qos},
 };
 
+mod embedded;
 mod keeping;
 
 /// How long the goodbye to the broker may take.
@@ -88,9 +89,11 @@ struct Publish {
 /// Runs the command.
 pub(crate) fn run(flags: &PublishFlags) -> ExitCode {
     let voice = flags.remote.voice();
-    let ended = match flags.store {
-        true => keeping::run(flags, voice),
-        false => flags.publish().and_then(|publish| block_on(publish.run(voice))),
+    let ended = match (flags.store, flags.remote.embedded()) {
+        (true, _) => keeping::run(flags, voice),
+        (false, Ok(None)) => flags.publish().and_then(|publish| block_on(publish.run(voice))),
+        (false, Ok(Some(place))) => embedded::run(flags, &place, voice),
+        (false, Err(failure)) => Err(failure),
     };
     match ended {
         Ok(()) => Exit::Done.into(),
@@ -124,22 +127,31 @@ impl PublishFlags {
     }
 
     fn topic(&self, of_url: Option<&str>) -> Result<TopicName, Failure> {
-        let topic = match (self.topic.as_deref(), of_url) {
-            (Some(_), Some(_)) => {
-                return Err(Failure::usage("-t and the URL of -L both name a topic", "give one of them"));
-            }
-            (None, None) => return Err(Failure::usage("there is no topic to publish to", "add -t TOPIC")),
-            (Some(topic), None) | (None, Some(topic)) => topic,
-        };
-        TopicName::parse(topic).map_err(|error| {
-            let cause = format!("{topic:?} cannot be published to: {error}");
-            Failure::usage(cause, "give one topic; wildcards are for `crosspoint sub`")
-        })
+        topic_name(self.topic.as_deref(), of_url)
     }
+}
+
+/// Returns the one topic that was typed.
+///
+/// # Errors
+/// None was, or two, or it is no topic to publish to.
+pub(crate) fn topic_name(typed: Option<&str>, of_url: Option<&str>) -> Result<TopicName, Failure> {
+    let topic = match (typed, of_url) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::usage("-t and the URL of -L both name a topic", "give one of them"));
+        }
+        (None, None) => return Err(Failure::usage("there is no topic to publish to", "add -t TOPIC")),
+        (Some(topic), None) | (None, Some(topic)) => topic,
+    };
+    TopicName::parse(topic).map_err(|error| {
+        let cause = format!("{topic:?} cannot be published to: {error}");
+        Failure::usage(cause, "give one topic; wildcards are for `crosspoint sub`")
+    })
 }
 
 impl Publish {
     async fn run(self, voice: Voice) -> Result<(), Failure> {
+        self.remote.notice(voice);
         let mut interrupted = pin!(interruption()?);
         let (client, _deliveries) = Client::start(self.remote.options.clone())
             .map_err(|error| Failure::usage(error, "see --help"))?;
@@ -223,7 +235,7 @@ async fn confirm_lines(mut confirmations: Confirmations, voice: Voice) -> Result
     }
 }
 
-fn not_published(error: &PublishError) -> Failure {
+pub(crate) fn not_published(error: &PublishError) -> Failure {
     Failure::new(error, next_step(error))
 }
 

@@ -15,7 +15,8 @@ use crate::{
     check::PROJECT_FILE,
     connector,
     failure::{Failure, Verbosity, Voice},
-    property::PropertyFlags,
+    place::Place,
+    property::{ConnectValues, PropertyFlags},
     url::Url,
 };
 
@@ -147,6 +148,17 @@ pub(crate) struct Remote {
     /// The topic of the URL.
     pub(crate) topic: Option<String>,
     pub(crate) timeout: Option<Duration>,
+    /// What is to be said before anything is done.
+    pub(crate) notice: Option<String>,
+}
+
+impl Remote {
+    /// Says what there is to say before anything is done.
+    pub(crate) fn notice(&self, voice: Voice) {
+        if let Some(notice) = &self.notice {
+            voice.warn(notice);
+        }
+    }
 }
 
 impl RemoteFlags {
@@ -167,15 +179,84 @@ impl RemoteFlags {
         let url = self.url.as_deref().map(Url::parse).transpose().map_err(|what| {
             Failure::usage(format!("-L: {what}"), "write -L mqtt://HOST:PORT/TOPIC, or use -h, -p and -t")
         })?;
+        let mut notice = None;
         let (mut options, protocol) = match &self.connector {
-            Some(_) if self.properties.is_any => return Err(properties_of_connector()),
-            Some(name) => connector::options(name, &self.project, self.env.as_deref())?,
+            Some(name) => self.of_connector(name, &mut notice)?,
             None => (self.typed_options(url.as_ref())?, self.protocol()?),
         };
         options = self.with_will(options.client_id(self.client_id()))?;
         options.check().map_err(|error| wrong_options(&error))?;
-        let timeout = self.timeout.map(|seconds| Duration::from_secs(seconds.into()));
-        Ok(Remote { options, protocol, topic: url.and_then(|url| url.topic), timeout })
+        let topic = url.and_then(|url| url.topic);
+        Ok(Remote { options, protocol, topic, timeout: self.timeout(), notice })
+    }
+
+    /// Returns how long the command may take.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout.map(|seconds| Duration::from_secs(seconds.into()))
+    }
+
+    /// Returns the hub that is to be asked, where the connector is its embedded broker.
+    ///
+    /// # Errors
+    /// The project file is wrong, or has no such connector; or a flag is about a connection of our own.
+    pub(crate) fn embedded(&self) -> Result<Option<Place>, Failure> {
+        let Some(name) = &self.connector else { return Ok(None) };
+        if !connector::is_embedded(name, &self.project, self.env.as_deref())? {
+            return Ok(None);
+        }
+        if self.id.is_some() || self.id_prefix.is_some() || self.will_topic.is_some() {
+            let cause =
+                "-i, -I and --will-* are about a connection, and the embedded broker is reached without one";
+            return Err(Failure::usage(
+                cause,
+                "leave them away, or give the address of a listener with -h and -p",
+            ));
+        }
+        Ok(Some(Place::of(None, &self.project)))
+    }
+
+    /// Checks that no property is about a connection, where none is made.
+    ///
+    /// # Errors
+    /// One is.
+    pub(crate) fn only_publish_properties(&self) -> Result<(), Failure> {
+        if self.properties.is_will || self.properties.connect != ConnectValues::default() {
+            let cause = "-D connect and -D will are about a connection, and none is made here";
+            return Err(Failure::usage(cause, "use -D publish only"));
+        }
+        Ok(())
+    }
+
+    fn of_connector(
+        &self,
+        name: &str,
+        notice: &mut Option<String>,
+    ) -> Result<(ClientOptions, Protocol), Failure> {
+        let visited = connector::options(name, &self.project, self.env.as_deref())?;
+        if self.properties.is_will || self.properties.connect != ConnectValues::default() {
+            return Err(properties_of_connector());
+        }
+        match &visited.client_id {
+            Some(its_own) if Some(its_own) == self.id.as_ref() => {
+                let cause =
+                    format!("-i is the client id of connector {name}: its connection would end for this one");
+                return Err(Failure::usage(cause, "leave -i away, or give another"));
+            }
+            Some(_) if self.id.is_none() => {
+                *notice = Some(format!(
+                    "connector {name} has a client id of its own and this is another one: a broker that allows by client id \
+                     may allow less here"
+                ));
+            }
+            _ => {}
+        }
+        match visited.protocol {
+            Protocol::V3_1 | Protocol::V3_1_1 if self.properties.is_any => Err(properties_of_connector()),
+            Protocol::Auto if self.properties.is_any => {
+                Ok((visited.options.protocol(Protocol::V5), Protocol::V5))
+            }
+            protocol => Ok((visited.options, protocol)),
+        }
     }
 
     fn typed_options(&self, url: Option<&Url>) -> Result<ClientOptions, Failure> {
@@ -328,7 +409,7 @@ impl RemoteFlags {
 
 fn properties_of_connector() -> Failure {
     Failure::usage(
-        "-D sets properties of MQTT 5, which the connector's broker need not speak",
+        "-D connect and -D will do not go with --connector, and -D publish not with one of MQTT 3.1 or 3.1.1",
         "leave -D away, or name the broker with -h or -L",
     )
 }

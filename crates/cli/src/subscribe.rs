@@ -7,11 +7,12 @@ use std::{io::ErrorKind, pin::pin, process::ExitCode, time::Duration};
 use clap::{ArgAction, Args};
 use crosspoint_client::{
     Ack, Client, Deliveries, Delivery, Protocol, QoS, ReasonCode, SubscribeError, SubscribedFilter,
-    SubscriptionOptions, TopicFilter,
+    SubscriptionOptions, TopicFilter, protocol::PacketId,
 };
 
 use crate::{
     connection::{Connection, Patience, after, block_on, interruption},
+    embedded::Listening,
     failure::{EXIT_CODES, Exit, Failure, Voice},
     format::Format,
     output::Output,
@@ -80,7 +81,11 @@ struct Subscribe {
 /// Runs the command.
 pub(crate) fn run(flags: &SubscribeFlags) -> ExitCode {
     let voice = flags.remote.voice();
-    let ended = flags.subscribe().and_then(|subscribe| block_on(subscribe.run(voice)));
+    let ended = match flags.remote.embedded() {
+        Ok(None) => flags.subscribe().and_then(|subscribe| block_on(subscribe.run(voice))),
+        Ok(Some(place)) => flags.listening().and_then(|listening| block_on(listening.run(&place, voice))),
+        Err(failure) => Err(failure),
+    };
     match ended {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
@@ -98,21 +103,7 @@ impl SubscribeFlags {
         if self.retain_as_published {
             remote = with_version_5(remote)?;
         }
-        let options = SubscriptionOptions {
-            qos: self.qos,
-            retain_as_published: self.retain_as_published,
-            ..SubscriptionOptions::default()
-        };
-        let topics = remote.topic.iter().chain(&self.topic);
-        let filters: Result<Vec<_>, _> =
-            topics.map(|text| Ok(SubscribedFilter { filter: filter("-t", text)?, options })).collect();
-        let filters = filters?;
-        if filters.is_empty() && self.unsubscribe.is_empty() {
-            return Err(Failure::usage(
-                "there is nothing to subscribe to",
-                "add -t FILTER, such as -t 'sensors/#'",
-            ));
-        }
+        let filters = self.filters(remote.topic.as_deref())?;
         if self.remote.properties.is_publish {
             return Err(Failure::usage(
                 "-D publish sets a property of what is published, and sub publishes nothing",
@@ -129,17 +120,44 @@ impl SubscribeFlags {
         })
     }
 
+    /// Checks what was typed about the embedded broker of a hub that runs.
+    fn listening(&self) -> Result<Listening, Failure> {
+        self.remote.only_publish_properties()?;
+        if !self.unsubscribe.is_empty() {
+            let cause = "-U ends subscriptions of a session that is kept, and --connector broker keeps none";
+            return Err(Failure::usage(cause, "leave it away"));
+        }
+        Ok(Listening {
+            filters: self.filters(None)?,
+            look: self.look()?,
+            selection: self.selection()?,
+            exit_after_subscribe: self.exit_after_subscribe,
+            timeout: self.remote.timeout(),
+        })
+    }
+
+    fn filters(&self, of_url: Option<&str>) -> Result<Vec<SubscribedFilter>, Failure> {
+        let options = SubscriptionOptions {
+            qos: self.qos,
+            retain_as_published: self.retain_as_published,
+            ..SubscriptionOptions::default()
+        };
+        let topics = of_url.into_iter().chain(self.topic.iter().map(String::as_str));
+        let filters: Result<Vec<_>, _> =
+            topics.map(|text| Ok(SubscribedFilter { filter: filter("-t", text)?, options })).collect();
+        let filters = filters?;
+        if filters.is_empty() && self.unsubscribe.is_empty() {
+            return Err(Failure::usage(
+                "there is nothing to subscribe to",
+                "add -t FILTER, such as -t 'sensors/#'",
+            ));
+        }
+        Ok(filters)
+    }
+
     fn look(&self) -> Result<Look, Failure> {
         let end: &'static [u8] = if self.no_end_of_line { b"" } else { b"\n" };
-        Ok(match &self.format {
-            Some(text) => {
-                let format = Format::parse(text)
-                    .map_err(|what| Failure::usage(format!("-F: {what}"), "correct the format"))?;
-                Look::Formatted { format, end }
-            }
-            None if self.verbose => Look::WithTopic { end },
-            None => Look::Payload { end },
-        })
+        look_of(self.format.as_deref(), self.verbose, end)
     }
 
     fn selection(&self) -> Result<Selection, Failure> {
@@ -167,6 +185,7 @@ struct Printing {
 
 impl Subscribe {
     async fn run(self, voice: Voice) -> Result<(), Failure> {
+        self.remote.notice(voice);
         let interrupted = interruption()?;
         let (client, deliveries) = Client::start(self.remote.options.clone())
             .map_err(|error| Failure::usage(error, "see --help"))?;
@@ -242,15 +261,18 @@ impl Printing {
     }
 
     fn print(&mut self, delivery: Delivery) {
+        let packet_id = delivery.packet_id.map_or(0, PacketId::value);
         match self.selection.judge(&delivery.message) {
             Verdict::End => {
                 self.is_ending = true;
                 return;
             }
             Verdict::Skip => {}
-            Verdict::Print => self.look.append(&delivery, self.output.buffer(), self.voice),
+            Verdict::Print => {
+                self.look.append(&delivery.message, packet_id, self.output.buffer(), self.voice)
+            }
             Verdict::PrintLast => {
-                self.look.append(&delivery, self.output.buffer(), self.voice);
+                self.look.append(&delivery.message, packet_id, self.output.buffer(), self.voice);
                 self.is_ending = true;
             }
         }
@@ -261,6 +283,22 @@ impl Printing {
     fn on_written(&mut self) {
         self.acks.drain(..).for_each(Ack::accept);
     }
+}
+
+/// Returns how messages look.
+///
+/// # Errors
+/// The format is none.
+pub(crate) fn look_of(format: Option<&str>, with_topic: bool, end: &'static [u8]) -> Result<Look, Failure> {
+    Ok(match format {
+        Some(text) => {
+            let format = Format::parse(text)
+                .map_err(|what| Failure::usage(format!("-F: {what}"), "correct the format"))?;
+            Look::Formatted { format, end }
+        }
+        None if with_topic => Look::WithTopic { end },
+        None => Look::Payload { end },
+    })
 }
 
 /// Subscribes, then unsubscribes.
@@ -311,7 +349,7 @@ fn with_version_5(remote: Remote) -> Result<Remote, Failure> {
     }
 }
 
-fn denied(filter: &TopicFilter, reason: ReasonCode) -> Failure {
+pub(crate) fn denied(filter: &TopicFilter, reason: ReasonCode) -> Failure {
     let cause = format!("the broker refuses the subscription to {filter}: {reason}");
     Failure::new(cause, "check what the broker allows this user and client id to subscribe to")
 }
@@ -320,11 +358,11 @@ fn closed(error: SubscribeError) -> Failure {
     Failure::new(error, "see the broker's log")
 }
 
-fn unwritable(error: &std::io::Error) -> Failure {
+pub(crate) fn unwritable(error: &std::io::Error) -> Failure {
     Failure::new(format!("stdout cannot be written: {error}"), "check where the output goes")
 }
 
-fn timed_out() -> Failure {
+pub(crate) fn timed_out() -> Failure {
     Failure::timed_out("the time of -W is over", "nothing, if that was the plan; else give it more time")
 }
 

@@ -8,6 +8,7 @@ use crosspoint_client::{
 };
 use crosspoint_protocol::Version;
 
+use crate::actions;
 use crate::config::plan;
 
 /// The longest client identifier that every MQTT 3.1 server accepts.
@@ -84,6 +85,12 @@ fn connect_properties(mut options: ClientOptions, values: &plan::ConnectValues) 
         options = options.decline_problem_information();
     }
     options
+}
+
+/// Returns the options of a client that visits a connector's broker beside the connector: with its login, and without its
+/// client identifier, session and announcements, so that a hub that runs is not disturbed.
+pub fn visiting_options(mqtt: &plan::MqttPlan) -> ClientOptions {
+    client_options(&actions::of_stored(mqtt.clone()), "")
 }
 
 /// Returns how to reach one of a connector's addresses.

@@ -12,6 +12,7 @@
 //! It draws nothing and decides nothing about messages: what an outbox or a dead letter is stands in their own rooms.
 //! Whoever may write to the data directory may ask; nobody else reaches the socket in it.
 
+mod acting;
 mod board;
 mod caller;
 #[cfg(unix)]
@@ -38,5 +39,5 @@ pub(crate) use channel::Channel;
 pub(crate) use desk::Desk;
 pub use failure::ControlError;
 pub use gauge::{Gauge, WaitingFigures};
-pub use request::{Edit, Kept, Request, Which};
+pub use request::{Edit, Kept, Request, Which, message_of};
 pub use store_folder::{FileSizes, Progress, StoreFolder};

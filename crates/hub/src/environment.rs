@@ -3,6 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use crosspoint_client::Dial;
@@ -22,6 +23,8 @@ pub struct Environment {
     dial: Option<Dial>,
     store: Option<Store>,
     rate: Arc<ConnectRate>,
+    /// How many clients there have been that live for one action.
+    visits: Arc<AtomicU64>,
 }
 
 impl Environment {
@@ -76,6 +79,11 @@ impl Environment {
     /// Returns what the wall clock shows, where it is not the machine's.
     pub(crate) fn wall_clock_ms(&self) -> Option<u64> {
         self.clock.as_ref().map(|clock| clock().wall_ms)
+    }
+
+    /// Returns the environment of a client that lives for one action. Each draws different lots.
+    pub(crate) fn of_visit(&self) -> crosspoint_client::Environment {
+        self.of_client(&format!("visit {}", self.visits.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Returns the environment of a connector's client. Connectors draw different lots from one seed.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
 
+use crate::actions::Actions;
 use crate::certificates::{self, UsedCertificate};
 use crate::config::plan::{ConnectorPlan, MqttPlan, Plan};
 use crate::config::{self, Changes, ConnectorChange, FlowChange, ListenerChange};
@@ -95,7 +96,7 @@ impl Hub {
         watching.spawn(storage.clone().watch());
         let certified = watch::Sender::new(Arc::<Plan>::default());
         watching.spawn(certificates::watch(certified.subscribe(), environment.now()));
-        let desk = Desk::of_running(storage.store().clone(), data.path());
+        let desk = Desk::of_running(storage.store().clone(), data.path()).in_environment(environment.clone());
         let surroundings = Surroundings { storage, clock: environment.now() };
         let mut hub = Self {
             plan: Plan::default(),
@@ -189,6 +190,11 @@ impl Hub {
     /// Returns what tells how much waits, until the hub stops.
     pub fn gauge(&self) -> Gauge {
         self.desk.gauge()
+    }
+
+    /// Returns what publishes, subscribes and asks at run time, until the hub stops.
+    pub fn actions(&self) -> Actions {
+        self.desk.actions()
     }
 
     /// Returns where the embedded broker listens.

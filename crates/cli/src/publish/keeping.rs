@@ -12,7 +12,6 @@ use crate::connection::{after, block_on};
 use crate::failure::{Failure, Voice};
 use crate::payload::{Lines, Payload};
 use crate::place::Place;
-use crate::property::ConnectValues;
 
 /// What is meant: messages for the outbox of one connector.
 #[derive(Debug)]
@@ -37,12 +36,9 @@ pub(super) fn run(flags: &PublishFlags, voice: Voice) -> Result<(), Failure> {
         retain: flags.retain,
     };
     keeping.properties()?;
-    if remote.properties.is_will || remote.properties.connect != ConnectValues::default() {
-        let cause = "-D connect and -D will are about a connection, and --store makes none";
-        return Err(Failure::usage(cause, "use -D publish only"));
-    }
+    remote.only_publish_properties()?;
     let payload = flags.payload.payload()?;
-    let timeout = remote.timeout.map(|seconds| std::time::Duration::from_secs(seconds.into()));
+    let timeout = remote.timeout();
     block_on(async {
         tokio::select! {
             result = keeping.keep_all(&payload, flags, voice) => result,
@@ -75,7 +71,7 @@ impl Keeping {
 
     /// Returns when the outbox has it.
     async fn keep(&self, hub: &mut Control, payload: &[u8], voice: Voice) -> Result<(), Failure> {
-        let message = Message::new(&self.topic, payload, self.qos, self.retain, &self.properties()?, now());
+        let message = message(&self.topic, payload, self.qos, self.retain, &self.properties()?);
         let request = Request::Publish { name: self.connector.clone(), message };
         hub.ask(request, |_| Ok(())).await.map_err(ask::failure)?;
         voice.debug(format_args!("the outbox of {} has the message to {}", self.connector, self.topic));
@@ -83,10 +79,28 @@ impl Keeping {
     }
 
     fn properties(&self) -> Result<PublishProperties, Failure> {
-        PublishProperties::from_values(&self.properties).map_err(|error| {
-            Failure::usage(format!("-D publish: {error}"), "correct the value of the property")
-        })
+        properties(&self.properties)
     }
+}
+
+/// Makes the properties of a message.
+///
+/// # Errors
+/// A value cannot be sent.
+pub(super) fn properties(values: &PublishPropertyValues) -> Result<PublishProperties, Failure> {
+    PublishProperties::from_values(values)
+        .map_err(|error| Failure::usage(format!("-D publish: {error}"), "correct the value of the property"))
+}
+
+/// Makes a message that is published now.
+pub(super) fn message(
+    topic: &TopicName,
+    payload: &[u8],
+    qos: QoS,
+    retain: bool,
+    properties: &PublishProperties,
+) -> Message {
+    Message::new(topic, payload, qos, retain, properties, now())
 }
 
 /// Returns what the clock shows, for an expiry that is given in seconds.

@@ -132,7 +132,7 @@ fn a_connector_of_the_project_file() {
     assert_eq!(sub.end().printed(), "a x\n");
 
     connector("pub", "plent", &["-t", "a", "-m", "x"]).end().failed(2, "no connector plent", "plant");
-    connector("pub", "broker", &["-t", "a", "-m", "x"]).end().failed(2, "embedded broker", "-h and -p");
+    connector("pub", "broker", &["-t", "a", "-m", "x"]).end().failed(1, "no hub runs", "crosspoint up");
     std::fs::write(file, "[connector.plant]\nurl = \"nonsense://x\"\n").unwrap();
     let wrong = connector("pub", "plant", &["-t", "a", "-m", "x"]).end();
     assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);

@@ -3,5 +3,6 @@
 
 mod failures;
 mod messages;
+mod requests;
 mod site;
 mod tls;

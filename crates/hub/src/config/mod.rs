@@ -134,6 +134,19 @@ fn unreadable(name: &str, reason: &str) -> Vec<Diagnostic> {
     findings.into_list()
 }
 
+/// Checks the settings of a connection that is given at run time: the keys of a connector of kind `mqtt`, as TOML. It is
+/// stored nowhere. `env:` and `file:` values are read, so they must come from somebody who may see those.
+///
+/// # Errors
+/// The settings have errors: all of them.
+pub fn connection(settings: &str) -> Result<Box<plan::MqttPlan>, Vec<Diagnostic>> {
+    let (mut plan, _warnings) = parse(&format!("[connector.given]\n{settings}\n"), "connection", None)?;
+    match plan.connectors.remove("given") {
+        Some(plan::ConnectorPlan::Mqtt(mqtt)) => Ok(mqtt),
+        _ => Err(Vec::new()),
+    }
+}
+
 fn read(path: &Path) -> Result<String, String> {
     let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
     if length > FILE_BYTES_MAX {

@@ -23,7 +23,7 @@ const NAME: &str = "control.sock";
 const PATH_BYTES_MAX: usize = 100;
 
 /// How many may ask at the same time; others wait until one hangs up.
-const CALLERS_MAX: usize = 8;
+const CALLERS_MAX: usize = 64;
 
 /// The longest request: a message of 64 MiB and what stands around it, in Base64.
 const REQUEST_BYTES_MAX: u64 = 90 << 20;
@@ -141,7 +141,23 @@ async fn serve_one(
         }
         Ok(true)
     };
-    tokio::join!(desk.answer(request, given), passed_on).1
+    let is_listener = matches!(request, Request::Subscribe { .. });
+    let answered = async { tokio::join!(desk.answer(request, given), passed_on).1 };
+    tokio::select! {
+        biased;
+        answered = answered => answered,
+        // Who listens hears nothing for as long as nothing comes, and may leave meanwhile.
+        () = hung_up(requests), if is_listener => Ok(false),
+    }
+}
+
+/// Waits until a caller has hung up.
+async fn hung_up(requests: &mut BufReader<OwnedReadHalf>) {
+    match requests.fill_buf().await {
+        Ok([]) | Err(_) => {}
+        // It has asked something else already, which is read when this is answered.
+        Ok(_) => std::future::pending().await,
+    }
 }
 
 fn not_understood(what: &str) -> Answer {

@@ -10,16 +10,21 @@ use crosspoint_protocol::Now;
 use crosspoint_store::{Error, State, Store};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::board::Board;
 use super::gauge::{Gauge, WaitingFigures};
 use super::outboxes::Part;
 use super::request::{Answer, Kept, Request};
 use super::store_folder::StoreFolder;
+use crate::actions::Actions;
 use crate::durable;
+use crate::environment::Environment;
 use crate::intake::Sink;
 use crate::outbox::{self, Outbox, OutboxOptions};
+
+/// How many may listen for as long as they like, at the same time.
+const LISTENERS_MAX: usize = 32;
 
 /// How a request ends: a count of messages, or the answer that says why it is not done.
 pub(super) type Ended = Result<u64, Answer>;
@@ -34,6 +39,9 @@ pub(crate) struct Desk {
     at_work: Arc<Mutex<BTreeMap<Arc<str>, Sink>>>,
     /// What runs; empty when nothing does.
     board: Arc<Mutex<Board>>,
+    environment: Environment,
+    /// How many more may listen for as long as they like.
+    listening: Arc<Semaphore>,
 }
 
 /// A connector that is asked about.
@@ -80,13 +88,39 @@ impl Teller {
 impl Desk {
     /// Returns the desk of a hub that has stopped.
     pub(super) fn of_stopped(store: Store, folder: StoreFolder) -> Self {
-        Self { store, folder, is_running: false, at_work: Arc::default(), board: Arc::default() }
+        Self::new(store, folder, false)
     }
 
     /// Returns the desk of a hub that runs in this process. It knows no outbox yet.
     pub(crate) fn of_running(store: Store, data: &Path) -> Self {
-        let folder = StoreFolder::of(data);
-        Self { store, folder, is_running: true, at_work: Arc::default(), board: Arc::default() }
+        Self::new(store, StoreFolder::of(data), true)
+    }
+
+    /// Acts in an environment of the caller's own.
+    pub(crate) fn in_environment(self, environment: Environment) -> Self {
+        Self { environment, ..self }
+    }
+
+    fn new(store: Store, folder: StoreFolder, is_running: bool) -> Self {
+        Self {
+            store,
+            folder,
+            is_running,
+            at_work: Arc::default(),
+            board: Arc::default(),
+            environment: Environment::real(),
+            listening: Arc::new(Semaphore::new(LISTENERS_MAX)),
+        }
+    }
+
+    /// Returns what acts on what runs.
+    pub(crate) fn actions(&self) -> Actions {
+        Actions::new(self.board.clone(), self.environment.clone())
+    }
+
+    /// Lets one more listen for as long as he likes.
+    pub(super) fn may_listen(&self) -> Option<OwnedSemaphorePermit> {
+        self.listening.clone().try_acquire_owned().ok()
     }
 
     /// Replaces the outboxes that are at work.
@@ -139,6 +173,12 @@ impl Desk {
             )),
             Request::Edit { name, position, edit } => self.edit_dead(&teller, &name, position, &edit).await,
             Request::Publish { name, message } => self.publish(&name, &message).await,
+            Request::PublishNow { name, message, within } => {
+                self.publish_now(&teller, name, message, within).await
+            }
+            Request::Subscribe { name, filters, within } => {
+                self.subscribe(&teller, name, filters, within).await
+            }
         };
         let last = ended.map_or_else(|failed| failed, Answer::Done);
         // A caller that has gone needs no end.

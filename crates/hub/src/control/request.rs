@@ -7,8 +7,11 @@
 //!                                                   {"done":2}
 //! ```
 
+use std::time::Duration;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
-use crosspoint_protocol::{Message, QoS};
+use crosspoint_protocol::packet::{RetainHandling, SubscribedFilter, SubscriptionOptions};
+use crosspoint_protocol::{Message, QoS, TopicFilter};
 use serde_json::{Map, Value, json};
 
 /// What is asked of a hub, or of what it left on disk.
@@ -67,6 +70,25 @@ pub enum Request {
         name: String,
         /// What is published.
         message: Message,
+    },
+    /// Publishes at once on a connector that runs, past its outbox: a row with what the broker said.
+    PublishNow {
+        /// On which connector.
+        name: String,
+        /// What is published.
+        message: Message,
+        /// How long the broker may take.
+        within: Duration,
+    },
+    /// Subscribes on a connector that runs, beside what it does itself, until whoever asked hangs up: a row with what the
+    /// broker said to each filter, then a row a message.
+    Subscribe {
+        /// On which connector.
+        name: String,
+        /// To what.
+        filters: Vec<SubscribedFilter>,
+        /// How long the broker may take to answer.
+        within: Duration,
     },
 }
 
@@ -152,9 +174,15 @@ impl Request {
                 json!({"do": "edit", "name": name, "position": position, "edit": edit.encode()})
             }
             Self::Publish { name, message } => {
-                let mut stored = Vec::new();
-                message.to_stored(&mut stored);
-                json!({"do": "publish", "name": name, "message": BASE64_STANDARD.encode(stored)})
+                json!({"do": "publish", "name": name, "message": encode_message(message)})
+            }
+            Self::PublishNow { name, message, within } => json!({
+                "do": "publish_now", "name": name, "message": encode_message(message),
+                "within_ms": milliseconds(*within),
+            }),
+            Self::Subscribe { name, filters, within } => {
+                let filters: Vec<Value> = filters.iter().map(encode_filter).collect();
+                json!({"do": "subscribe", "name": name, "filters": filters, "within_ms": milliseconds(*within)})
             }
         };
         line.to_string()
@@ -182,12 +210,17 @@ impl Request {
                 position: request.number("position")?,
                 edit: Edit::decode(value.get("edit").ok_or("it says no `edit`")?)?,
             }),
-            "publish" => {
-                let stored =
-                    BASE64_STANDARD.decode(request.text("message")?).map_err(|_| "`message` is no Base64")?;
-                let message = Message::from_stored(&stored).ok_or("`message` is no stored message")?;
-                Ok(Self::Publish { name: request.name()?, message })
-            }
+            "publish" => Ok(Self::Publish { name: request.name()?, message: request.message()? }),
+            "publish_now" => Ok(Self::PublishNow {
+                name: request.name()?,
+                message: request.message()?,
+                within: Duration::from_millis(request.number("within_ms")?),
+            }),
+            "subscribe" => Ok(Self::Subscribe {
+                name: request.name()?,
+                filters: request.filters()?,
+                within: Duration::from_millis(request.number("within_ms")?),
+            }),
             _ => Err("what it says to do is not known here"),
         }
     }
@@ -313,9 +346,66 @@ impl<'a> Object<'a> {
         }
     }
 
+    fn message(&self) -> Result<Message, &'static str> {
+        decode_message(self.text("message")?).ok_or("`message` is no stored message in Base64")
+    }
+
+    fn filters(&self) -> Result<Vec<SubscribedFilter>, &'static str> {
+        let filters = self.0.get("filters").and_then(Value::as_array).ok_or("it says no `filters`")?;
+        filters.iter().map(decode_filter).collect::<Option<_>>().ok_or("one of `filters` is none")
+    }
+
     fn which(&self) -> Result<Which, &'static str> {
         self.0.get("which").and_then(Which::decode).ok_or("it does not say which")
     }
+}
+
+/// Returns a message as text.
+pub(super) fn encode_message(message: &Message) -> String {
+    let mut stored = Vec::new();
+    message.to_stored(&mut stored);
+    BASE64_STANDARD.encode(stored)
+}
+
+/// Returns the message of a row of [`Request::Subscribe`], and its packet identifier; `None` for a row without one.
+pub fn message_of(row: &Map<String, Value>) -> Option<(Message, u16)> {
+    let message = decode_message(row.get("message")?.as_str()?)?;
+    Some((message, u16::try_from(row.get("packet_id")?.as_u64()?).ok()?))
+}
+
+/// Takes a message from its text.
+fn decode_message(text: &str) -> Option<Message> {
+    Message::from_stored(&BASE64_STANDARD.decode(text).ok()?)
+}
+
+fn encode_filter(one: &SubscribedFilter) -> Value {
+    let options = one.options;
+    json!({
+        "filter": one.filter.as_str(), "qos": options.qos.bits(), "no_local": options.no_local,
+        "retain_as_published": options.retain_as_published, "retain_handling": options.retain_handling as u8,
+    })
+}
+
+fn decode_filter(value: &Value) -> Option<SubscribedFilter> {
+    let is = |key: &str| value.get(key).and_then(Value::as_bool);
+    let bits = |key: &str| u8::try_from(value.get(key)?.as_u64()?).ok();
+    let options = SubscriptionOptions {
+        qos: QoS::from_bits(bits("qos")?)?,
+        no_local: is("no_local")?,
+        retain_as_published: is("retain_as_published")?,
+        retain_handling: match bits("retain_handling")? {
+            0 => RetainHandling::Send,
+            1 => RetainHandling::SendIfNew,
+            2 => RetainHandling::DoNotSend,
+            _ => return None,
+        },
+    };
+    let filter = value.get("filter").and_then(Value::as_str)?;
+    Some(SubscribedFilter { filter: TopicFilter::parse(filter).ok()?, options })
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -335,6 +425,15 @@ mod tests {
             qos: Some(QoS::AtLeastOnce),
             retain: Some(false),
         };
+        let filter = SubscribedFilter {
+            filter: TopicFilter::parse("a/+/#").unwrap(),
+            options: SubscriptionOptions {
+                qos: QoS::ExactlyOnce,
+                no_local: true,
+                retain_as_published: true,
+                retain_handling: RetainHandling::DoNotSend,
+            },
+        };
         vec![
             Request::Status,
             Request::Overview,
@@ -346,7 +445,9 @@ mod tests {
             Request::Drop { of: Kept::Outbox, name: name(), which: Which::Oldest(7) },
             Request::Edit { name: name(), position: 9, edit },
             Request::Edit { name: name(), position: 9, edit: Edit::default() },
-            Request::Publish { name: name(), message },
+            Request::Publish { name: name(), message: message.clone() },
+            Request::PublishNow { name: name(), message, within: Duration::from_millis(7) },
+            Request::Subscribe { name: name(), filters: vec![filter], within: Duration::from_secs(1) },
         ]
     }
 
@@ -393,6 +494,7 @@ mod tests {
             r#"{"do":"drop","of":"dead","name":"a","which":[-1]}"#,
             r#"{"do":"edit","name":"a","position":1,"edit":{"qos":3}}"#,
             r#"{"do":"publish","name":"a","message":"!"}"#,
+            r#"{"do":"subscribe","name":"a","filters":[{"filter":"a/#/b","qos":0}],"within_ms":1}"#,
         ] {
             assert!(Request::decode(wrong.as_bytes()).is_err(), "{wrong}");
         }

@@ -1,6 +1,7 @@
 //! The hub over loopback sockets, between brokers that stop, start, and lose connections.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+mod actions;
 mod certificates;
 mod crashes;
 mod credentials;

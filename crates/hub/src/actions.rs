@@ -1,0 +1,239 @@
+//! Publish, subscribe, unsubscribe and ask at run time, on a connector of a hub that runs or on a connection that is given
+//! and never stored.
+//!
+//! ```text
+//!   publish ──► connector ──► the connector's own client        given ──► a client for this one action
+//!   subscribe, ask ─► a client of our own: another client id, a clean session
+//! ```
+//!
+//! A subscription has a client of its own, so that it neither takes the connector's session nor makes its broker send
+//! retained messages to flows once more. On the embedded broker there is no socket.
+//!
+//! Invariant: nothing here outlives the one who asked; what is dropped has ended. What goes through an outbox stands in
+//! `outbox`, what is subscribed for good in flows.
+
+mod error;
+mod question;
+mod subscribed;
+mod visit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crosspoint_broker::{LocalClient, LocalOptions, NotAccepted};
+use crosspoint_client::{
+    Client, Message, Publication, PublishError, ReasonCode, State, SubscribedFilter, SubscriptionOptions,
+};
+use crosspoint_store::Batch;
+use parking_lot::Mutex;
+
+pub use error::ActionError;
+pub use question::{Asking, NotAskable, Question};
+pub use subscribed::{Arrived, Subscribed};
+pub(crate) use visit::of_stored;
+
+use crate::config::plan::{ConnectorPlan, MqttPlan};
+use crate::connector::Reach;
+use crate::control::Board;
+use crate::diagnosis;
+use crate::environment::Environment;
+use visit::Visit;
+
+/// Where an action takes place.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// A connector of the project that runs.
+    Connector(String),
+    /// A connection that is made for this action alone, and stored nowhere: [`config::connection`](crate::config::connection)
+    /// makes it of text.
+    Given(Box<MqttPlan>),
+}
+
+/// What acts on the connectors of a hub, until the hub stops. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Actions {
+    board: Arc<Mutex<Board>>,
+    environment: Environment,
+}
+
+impl Actions {
+    pub(crate) const fn new(board: Arc<Mutex<Board>>, environment: Environment) -> Self {
+        Self { board, environment }
+    }
+
+    /// Publishes a message, at its QoS and with its retain flag, and waits for at most `within` until the broker has
+    /// confirmed it. Returns what the broker said: "no matching subscribers" is no error.
+    ///
+    /// It does not go through the outbox: a connector that is not connected takes nothing.
+    ///
+    /// # Errors
+    /// The place cannot be reached, the broker refuses, or does not confirm in time; then the message may arrive all the
+    /// same.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, the message may have been published.
+    pub async fn publish(
+        &self,
+        place: &Place,
+        message: Message,
+        within: Duration,
+    ) -> Result<ReasonCode, ActionError> {
+        let publishing = async {
+            match place {
+                Place::Connector(name) => match self.reach(name)? {
+                    Reach::Remote(client) => self.publish_remote(name, &client, message).await,
+                    Reach::Local => publish_local(&self.local().await?, &message).await,
+                },
+                Place::Given(plan) => {
+                    let environment = self.environment.of_visit();
+                    let (visit, _deliveries) = Visit::begin((**plan).clone(), environment).await?;
+                    let published = published(visit.client().publish(Publication::of_message(message)).await);
+                    visit.end().await;
+                    published
+                }
+            }
+        };
+        timely(within, publishing).await
+    }
+
+    /// Subscribes, and waits for at most `within` until the broker has answered. What comes is for whoever holds the
+    /// value, and ends with it.
+    ///
+    /// # Errors
+    /// The place cannot be reached, or does not answer in time. A filter that is refused is no error:
+    /// [`Subscribed::reasons`] tells.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, nothing is left of it.
+    pub async fn subscribe(
+        &self,
+        place: &Place,
+        filters: Vec<SubscribedFilter>,
+        within: Duration,
+    ) -> Result<Subscribed, ActionError> {
+        timely(within, async {
+            let mut subscribed = self.visit(place).await?;
+            subscribed.subscribe(filters).await?;
+            Ok(subscribed)
+        })
+        .await
+    }
+
+    /// Asks, and returns what is awaited: each [`Subscribed::next`] is an answer.
+    ///
+    /// # Errors
+    /// As for [`subscribe`](Self::subscribe) and [`publish`](Self::publish); the broker refuses the subscription to the
+    /// answers; or the question is none for its version.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, the question may have been asked.
+    pub async fn ask(
+        &self,
+        place: &Place,
+        question: &Question,
+        within: Duration,
+    ) -> Result<Subscribed, ActionError> {
+        timely(within, async {
+            let mut subscribed = self.visit(place).await?;
+            let asking =
+                question.prepare(subscribed.version(), fastrand::u128(..), (self.environment.now())())?;
+            let options = SubscriptionOptions { qos: question.qos, ..SubscriptionOptions::default() };
+            let filter = SubscribedFilter { filter: asking.filter.clone(), options };
+            subscribed.subscribe(vec![filter]).await?;
+            if let Some(reason) = subscribed.reasons().iter().find(|reason| reason.is_error()) {
+                return Err(ActionError::Refused(format!(
+                    "the broker refuses the subscription to {}: {reason}",
+                    asking.filter
+                )));
+            }
+            subscribed.publish(asking.message.clone()).await?;
+            Ok(subscribed.only_answers_to(asking))
+        })
+        .await
+    }
+
+    async fn visit(&self, place: &Place) -> Result<Subscribed, ActionError> {
+        let plan = match place {
+            Place::Given(plan) => (**plan).clone(),
+            Place::Connector(name) => match self.plan(name)? {
+                Some(plan) => of_stored(plan),
+                None => return Ok(Subscribed::of_local(self.local().await?)),
+            },
+        };
+        // Each draws lots of its own, so that two have different client ids.
+        let environment = self.environment.of_visit();
+        let (visit, deliveries) = Visit::begin(plan, environment).await?;
+        Ok(Subscribed::of_remote(visit, deliveries))
+    }
+
+    async fn publish_remote(
+        &self,
+        name: &str,
+        client: &Client,
+        message: Message,
+    ) -> Result<ReasonCode, ActionError> {
+        let state = client.state().borrow().clone();
+        match state {
+            State::Connected(_) => {}
+            State::BackingOff { cause, .. } | State::Refused { cause, .. } => {
+                return Err(match self.plan(name)? {
+                    Some(plan) => ActionError::not_connected(diagnosis::of_cause(&plan, &cause, None)),
+                    None => ActionError::Off(name.to_owned()),
+                });
+            }
+            _ => return Err(ActionError::Off(name.to_owned())),
+        }
+        published(client.publish(Publication::of_message(message)).await)
+    }
+
+    fn reach(&self, name: &str) -> Result<Reach, ActionError> {
+        let board = self.board.lock();
+        match board.lines.get(name) {
+            Some(line) => line.reach().ok_or_else(|| ActionError::Off(name.to_owned())),
+            None => Err(ActionError::no_such(name, board.lines.keys().map(|known| &**known))),
+        }
+    }
+
+    /// Returns the settings of a connector that runs; `None` for the embedded broker.
+    fn plan(&self, name: &str) -> Result<Option<MqttPlan>, ActionError> {
+        self.reach(name)?;
+        match self.board.lock().plan.connectors.get(name) {
+            Some(ConnectorPlan::Mqtt(mqtt)) => Ok(Some((**mqtt).clone())),
+            Some(ConnectorPlan::Local) => Ok(None),
+            None => Err(ActionError::Off(name.to_owned())),
+        }
+    }
+
+    async fn local(&self) -> Result<LocalClient, ActionError> {
+        let broker = self.board.lock().broker.clone();
+        let Some(broker) = broker else { return Err(ActionError::Off("broker".to_owned())) };
+        let options = LocalOptions::new(format!("$action/{:016x}", fastrand::u64(..)));
+        broker.connect_local(options).await.map_err(|error| ActionError::Refused(error.to_string()))
+    }
+}
+
+async fn timely<T>(
+    within: Duration,
+    work: impl Future<Output = Result<T, ActionError>>,
+) -> Result<T, ActionError> {
+    tokio::time::timeout(within, work).await.unwrap_or(Err(ActionError::NotInTime(within)))
+}
+
+fn published(outcome: crosspoint_client::PublishResult) -> Result<ReasonCode, ActionError> {
+    outcome
+        .map(|receipt| receipt.reason)
+        .map_err(|error: PublishError| ActionError::Refused(error.to_string()))
+}
+
+async fn publish_local(client: &LocalClient, message: &Message) -> Result<ReasonCode, ActionError> {
+    let accepted = client.publish_message_with(Batch::new(), message, message.qos(), message.retain()).await;
+    match accepted {
+        Ok(true) => Ok(ReasonCode::Success),
+        Ok(false) => Ok(ReasonCode::NoMatchingSubscribers),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+fn refused(error: &NotAccepted) -> ActionError {
+    ActionError::Refused(error.to_string())
+}
