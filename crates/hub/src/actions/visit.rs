@@ -24,7 +24,15 @@ pub(super) struct Visit {
 /// Returns the settings under which a connector's broker is visited beside the connector: without its client id, session
 /// and announcements.
 pub(crate) fn of_stored(plan: MqttPlan) -> MqttPlan {
-    MqttPlan { client_id: None, session: SessionKind::Clean, will: None, birth: None, canary: None, ..plan }
+    MqttPlan {
+        client_id: None,
+        session: SessionKind::Clean,
+        will: None,
+        birth: None,
+        close: None,
+        canary: None,
+        ..plan
+    }
 }
 
 impl Visit {
