@@ -174,6 +174,45 @@ impl Mosquitto {
         self.server.ports
     }
 
+    /// Starts it with lines of configuration of the caller's own, without TLS; it logs every packet
+    /// ([`Mosquitto::logged`]). `{folder}` in the lines is its folder, where `files` are written first.
+    pub async fn start_talking(lines: &str, files: &[(&str, &str)]) -> Option<Self> {
+        let server = Server::start(Peer::Mosquitto, |folder, [tcp, ws, other]| {
+            for (name, content) in files {
+                std::fs::write(std::path::Path::new(folder).join(name), content).unwrap();
+            }
+            let lines = lines.replace("{folder}", folder);
+            format!(
+                "user root\nlog_type all\nlog_dest stderr\nmax_queued_messages 0\n{lines}\n\
+                 listener {tcp} 127.0.0.1\nlistener {ws} 127.0.0.1\nprotocol websockets\n\
+                 listener {other} 127.0.0.1\n"
+            )
+        });
+        let server = server.await?;
+        Some(Self { server, authority: Authority::new() })
+    }
+
+    /// Returns what it has logged.
+    pub fn log(&self) -> String {
+        self.server.log()
+    }
+
+    /// Waits for a line of its log that holds a text, and returns it.
+    ///
+    /// # Panics
+    /// When it does not come in time.
+    pub async fn logged(&self, text: &str) -> String {
+        soon(&format!("{text} in mosquitto's log"), async {
+            loop {
+                if let Some(line) = self.log().lines().find(|line| line.contains(text)) {
+                    return line.to_owned();
+                }
+                tokio::time::sleep(RETRY_PAUSE).await; // pace: a file tells nobody that it has grown
+            }
+        })
+        .await
+    }
+
     /// Returns the port of its TCP listener.
     pub const fn port(&self) -> u16 {
         self.server.ports[0]

@@ -11,9 +11,6 @@ use crosspoint_protocol::Version;
 use crate::actions;
 use crate::config::plan;
 
-/// The longest client identifier that every MQTT 3.1 server accepts.
-const CLIENT_ID_BYTES_V3_1: usize = 23;
-
 /// Returns the options of a client for a connector, under the client identifier that is written, or `made_up`.
 pub fn client_options(mqtt: &plan::MqttPlan, made_up: &str) -> ClientOptions {
     let mut options = ClientOptions::default()
@@ -111,13 +108,7 @@ pub fn dial_options(mqtt: &plan::MqttPlan, address: &plan::Address) -> DialOptio
 
 /// Returns the client identifier of a connector: what is written, or `made_up`.
 pub(crate) fn client_id(mqtt: &plan::MqttPlan, made_up: &str) -> String {
-    match &mqtt.client_id {
-        Some(written) => written.clone(),
-        None if mqtt.protocol == plan::Protocol::Only(Version::V3_1) => {
-            made_up.chars().filter(char::is_ascii_alphanumeric).take(CLIENT_ID_BYTES_V3_1).collect()
-        }
-        None => made_up.to_owned(),
-    }
+    mqtt.client_id.clone().unwrap_or_else(|| made_up.to_owned())
 }
 
 fn tls(tls: &plan::ClientTls) -> TlsClientOptions {

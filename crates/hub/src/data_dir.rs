@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crosspoint_protocol::limits::CLIENT_ID_BYTES_MAX_V3_1;
+
 /// The folder beside a project file that is the hub's own unless it is told another.
 const BESIDE: &str = "crosspoint-data";
 
@@ -54,9 +56,27 @@ impl DataDir {
     }
 
     /// Returns the client identifier that a connector has when none is written: made once and kept.
+    ///
+    /// It is short enough for every MQTT 3.1 server, so that stepping down to 3.1 needs no other one; of a long name only
+    /// the beginning is in it, and what tells such names apart.
     pub fn client_id(&self, connector: &str) -> String {
-        format!("{connector}-{}", self.hub_id)
+        let whole = format!("{connector}-{}", self.hub_id);
+        if whole.len() <= CLIENT_ID_BYTES_MAX_V3_1 {
+            return whole;
+        }
+        let beginning: String = connector.chars().take(NAME_CHARACTERS).collect();
+        format!("{beginning}-{:016x}", fnv1a(whole.as_bytes()))
     }
+}
+
+/// How much of a long name is in a client identifier: with `-` and 16 digits it is as long as it may be.
+const NAME_CHARACTERS: usize = CLIENT_ID_BYTES_MAX_V3_1 - 17;
+
+/// The hash FNV-1a, which is the same in every version of this program.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 fn prepare(path: &Path) -> io::Result<String> {
@@ -110,6 +130,21 @@ mod tests {
         let first = DataDir::open(&path).unwrap().client_id("plant");
         assert_eq!(DataDir::open(&path).unwrap().client_id("plant"), first);
         assert_eq!(fs::read_to_string(path.join(".gitignore")).unwrap(), "*\n");
+    }
+
+    #[test]
+    fn a_made_up_client_id_fits_every_version_and_is_one_for_each_connector() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path().join("data")).unwrap();
+        assert!(data.client_id("plant").starts_with("plant-"));
+        let (a, b) = (
+            data.client_id("a-connector-with-a-long-name-1"),
+            data.client_id("a-connector-with-a-long-name-2"),
+        );
+        assert!(a.starts_with("a-conn-") && b.starts_with("a-conn-") && a != b, "{a} {b}");
+        assert_eq!((a.len(), b.len()), (23, 23));
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
     }
 
     #[cfg(unix)]

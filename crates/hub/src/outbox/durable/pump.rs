@@ -238,7 +238,7 @@ impl Pumping {
         let (connector, topic) = (&*self.shared.connector, item.message.topic());
         let mut batch = Batch::new();
         let letter = DeadLetter::unsent(item, reason, self.shared.now().wall_ms);
-        self.shared.put_letter(&mut batch, &letter);
+        self.shared.put_letter(&mut batch, &letter, 0);
         warn!(connector, topic, reason, "A message goes to the dead letters.");
         drop(self.shared.store.commit(batch));
         self.end_direct(End::Dead, item);
@@ -250,9 +250,12 @@ impl Pumping {
             return;
         }
         let (mut batch, mut positions) = (Batch::new(), Vec::new());
-        for (position, reason, last_error) in std::mem::take(&mut self.doomed) {
+        // No more in one batch than are kept: the others come with the next one.
+        let letters_max = usize::try_from(self.shared.state().policy.dead_letters_max).unwrap_or(usize::MAX);
+        let later = self.doomed.split_off(self.doomed.len().min(letters_max));
+        for (position, reason, last_error) in std::mem::replace(&mut self.doomed, later) {
             let Some(letter) = self.letter(position, reason, last_error) else { continue };
-            self.shared.put_letter(&mut batch, &letter);
+            self.shared.put_letter(&mut batch, &letter, positions.len() as u64);
             gone::put(&mut batch, self.shared.number, position, End::Dead);
             positions.push(position);
         }

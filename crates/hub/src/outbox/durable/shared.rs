@@ -233,14 +233,15 @@ impl Shared {
         state.is_connected && waits_nothing && state.direct.len() + added.direct.len() < DIRECT_MAX
     }
 
-    /// Puts a dead letter into a batch; the oldest goes when there are as many as may be.
-    pub(super) fn put_letter(&self, batch: &mut Batch, letter: &DeadLetter) {
+    /// Puts a dead letter into a batch that has so many already, fewer than may be kept; the oldest goes when there are as
+    /// many as may be.
+    pub(super) fn put_letter(&self, batch: &mut Batch, letter: &DeadLetter, before: u64) {
         let queue = 8 * self.number + 3;
         let max = self.state.lock().policy.dead_letters_max;
-        if let Some(status) = self.store.queue_status(queue)
-            && status.waiting >= max
-        {
-            batch.consume(queue, status.next.saturating_sub(max.saturating_sub(1)));
+        let (waiting, next) =
+            self.store.queue_status(queue).map_or((0, 0), |status| (status.waiting, status.next));
+        if waiting + before >= max {
+            batch.consume(queue, (next + before + 1).saturating_sub(max));
         }
         batch.publish(letter.encode(), [(queue, letter.item.flags())]);
     }

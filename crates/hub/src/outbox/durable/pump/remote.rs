@@ -130,6 +130,8 @@ impl Sending {
         }
         for _ in 0..SENT_AT_ONCE {
             if !self.send_next(now) {
+                // What has turned out to be undeliverable goes now: nothing may ever wake us again.
+                self.pumping.bury_doomed();
                 let lanes_due_ms = self.pumping.shared.state().queue.lanes_due_ms();
                 return self.wait_until(lanes_due_ms);
             }
