@@ -19,6 +19,7 @@ mod kept;
 mod logging;
 mod moment;
 mod output;
+mod pages;
 mod payload;
 mod place;
 mod print;
@@ -106,6 +107,10 @@ enum Command {
     Import(import::ImportFlags),
     /// Looks after what a hub keeps on disk: whether it is whole, and what of it can be saved.
     Store(store::StoreFlags),
+    /// Prints what a shell needs to complete commands and flags.
+    Completions(pages::Completions),
+    /// Prints the manual page, or writes those of all commands into a folder.
+    Man(pages::Man),
 }
 
 fn main() -> ExitCode {
@@ -126,5 +131,7 @@ fn main() -> ExitCode {
         Some(Command::Secret(flags)) => secret::run(&flags),
         Some(Command::Import(flags)) => import::run(&flags),
         Some(Command::Store(flags)) => store::run(&flags),
+        Some(Command::Completions(asked)) => pages::run_completions(&asked),
+        Some(Command::Man(asked)) => pages::run_man(&asked),
     }
 }

@@ -37,14 +37,10 @@ const TESTS: &[(&[&str], &str, &str)] = &[
     (&["tls.alpn"], "tls.rs", "application_protocols_are_offered"),
     (
         &["tls.key_password", "tls.pkcs12"],
-        "crates/hub/tests/config_tls.rs",
-        "every_form_becomes_the_same_certificate_and_key_and_its_files_are_known",
+        "interop/tests/tls_settings.rs",
+        "a_client_certificate_opens_mosquitto_from_every_form",
     ),
-    (
-        &["tls.min_version"],
-        "crates/hub/tests/config_tls.rs",
-        "auto_adds_the_public_authorities_and_min_version_is_taken",
-    ),
+    (&["tls.min_version"], "interop/tests/tls_settings.rs", "a_server_older_than_min_version_is_refused"),
     (&["websocket.headers"], "connecting.rs", "the_headers_of_the_upgrade_are_sent"),
     (
         &["user_properties", "request_response_information", "request_problem_information"],

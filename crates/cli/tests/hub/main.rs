@@ -7,6 +7,7 @@ mod certificates;
 mod explain;
 mod import;
 mod kept;
+mod pages;
 mod running;
 mod secret;
 mod status;

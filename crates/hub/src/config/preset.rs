@@ -254,8 +254,10 @@ fn fill_aws_alpn(connector: &mut Table, at: &Item) {
     let has_password = connector.entry(keys::PASSWORD.key).is_some();
     add(connector, &keys::TLS, Value::Table(Table::default()), at);
     let Some(tls) = table_in(connector, keys::TLS.key) else { return };
-    let has_certificate =
-        tls.entries.iter().any(|entry| entry.key == keys::TLS_CERTIFICATE.key || entry.key == "pkcs12");
+    let has_certificate = tls
+        .entries
+        .iter()
+        .any(|entry| [keys::TLS_CERTIFICATE.key, keys::TLS_PKCS12.key].contains(&entry.key.as_str()));
     let name = if has_password && !has_certificate { "mqtt" } else { "x-amzn-mqtt-ca" };
     add(tls, &keys::TLS_ALPN, Value::Text(name.to_owned()), at);
 }
