@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::clock::Clock;
 use super::ledger::{Lane, Ledger, Reader};
-use super::network::Network;
+use super::network::{Network, Process};
 use super::trace::Trace;
 
 /// What every device works with.
@@ -70,16 +70,15 @@ pub(super) struct ReaderPlan {
 }
 
 /// A client whose engine runs in this task set.
-fn connect(
+pub(super) fn connect(
     bench: &Bench,
     tasks: &mut JoinSet<()>,
     options: ClientOptions,
-    name: &str,
+    process: &Process,
     seed: u64,
 ) -> (Client, Deliveries) {
     let clock = bench.clock.clone();
-    let environment =
-        Environment::real().seed(seed).clock(move || clock.now()).dial(bench.network.process(name).dial());
+    let environment = Environment::real().seed(seed).clock(move || clock.now()).dial(process.dial());
     let made = Client::new(options, Box::new(MemoryStore), environment);
     let (client, deliveries, engine) =
         made.unwrap_or_else(|error| panic!("a device of the simulation: {error}"));
@@ -87,7 +86,7 @@ fn connect(
     (client, deliveries)
 }
 
-fn options(name: &str, server: &str, protocol: Protocol) -> ClientOptions {
+pub(super) fn options(name: &str, server: &str, protocol: Protocol) -> ClientOptions {
     ClientOptions::default()
         .server(DialOptions::new(Transport::Tcp, server, 1_883))
         .client_id(name)
@@ -103,7 +102,8 @@ fn options(name: &str, server: &str, protocol: Protocol) -> ClientOptions {
 pub(super) async fn publish(bench: Bench, plan: PublisherPlan) {
     let mut tasks = JoinSet::new();
     let options = options(&plan.name, plan.server, plan.protocol);
-    let (client, _deliveries) = connect(&bench, &mut tasks, options, &plan.name, plan.seed);
+    let (client, _deliveries) =
+        connect(&bench, &mut tasks, options, &bench.network.process(&plan.name), plan.seed);
     let (publisher, mut confirmations) = client.publisher();
     let mut publishing =
         Publishing { bench, rng: Rng::with_seed(plan.seed), plan, in_flight: Vec::new(), done: 0 };
@@ -192,7 +192,8 @@ impl Subscriber {
         if let Some(receive_maximum) = plan.receive_maximum {
             options = options.receive_maximum(receive_maximum);
         }
-        let (client, deliveries) = connect(bench, &mut tasks, options, &plan.name, plan.seed);
+        let (client, deliveries) =
+            connect(bench, &mut tasks, options, &bench.network.process(&plan.name), plan.seed);
         tasks.spawn(read(bench.clone(), plan, deliveries));
         Self { client, tasks }
     }

@@ -25,6 +25,8 @@ pub(super) struct Reach {
     pub(super) places: Vec<Place>,
     /// Whether a limit with a name on the way may drop it, counted.
     pub(super) may_drop: bool,
+    /// Whether it is a Will, which waits with its device and in no queue.
+    pub(super) is_will: bool,
 }
 
 /// What a place forgot.
@@ -74,6 +76,14 @@ pub(super) struct Ledger {
     is_calm: bool,
     /// How many messages all limits together say to have dropped.
     dropped: u64,
+    /// Wills that must not come.
+    forbidden: BTreeSet<(Lane, usize)>,
+    /// Wills that must not come before a time.
+    delayed: BTreeMap<(Lane, usize), u64>,
+    /// Wills that may come more than once: their device has had more than one connection.
+    repeated: BTreeSet<(Lane, usize)>,
+    /// How often something has begun to go wrong, or ended to.
+    troubles: u64,
     violations: Vec<String>,
     pub(super) tally: Tally,
 }
@@ -146,6 +156,7 @@ impl Ledger {
         let (Some(reach), Some(sent_at_ms)) = (reach.cloned(), sent_at_ms) else {
             return self.accuse(format!("{reader:?} got {number} of {lane:?}, which is not for it"));
         };
+        self.take_will(&reach, number, sent_at_ms, at_ms);
         let came = self.came.entry((reader, lane)).or_default();
         if !came.seen.insert(number) {
             return self.take_again(&reach, number, sent_at_ms, at_ms);
@@ -167,14 +178,65 @@ impl Ledger {
         }
     }
 
+    fn take_will(&mut self, reach: &Reach, number: usize, sent_at_ms: u64, at_ms: u64) {
+        let will = (reach.lane, number);
+        let is_early = self.delayed.get(&will).is_some_and(|due_ms| at_ms < *due_ms);
+        let is_forbidden =
+            self.forbidden.contains(&will) && !self.has_forgotten(reach, Forgot::Messages, sent_at_ms);
+        if is_early || is_forbidden {
+            let why = if is_early { "before its time" } else { "though its device was back or has left" };
+            self.accuse(format!("will: {number} of {:?} came {why}, at {at_ms} ms", reach.lane));
+        }
+    }
+
+    /// Notes that a Will must not come, and has not.
+    pub(super) fn forbid(&mut self, lane: Lane, number: usize) {
+        if self.has_come(lane, number) && !self.repeated.contains(&(lane, number)) {
+            self.accuse(format!(
+                "will: {number} of {lane:?} has come though its device was back or has left"
+            ));
+        }
+        self.forbidden.insert((lane, number));
+    }
+
+    /// Notes that a Will must not come before a time, and has not.
+    pub(super) fn delay(&mut self, lane: Lane, number: usize, due_ms: u64) {
+        if self.has_come(lane, number) {
+            self.accuse(format!("will: {number} of {lane:?} has come while its device lived"));
+        }
+        self.delayed.insert((lane, number), due_ms);
+    }
+
+    /// Notes that a Will may come more than once.
+    pub(super) fn let_repeat(&mut self, lane: Lane, number: usize) {
+        self.repeated.insert((lane, number));
+    }
+
+    /// Tells whether somebody has got a message.
+    pub(super) fn has_come(&self, lane: Lane, number: usize) -> bool {
+        let of_lane = self.came.iter().filter(|((_, known), _)| *known == lane);
+        of_lane.into_iter().any(|(_, came)| came.seen.contains(&number))
+    }
+
+    /// Notes that something begins to go wrong, or ends to.
+    pub(super) const fn note_trouble(&mut self) {
+        self.troubles += 1;
+    }
+
+    /// Returns how often that was noted: it is even while nothing goes wrong.
+    pub(super) const fn troubles(&self) -> u64 {
+        self.troubles
+    }
+
     fn take_again(&mut self, reach: &Reach, number: usize, sent_at_ms: u64, at_ms: u64) {
         self.tally.again += 1;
-        let may_repeat = !self.is_calm
-            && match reach.qos {
-                0 => self.has_forgotten(reach, Forgot::Unpromised, sent_at_ms),
-                1 => true,
-                _ => self.has_forgotten(reach, Forgot::Messages, sent_at_ms),
-            };
+        let may_repeat = self.repeated.contains(&(reach.lane, number))
+            || !self.is_calm
+                && match reach.qos {
+                    0 => self.has_forgotten(reach, Forgot::Unpromised, sent_at_ms),
+                    1 => true,
+                    _ => self.has_forgotten(reach, Forgot::Messages, sent_at_ms),
+                };
         if !may_repeat {
             let Reach { lane, reader, qos, .. } = reach;
             self.accuse(format!(
@@ -223,7 +285,8 @@ impl Ledger {
 
     /// Returns how many messages that were confirmed are on their way, of those whose way is this.
     pub(super) fn on_their_way(&self, is_meant: impl Fn(&[Place]) -> bool) -> u64 {
-        let reaches = self.reaches.iter().filter(|reach| reach.qos > 0 && is_meant(&reach.places));
+        let reaches =
+            self.reaches.iter().filter(|reach| reach.qos > 0 && !reach.is_will && is_meant(&reach.places));
         reaches.map(|reach| self.missing_on(reach).count() as u64).sum()
     }
 

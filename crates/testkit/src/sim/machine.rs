@@ -22,6 +22,9 @@ use super::scenario::{Change, FlowPlan, HUB, REMOTES, Scenario};
 /// How long a machine that is to end in the middle of what its disk does has for it.
 const TRAP_MAX: Duration = Duration::from_secs(10);
 
+/// How long Wills wait for their devices after a start.
+const WILL_GRACE: Duration = Duration::from_secs(7);
+
 /// How a machine goes down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Down {
@@ -134,6 +137,7 @@ impl Machine {
         let mut options = BrokerOptions::default()
             .workers(Workers::Here)
             .sys_interval(None)
+            .will_grace(WILL_GRACE)
             .wall_clock_ms(self.bench.clock.now().wall_ms);
         if let Some((receive_maximum, in_flight_maximum)) = self.scenario.bounds.windows.get(self.place) {
             options = options.receive_maximum(*receive_maximum).in_flight_maximum(*in_flight_maximum);
@@ -392,7 +396,7 @@ fn data_folder() -> TempDir {
 }
 
 fn plan(scenario: &Scenario) -> Plan {
-    let mut text = String::from("[broker]\n");
+    let mut text = format!("[broker]\nwill_grace_s = {}\n", WILL_GRACE.as_secs());
     if let Some(messages) = scenario.bounds.queues.get(HUB) {
         text += &format!("session_queue_messages = {messages}\n");
     }

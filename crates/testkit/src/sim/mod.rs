@@ -17,6 +17,7 @@ mod device;
 mod disk;
 mod ledger;
 mod machine;
+mod mortal;
 mod network;
 mod scenario;
 mod stream;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crosspoint_client::{ByteStream, Dial, DialFailure};
@@ -45,6 +45,10 @@ struct Map {
     hosts: BTreeMap<String, Host>,
     connections: Vec<Connection>,
     connected: u64,
+    /// How many connections were ended before all had been read, which may take last words with it.
+    cut_short: Arc<AtomicU64>,
+    /// How often each host has dialled.
+    dials: BTreeMap<String, u64>,
     /// By who dials and whom.
     windows: BTreeMap<(String, String), Windows>,
 }
@@ -75,6 +79,8 @@ impl Network {
             connections: Vec::new(),
             connected: 0,
             windows: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            cut_short: Arc::default(),
         };
         Self { map: Arc::new(Mutex::new(map)), trace }
     }
@@ -82,6 +88,16 @@ impl Network {
     /// Sets which windows hold where one host dials another.
     pub(super) fn set_windows(&self, from: &str, to: &str, windows: Windows) {
         self.map.lock().windows.insert((from.to_owned(), to.to_owned()), windows);
+    }
+
+    /// Returns how many connections were ended before all had been read, which may take last words with it.
+    pub(super) fn cut_short(&self) -> u64 {
+        self.map.lock().cut_short.load(Relaxed)
+    }
+
+    /// Returns how many connections a host has made.
+    pub(super) fn dials(&self, from: &str) -> u64 {
+        self.map.lock().dials.get(from).copied().unwrap_or_default()
     }
 
     /// Returns what is wrong with what was written to a connection.
@@ -170,6 +186,7 @@ impl Map {
         // Whoever holds none of its ends any more has forgotten it.
         self.connections.retain(|connection| Arc::strong_count(&connection.wire) > 1);
         self.connected += 1;
+        *self.dials.entry(from.clone()).or_default() += 1;
         let quality = self.quality();
         trace.note(format_args!(
             "wire {}: {from} -> {to}, {} ms",
@@ -177,7 +194,14 @@ impl Map {
             quality.latency.as_millis()
         ));
         let windows = self.windows.get(&(from.clone(), to.clone())).copied().unwrap_or([u16::MAX; 2]);
-        let wire = Wire::new(self.connected, quality, self.rng.fork(), Watch::new(windows), trace.clone());
+        let wire = Wire::new(
+            self.connected,
+            quality,
+            self.rng.fork(),
+            Watch::new(windows),
+            self.cut_short.clone(),
+            trace.clone(),
+        );
         let pair = SimulatedStream::pair(&wire);
         self.connections.push(Connection { ends: [from, to], wire });
         pair

@@ -9,6 +9,7 @@ use super::Scope;
 use super::bounds::{Bounds, OutboxBound};
 use super::device::{LanePlan, PublisherPlan, ReaderPlan};
 use super::ledger::{Lane, Place, Reach, Reader};
+use super::mortal::MortalPlan;
 
 /// The host of the hub and its embedded broker.
 pub(super) const HUB: Place = "hub";
@@ -83,6 +84,7 @@ pub(super) struct Scenario {
     pub(super) flows: Vec<FlowPlan>,
     pub(super) publishers: Vec<PublisherPlan>,
     pub(super) readers: Vec<ReaderPlan>,
+    pub(super) mortals: Vec<MortalPlan>,
     pub(super) reaches: Vec<Reach>,
     /// Each with the wait before it, in milliseconds.
     pub(super) faults: Vec<(u64, Fault)>,
@@ -100,6 +102,7 @@ impl Scenario {
             flows: flows(&mut rng),
             publishers: Vec::new(),
             readers: Vec::new(),
+            mortals: Vec::new(),
             reaches: Vec::new(),
             faults: Vec::new(),
             keep_alive_s: rng.u64(4..20),
@@ -122,6 +125,9 @@ impl Scenario {
     /// Draws what was not drawn at first.
     fn draw_the_rest(&mut self, rng: &mut Rng) {
         self.bounds = Bounds::draw(rng);
+        if rng.bool() {
+            self.add_mortals(rng);
+        }
         for reader in self.readers.iter_mut().filter(|reader| reader.protocol == Protocol::V5) {
             reader.receive_maximum = rng.bool().then(|| rng.u16(1..12));
         }
@@ -137,6 +143,33 @@ impl Scenario {
             }
         }
         self.note_what_may_drop();
+    }
+
+    /// Devices with Wills at one broker, and a subscriber of those.
+    fn add_mortals(&mut self, rng: &mut Rng) {
+        let server = match rng.u8(0..4) {
+            0 => REMOTES[0],
+            1 => REMOTES[1],
+            _ => HUB,
+        };
+        let heir = self.add_reader(rng, "will", server);
+        let lanes: usize = self.publishers.iter().map(|publisher| publisher.lanes.len()).sum();
+        for number in 0..rng.usize(1..4) {
+            let lane = Lane(lanes + number);
+            let qos = if rng.bool() { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
+            self.mortals.push(MortalPlan {
+                name: format!("mortal{number}"),
+                server,
+                protocol: protocol(rng),
+                lane,
+                topic: format!("will/{}", lane.0),
+                qos,
+                lives: rng.usize(1..6),
+                seed: rng.u64(..),
+            });
+            self.add_reach(lane, heir, qos as u8, vec![server]);
+            self.reaches.last_mut().into_iter().for_each(|reach| reach.is_will = true);
+        }
     }
 
     fn note_what_may_drop(&mut self) {
@@ -224,7 +257,14 @@ impl Scenario {
 
     fn add_reach(&mut self, lane: Lane, reader: Reader, qos: u8, places: Vec<Place>) {
         let wanted = self.readers.get(reader.0).map_or(0, |reader| reader.qos as u8);
-        self.reaches.push(Reach { lane, reader, qos: qos.min(wanted), places, may_drop: false });
+        self.reaches.push(Reach {
+            lane,
+            reader,
+            qos: qos.min(wanted),
+            places,
+            may_drop: false,
+            is_will: false,
+        });
     }
 
     fn add_reader(&mut self, rng: &mut Rng, root: &str, server: Place) -> Reader {
@@ -359,6 +399,9 @@ impl fmt::Display for Scenario {
         }
         for ReaderPlan { name, server, filter, qos, .. } in &self.readers {
             write!(f, "{name} at {server}: {filter}@{}; ", *qos as u8)?;
+        }
+        for MortalPlan { name, server, topic, qos, lives, .. } in &self.mortals {
+            write!(f, "{name} at {server}: {lives} lives, {topic}@{}; ", *qos as u8)?;
         }
         write!(f, "on disk: {:?}; {:?}; ", self.durable, self.bounds)?;
         for (after_ms, fault) in &self.faults {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub(super) struct Wire {
     /// The process on this side is no more: what it does on it has no effect.
     is_dead: [bool; 2],
     watch: Watch,
+    /// Counts, for the whole network, the ends at which last words may have been lost.
+    cut_short: Arc<AtomicU64>,
     /// What is wrong with what was written.
     pub(super) wrong: Option<String>,
 }
@@ -77,6 +80,7 @@ impl Wire {
         quality: Quality,
         rng: Rng,
         watch: Watch,
+        cut_short: Arc<AtomicU64>,
         trace: Trace,
     ) -> Arc<Mutex<Self>> {
         Arc::new(Mutex::new(Self {
@@ -89,6 +93,7 @@ impl Wire {
             is_silent: false,
             is_dead: [false; 2],
             watch,
+            cut_short,
             wrong: None,
         }))
     }
@@ -143,6 +148,7 @@ impl Wire {
         let unread = self.ways.get(1 - side).is_some_and(|way| !way.chunks.is_empty());
         if unread && self.rng.bool() && !self.is_silent {
             // What a system does with a socket that is closed before all has been read.
+            self.cut_short.fetch_add(1, Relaxed);
             return self.reset();
         }
         self.end(side);
@@ -192,6 +198,8 @@ impl Wire {
         let (number, is_silent) = (self.number, self.is_silent);
         let Some(way) = self.ways.get_mut(side) else { return Poll::Ready(Ok(0)) };
         if way.is_unread && !is_silent {
+            // Whoever is told so may not read any more what the other side has said at last.
+            self.cut_short.fetch_add(1, Relaxed);
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
         way.bytes += count;

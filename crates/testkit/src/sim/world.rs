@@ -14,6 +14,7 @@ use super::device::{self, Bench, Subscriber};
 use super::disk::Loss;
 use super::ledger::{Forgot, Ledger, Place};
 use super::machine::{Down, Machine};
+use super::mortal;
 use super::network::{FAST_BYTES_PER_S, Network, Reach};
 use super::scenario::{Fault, HUB, REMOTES, Scenario};
 use super::trace::Trace;
@@ -93,10 +94,15 @@ impl World {
         for plan in &self.scenario.publishers {
             self.publishers.spawn(device::publish(self.bench.clone(), plan.clone()));
         }
+        for plan in &self.scenario.mortals {
+            self.publishers.spawn(mortal::live(self.bench.clone(), plan.clone()));
+        }
         for (after_ms, fault) in self.scenario.faults.clone() {
             self.pass(Duration::from_millis(after_ms)).await;
             self.bench.trace.note(format_args!("{fault:?}"));
+            self.bench.ledger.lock().note_trouble();
             self.strike(fault).await;
+            self.bench.ledger.lock().note_trouble();
         }
         if self.wait("everything to arrive", SETTLING_MAX, Self::is_settled).await {
             self.pass(QUIET).await;

@@ -5,7 +5,10 @@ const LANE: Lane = Lane(0);
 
 fn ledger(qos: u8) -> Ledger {
     let places = vec!["north", "south"];
-    Ledger::new(vec![Reach { lane: LANE, reader: READER, qos, places, may_drop: false }], false)
+    Ledger::new(
+        vec![Reach { lane: LANE, reader: READER, qos, places, may_drop: false, is_will: false }],
+        false,
+    )
 }
 
 fn published(qos: u8, count: usize) -> Ledger {
