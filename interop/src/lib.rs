@@ -15,6 +15,7 @@ mod our_broker;
 mod our_client;
 mod peers;
 mod process;
+mod rabbitmq;
 mod server;
 
 pub use certificates::{Authority, Identity, Validity};
@@ -22,6 +23,7 @@ pub use our_broker::OurBroker;
 pub use our_client::{OurClient, client_options};
 pub use peers::{Peer, find};
 pub use process::{Finished, Started, run, start, text};
+pub use rabbitmq::RabbitMq;
 pub use server::{Mosquitto, Nats, Rumqttd};
 
 use std::time::Duration;

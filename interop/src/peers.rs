@@ -18,6 +18,10 @@ pub enum Peer {
     OpenSsl,
     /// NATS with its MQTT listener.
     NatsServer,
+    /// RabbitMQ, with its MQTT plugin.
+    RabbitMq,
+    /// What tells the nodes of Erlang where each other are.
+    Epmd,
     /// The broker of rumqtt.
     Rumqttd,
     /// Python with paho-mqtt.
@@ -36,6 +40,8 @@ impl Peer {
             Self::MosquittoPasswd => ("mosquitto", "mosquitto_passwd"),
             Self::OpenSsl => ("openssl", "openssl"),
             Self::NatsServer => ("nats-server", "nats-server"),
+            Self::RabbitMq => ("rabbitmq", "rabbitmq-server"),
+            Self::Epmd => ("rabbitmq", "epmd"),
             Self::Rumqttd => ("rumqttd", "rumqttd"),
             Self::PahoMqtt => ("paho-mqtt", "python"),
             Self::MqttJs => ("mqtt.js", "node"),

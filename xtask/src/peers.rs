@@ -34,6 +34,7 @@ const PEERS: &[Peer] = &[
     Peer { name: "mosquitto", bring: debian::mosquitto },
     Peer { name: "openssl", bring: debian::openssl },
     Peer { name: "nats-server", bring: debian::nats_server },
+    Peer { name: "rabbitmq", bring: debian::rabbitmq },
     Peer { name: "paho-mqtt", bring: python::paho_mqtt },
     Peer { name: "mqtt.js", bring: node::mqtt_js },
     Peer { name: "rumqttd", bring: crates::rumqttd },

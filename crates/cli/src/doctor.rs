@@ -1,6 +1,8 @@
 //! `crosspoint doctor`: why does a connector not work, and what mends it?
 
+mod fix;
 mod json;
+mod probe;
 mod show;
 mod target;
 
@@ -34,6 +36,13 @@ pub(crate) struct DoctorFlags {
     /// Write JSON: an array with an object for each address
     #[arg(long)]
     json: bool,
+    /// Write the setting that mends it into the project file, where that makes nothing weaker, and look again
+    #[arg(long, conflicts_with = "probe")]
+    fix: bool,
+    /// Ask the broker statement by statement how it behaves, instead of looking for what is wrong; writes some thousands
+    /// of small messages below `crosspoint/doctor/` and `/crosspoint/doctor/`, and removes them
+    #[arg(long, conflicts_with_all = ["topic", "listen", "bytes"])]
+    probe: bool,
     /// Let the round trip use this topic instead of one below `crosspoint/doctor/`
     #[arg(long, value_name = "TOPIC", value_parser = topic)]
     topic: Option<TopicName>,
@@ -80,12 +89,20 @@ pub(crate) fn run(flags: &DoctorFlags) -> ExitCode {
 
 async fn examine_all(flags: &DoctorFlags, target: &Target) -> Result<Exit, Failure> {
     let order = order(flags);
+    if flags.probe {
+        return Ok(probe::run(target, &order, flags.json).await);
+    }
     let mut all = Vec::new();
     for line in target.passed_over.iter().filter(|_| !flags.json) {
         println!("{line}");
     }
     for patient in &target.patients {
-        all.extend(examine_one(flags, patient, &order).await);
+        let found = examine_one(flags, patient, &order).await;
+        let mended = found.iter().filter(|_| flags.fix).find_map(|one| fix::run(flags, patient, one));
+        match mended {
+            Some(mended) => all.extend(examine_one(flags, &mended, &order).await),
+            None => all.extend(found),
+        }
     }
     if flags.json {
         println!("{}", json::of_all(&all));

@@ -8,6 +8,8 @@
 mod access;
 mod behaviour;
 mod ports;
+mod probe;
+mod rabbitmq;
 mod rig;
 mod tls;
 mod topics;

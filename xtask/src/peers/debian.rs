@@ -30,6 +30,47 @@ pub(super) fn nats_server(shelf: &Shelf) -> Outcome {
     bring_programs(shelf, "nats-server", &["nats-server"], &[proof])
 }
 
+/// What RabbitMQ is made of: itself, and the parts of Erlang that it needs.
+const RABBITMQ_PACKAGES: &[&str] = &[
+    "rabbitmq-server",
+    "erlang-asn1",
+    "erlang-base",
+    "erlang-crypto",
+    "erlang-eldap",
+    "erlang-ftp",
+    "erlang-inets",
+    "erlang-mnesia",
+    "erlang-os-mon",
+    "erlang-parsetools",
+    "erlang-public-key",
+    "erlang-runtime-tools",
+    "erlang-ssl",
+    "erlang-syntax-tools",
+    "erlang-tftp",
+    "erlang-tools",
+    "erlang-xmerl",
+];
+
+/// Erlang's own start script knows only the place where the package would be installed; so does RabbitMQ's.
+pub(super) fn rabbitmq(shelf: &Shelf) -> Outcome {
+    let arguments =
+        &["-noshell", "-eval", "io:format(\"erlang ~s~n\", [erlang:system_info(otp_release)]), halt()."];
+    let proof = Proof { program: "erl", arguments, says: "erlang 2" };
+    shelf.bring_once("rabbitmq", &release(), &[proof], || {
+        unpack(shelf, "rabbitmq", RABBITMQ_PACKAGES)?;
+        let erlang = "ROOTDIR=\"$peers/debian/rabbitmq/usr/lib/erlang\"\nBINDIR=$(echo \"$ROOTDIR\"/erts-*/bin)\n\
+                      EMU=beam PROGNAME=erl\nexport ROOTDIR BINDIR EMU PROGNAME";
+        shelf.write_program("erl", &format!("{erlang}\nexec \"$BINDIR/erlexec\" \"$@\""))?;
+        shelf.write_program("epmd", &format!("{erlang}\nexec \"$BINDIR/epmd\" \"$@\""))?;
+        let home = "RABBITMQ_HOME=$(echo \"$peers\"/debian/rabbitmq/usr/lib/rabbitmq/lib/rabbitmq_server-*)";
+        // As under systemd, the script becomes the server instead of watching over it.
+        let rest = "RABBITMQ_CONF_ENV_FILE=/dev/null RUNNING_UNDER_SYSTEMD=1 PATH=\"$peers/bin:$PATH\"\n\
+                    export RABBITMQ_HOME RABBITMQ_CONF_ENV_FILE RUNNING_UNDER_SYSTEMD PATH\n\
+                    exec \"$peers/debian/rabbitmq/usr/lib/rabbitmq/bin/rabbitmq-server\" \"$@\"";
+        shelf.write_program("rabbitmq-server", &format!("{home}\n{rest}"))
+    })
+}
+
 /// Unpacks the pip that new virtual environments get, and returns the wheel.
 pub(super) fn pip_wheel(shelf: &Shelf) -> Outcome<PathBuf> {
     let folder = unpack(shelf, "pip", &["python3-pip-whl"])?;

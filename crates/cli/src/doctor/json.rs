@@ -30,7 +30,7 @@ fn of_step(step: &Step) -> Value {
     })
 }
 
-fn of_diagnosis(diagnosis: &Diagnosis) -> Value {
+pub(super) fn of_diagnosis(diagnosis: &Diagnosis) -> Value {
     let mend = diagnosis.mend.as_ref().map(|mend| {
         let value = match &mend.value {
             None => Value::Null,

@@ -63,6 +63,7 @@ pub(super) enum Wrong {
 /// Finds out whom to look at.
 pub(super) fn of(flags: &DoctorFlags) -> Result<Target, Wrong> {
     match flags.target.as_deref() {
+        Some(url) if url.contains("://") && flags.fix => Err(Wrong::Usage(nothing_to_fix())),
         Some(url) if url.contains("://") => of_url(url, &flags.login).map_err(Wrong::Usage),
         target if flags.login.is_any() => Err(Wrong::Usage(no_login(target))),
         target => {
@@ -122,6 +123,13 @@ fn no_login(target: Option<&str>) -> Failure {
     Failure::usage(
         format!("user name, password and certificates of {whose} stand in the project file"),
         "leave the flags out, or give a URL",
+    )
+}
+
+fn nothing_to_fix() -> Failure {
+    Failure::usage(
+        "--fix writes into the project file, and a URL is in none",
+        "name a connector, or leave --fix out",
     )
 }
 

@@ -99,6 +99,12 @@ impl ProjectEdit {
         self.table(parents)?.get(last)?.as_str()
     }
 
+    /// Tells whether anything stands at a path of keys.
+    pub fn has(&self, keys: &[&str]) -> bool {
+        let Some((last, parents)) = keys.split_last() else { return true };
+        self.table(parents).is_some_and(|table| table.contains_key(last))
+    }
+
     /// Tells whether a table stands at a path of keys.
     pub fn has_table(&self, keys: &[&str]) -> bool {
         self.table(keys).is_some()
@@ -114,6 +120,18 @@ impl ProjectEdit {
     /// # Errors
     /// A part of the path is a value.
     pub fn set_text(&mut self, keys: &[&str], text: &str) -> Result<(), EditError> {
+        self.set(keys, text.into())
+    }
+
+    /// Writes a whole number at a path of keys, as [`set_text`](Self::set_text) does a text.
+    ///
+    /// # Errors
+    /// A part of the path is a value.
+    pub fn set_integer(&mut self, keys: &[&str], number: i64) -> Result<(), EditError> {
+        self.set(keys, number.into())
+    }
+
+    fn set(&mut self, keys: &[&str], value: Value) -> Result<(), EditError> {
         let Some((last, parents)) = keys.split_last() else { return Ok(()) };
         let mut table: &mut dyn TableLike = self.document.as_table_mut();
         for (depth, key) in parents.iter().enumerate() {
@@ -124,9 +142,9 @@ impl ProjectEdit {
             table = next.as_table_like_mut().ok_or_else(no_table)?;
         }
         match table.get_mut(last).and_then(Item::as_value_mut) {
-            Some(old) => replace_value(old, text),
+            Some(old) => replace_value(old, value),
             None => {
-                table.insert(last, Item::Value(text.into()));
+                table.insert(last, Item::Value(value));
             }
         }
         Ok(())
@@ -191,9 +209,9 @@ fn dotted() -> Item {
     Item::Value(Value::InlineTable(table))
 }
 
-fn replace_value(old: &mut Value, text: &str) {
+fn replace_value(old: &mut Value, new: Value) {
     let decor = old.decor().clone();
-    *old = text.into();
+    *old = new;
     *old.decor_mut() = decor;
 }
 
@@ -218,7 +236,7 @@ fn texts_of_value(value: &mut Value, keys: &mut Vec<String>, visit: &mut Visit<'
     match value {
         Value::String(text) => {
             if let Some(new) = visit(keys, text.value()) {
-                replace_value(value, &new);
+                replace_value(value, new.into());
             }
         }
         Value::Array(array) => texts_of_array(array, keys, visit),

@@ -124,7 +124,20 @@ pub fn parse(
     name: &str,
     environment: Option<&str>,
 ) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
-    check(text, name, Path::new(name), environment, &KeySource::beside(Path::new(name)))
+    parse_with(text, name, environment, &KeySource::beside(Path::new(name)))
+}
+
+/// Checks the text of a project file as [`parse`] does, with a sealing key from elsewhere than the environment says.
+///
+/// # Errors
+/// As [`parse`] does.
+pub fn parse_with(
+    text: &str,
+    name: &str,
+    environment: Option<&str>,
+    key: &KeySource,
+) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
+    check(text, name, Path::new(name), environment, key)
 }
 
 fn unreadable(name: &str, reason: &str) -> Vec<Diagnostic> {

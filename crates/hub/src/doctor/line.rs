@@ -95,6 +95,17 @@ impl Lost {
     }
 }
 
+/// What the doctor does by itself on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manners {
+    /// It acknowledges what comes, and pings.
+    Good,
+    /// It acknowledges nothing.
+    Withholds,
+    /// It says nothing at all.
+    Mute,
+}
+
 /// An open connection.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -103,6 +114,7 @@ pub(super) struct Line {
     version: Version,
     next_id: PacketId,
     messages: VecDeque<Publish>,
+    manners: Manners,
     last_sent: Instant,
     /// How long an answer may take.
     patience: Duration,
@@ -123,6 +135,7 @@ impl Line {
             version,
             next_id: PacketId::MIN,
             messages: VecDeque::new(),
+            manners: Manners::Good,
             last_sent: Instant::now(),
             patience,
         };
@@ -168,6 +181,11 @@ impl Line {
                 Err(violation) => return Err(NotOpened::Other(Spoken::guess(&first), violation)),
             }
         }
+    }
+
+    /// Sets what it does by itself. At the start its manners are good.
+    pub(super) const fn set_manners(&mut self, manners: Manners) {
+        self.manners = manners;
     }
 
     /// Returns the version that is spoken.
@@ -275,6 +293,46 @@ impl Line {
         Ok(reason)
     }
 
+    /// Publishes many messages at QoS 1, `window` of them unacknowledged, and returns how many the broker took.
+    pub(super) async fn publish_many(
+        &mut self,
+        publishes: impl Iterator<Item = (TopicName, Bytes)>,
+        retain: Retain,
+        window: u16,
+    ) -> Result<usize, Lost> {
+        let (mut sent, mut taken, mut answered) = (0_usize, 0, 0);
+        let mut publishes = publishes.fuse();
+        loop {
+            let next = if sent - answered < usize::from(window) { publishes.next() } else { None };
+            match next {
+                Some((topic, payload)) => {
+                    let publish = Publish {
+                        topic: Some(topic),
+                        payload,
+                        properties: PublishProperties::default(),
+                        packet_id: Some(self.packet_id()),
+                        qos: QoS::AtLeastOnce,
+                        dup: false,
+                        retain: retain == Retain::Yes,
+                    };
+                    self.send(&Packet::Publish(publish)).await?;
+                    sent += 1;
+                }
+                None if answered == sent => return Ok(taken),
+                None => {
+                    let until = Instant::now() + self.patience;
+                    let reason = self.answer(until, |packet| match packet {
+                        Packet::PubAck(ack) => Some(ack.reason),
+                        _ => None,
+                    });
+                    let reason = reason.await?.ok_or(Lost::TimedOut("PUBACK"))?;
+                    answered += 1;
+                    taken += usize::from(!reason.is_error());
+                }
+            }
+        }
+    }
+
     /// Asks for a sign of life, and returns how long it took.
     pub(super) async fn ping(&mut self) -> Result<Duration, Lost> {
         let start = Instant::now();
@@ -325,6 +383,11 @@ impl Line {
         Ok(None)
     }
 
+    /// Ends the stream without a word, as a crash would.
+    pub(super) fn cut(self) {
+        drop(self);
+    }
+
     /// Says goodbye; that the broker hears it is not waited for long.
     pub(super) async fn close(mut self) {
         let goodbye = Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::Success)));
@@ -366,13 +429,14 @@ impl Line {
                 }
                 Ok(Err(error)) => return Err(Lost::Stream(error.to_string())),
                 Err(_) if Instant::now() >= until => return Ok(false),
+                Err(_) if self.manners == Manners::Mute => self.last_sent = Instant::now(),
                 Err(_) => self.reply(&Packet::PingReq).await?,
             }
         }
     }
 
     async fn on_publish(&mut self, publish: Publish) -> Result<(), Lost> {
-        if let Some(packet_id) = publish.packet_id {
+        if let (Some(packet_id), Manners::Good) = (publish.packet_id, self.manners) {
             let ack = Ack::new(packet_id, ReasonCode::Success);
             let reply = match publish.qos {
                 QoS::ExactlyOnce => Packet::PubRec(ack),

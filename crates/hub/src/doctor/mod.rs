@@ -10,20 +10,24 @@
 //! `crosspoint/doctor/` or to the topic that it was given; user name and password travel only as the connector would
 //! send them, never over a weaker transport. It removes what it has left at the broker.
 //!
-//! What it does *not* do: it prints nothing and changes no file. What a fault means is known by
+//! What it does *not* do: it prints nothing, and changes no file but by [`fix`]. What a fault means is known by
 //! [`diagnosis`](crate::diagnosis) alone.
 
 mod admit;
 mod exchange;
+mod fix;
 mod line;
 mod near_miss;
 mod port;
+mod probe;
 mod reach;
 mod report;
 mod retained;
 mod session;
 mod topics;
 
+pub use fix::{Fixed, NotFixed, fix};
+pub use probe::{Judgement, Probed, Section, Verdict, probe};
 pub use report::{Examination, Outcome, Stage, Step};
 
 use std::time::Duration;
