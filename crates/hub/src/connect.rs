@@ -6,6 +6,7 @@ use crosspoint_client::{
     ClientOptions, DialOptions, InvalidPublication, Password, Pem, Protocol, Publication, SessionKeeping,
     TlsClientOptions, TlsVersion, Transport, Verify, Will, WillProperties,
 };
+use crosspoint_net::{Proxy, ProxyKind};
 use crosspoint_protocol::Version;
 
 use crate::actions;
@@ -94,6 +95,12 @@ pub fn visiting_options(mqtt: &plan::MqttPlan) -> ClientOptions {
 pub fn dial_options(mqtt: &plan::MqttPlan, address: &plan::Address) -> DialOptions {
     let mut dial = DialOptions::new(transport(address.transport), address.host.clone(), address.port)
         .connect_timeout(mqtt.connect_timeout);
+    if let Some(proxy) = &mqtt.proxy {
+        dial = dial.proxy(self::proxy(proxy));
+    }
+    if let Some(idle) = mqtt.tcp_keepalive {
+        dial = dial.tcp_keepalive(idle);
+    }
     if address.transport.is_secure() {
         dial = dial.tls(tls(&mqtt.tls));
     }
@@ -104,6 +111,21 @@ pub fn dial_options(mqtt: &plan::MqttPlan, address: &plan::Address) -> DialOptio
         }
     }
     dial
+}
+
+fn proxy(plan: &plan::ProxyPlan) -> Proxy {
+    let kind = match plan.kind {
+        plan::ProxyKind::Http => ProxyKind::Http,
+        plan::ProxyKind::Socks5 => ProxyKind::Socks5,
+        plan::ProxyKind::Socks5Hostname => ProxyKind::Socks5Hostname,
+    };
+    let proxy = Proxy::new(kind, plan.host.clone(), plan.port);
+    match &plan.login {
+        Some((username, password)) => {
+            proxy.login(username.clone(), password.expose_text().unwrap_or_default())
+        }
+        None => proxy,
+    }
 }
 
 /// Returns the client identifier of a connector: what is written, or `made_up`.

@@ -113,9 +113,6 @@ fn keys_that_are_not_known() {
 
 #[test]
 fn keys_that_this_version_does_not_have() {
-    let message = "`connector.plant.proxy` is not in this version";
-    let help = "remove the key; it would mean: ";
-    error(&plant("proxy = \"socks5://h\""), message, "proxy", "known, but not built yet", help);
     for key in ["where", "map", "connection"] {
         let line = format!("from = {{ connector = \"plant\", topics = \"a\" }}\n{key} = \"own\"");
         let text = format!("{PLANT}[flow.zz]\nto = {{ connector = \"broker\" }}\n{line}");
@@ -400,8 +397,12 @@ fn timing() {
         message,
         "0",
         "a dead connection would look like silence",
-        "write a number from 1 to 65,535 (default: 60), or add canary = {}",
+        "write a number from 1 to 65,535 (default: 60), or add canary = {} or, without a proxy, tcp_keepalive = 60",
     );
+    let tested = text.replace("keep_alive_s = 0", "keep_alive_s = 0\ntcp_keepalive = 60");
+    assert!(findings(&tested).is_empty());
+    let of_the_proxy = tested.replace("tcp_keepalive", "proxy = \"http://p:1\"\ntcp_keepalive");
+    assert_eq!(findings(&of_the_proxy).len(), 1, "the proxy would answer for a broker that is gone");
     assert!(findings(&plant("keep_alive_s = 0")).is_empty());
     assert!(findings(&text.replace("keep_alive_s = 0", "keep_alive_s = 0\ncanary = {}")).is_empty());
     error(
@@ -426,6 +427,65 @@ fn timing() {
     let message = "`connector.plant.session_expiry_s` has no effect: a clean session ends at disconnect";
     let text = plant("session = \"clean\"\nsession_expiry_s = 5");
     warning(&text, message, "session_expiry_s", "not used", "write session = \"durable\"");
+}
+
+#[test]
+fn proxies() {
+    let path = "`connector.plant.proxy`";
+    error(
+        &plant("proxy = \"http://p\""),
+        &format!("{path} has no port"),
+        "\"http://p\"",
+        "here",
+        "write proxy = \"http://proxy.example.com:3128\"",
+    );
+    warning(
+        &plant("proxy = \"http://me:secret@p:1\""),
+        &format!("{path} holds a password in plain text"),
+        "\"http://me:secret@p:1\"",
+        "readable for everyone",
+        "write the whole URL as \"env:NAME\"",
+    );
+    error(
+        &plant("proxy = { url = \"http://p:1\", username = \"u\" }"),
+        &format!("{path} has `username` without `password`"),
+        "proxy",
+        "half a login",
+        "add password",
+    );
+    error(
+        &plant("proxy = { url = \"http://p:1\", username = \"a:b\", password = \"env:CARGO_PKG_NAME\" }"),
+        &format!("{path} has a user name with a colon, which HTTP cannot carry"),
+        "proxy",
+        "cannot be sent",
+        "use another user name",
+    );
+    let long = "u".repeat(256);
+    error(
+        &plant(&format!(
+            "proxy = {{ url = \"socks5://p:1\", username = \"{long}\", password = \"env:CARGO_PKG_NAME\" }}"
+        )),
+        &format!("{path} has a user name or password that is too long for SOCKS5"),
+        "proxy",
+        "cannot be sent",
+        "shorten it",
+    );
+    error(&plant("proxy = {}"), "`connector.plant.proxy.url` is missing", "proxy", "no proxy", "write url");
+    error(
+        &plant("proxy = 1"),
+        "`connector.plant.proxy` is a whole number, but must be a text or a table",
+        "1",
+        "not a text or a table",
+        "write proxy = ",
+    );
+    let text = plant("tcp_keepalive = 32768");
+    error(
+        &text,
+        "`connector.plant.tcp_keepalive` is out of bounds",
+        "32768",
+        "32,768 is more than 32,767",
+        "write a number from 0 to 32,767",
+    );
 }
 
 #[test]

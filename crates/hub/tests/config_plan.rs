@@ -122,7 +122,7 @@ fn a_connector_has_the_documented_defaults() {
     assert_eq!((mqtt.receive_maximum, mqtt.packet_bytes_max, mqtt.topic_alias_max), (1024, 16 << 20, 16));
     assert_eq!(mqtt.tls.verify, Verify::Full);
     assert_eq!((&mqtt.will, &mqtt.birth, &mqtt.close), (&None, &None, &None));
-    assert_eq!(mqtt.will_delay, Duration::ZERO);
+    assert_eq!((mqtt.will_delay, &mqtt.proxy, mqtt.tcp_keepalive), (Duration::ZERO, &None, None));
     assert!(mqtt.properties.user_properties.is_empty());
     assert!(mqtt.properties.asks_problem_information && !mqtt.properties.asks_response_information);
     assert_eq!((mqtt.ack_deadline, &mqtt.canary), (Duration::from_secs(30), &None));
@@ -190,6 +190,27 @@ websocket.headers = { X-B = "2", X-A = "env:CARGO_PKG_NAME" }
     let headers: Vec<_> =
         mqtt.websocket_headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     assert_eq!(headers, [("X-A", &b"crosspoint-hub"[..]), ("X-B", b"2")]);
+}
+
+#[test]
+fn a_proxy_is_a_text_or_a_table() {
+    let of = |line: &str| {
+        let plan = plan(&format!("[connector.plant]\nurl = \"mqtt://h\"\n{line}\n"));
+        let mqtt = mqtt(&plan, "plant").clone();
+        let proxy = mqtt.proxy.map(|proxy| {
+            let login = proxy.login.as_ref();
+            let login = login.map(|(name, secret)| (name.clone(), secret.expose_text().unwrap().to_owned()));
+            (proxy.to_string(), login)
+        });
+        (proxy, mqtt.tcp_keepalive)
+    };
+    assert_eq!(of(""), (None, None));
+    let login = |name: &str, password: &str| Some((name.to_owned(), password.to_owned()));
+    assert_eq!(of("proxy = \"socks5h://P:1080\"").0, Some(("socks5h://p:1080".to_owned(), None)));
+    assert_eq!(of("proxy = \"http://u:p%40@p:1\"").0, Some(("http://p:1".to_owned(), login("u", "p@"))));
+    let table = "proxy = { url = \"socks5://[::1]:1\", username = \"u\", password = \"env:CARGO_PKG_NAME\" }";
+    assert_eq!(of(table).0, Some(("socks5://[::1]:1".to_owned(), login("u", "crosspoint-hub"))));
+    assert_eq!(of("tcp_keepalive = 30").1, Some(Duration::from_secs(30)));
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Opens a stream to a server: resolve, connect, TLS, upgrade, all before one deadline.
+//! Opens a stream to a server: resolve, connect, proxy, TLS, upgrade, all before one deadline.
+
+mod reach;
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,11 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::connect::{Attempt, connect_any};
+use crate::connect::Attempt;
 use crate::dial_error::{DialError, Stage};
+use crate::hidden::Hidden;
 use crate::peer::{Peer, PeerAddress, TlsPeer};
+use crate::proxy::Proxy;
 use crate::stream::{Stream, Transport};
 use crate::tls::{TlsCause, TlsClientOptions};
 use crate::ws::{ClientUpgrade, Subprotocol, upgrade};
@@ -29,9 +32,11 @@ pub struct DialOptions {
     port: u16,
     unix_path: PathBuf,
     connect_timeout: Duration,
+    proxy: Option<Proxy>,
+    tcp_keepalive: Option<Duration>,
     tls: TlsClientOptions,
     ws_path: String,
-    ws_headers: Vec<(String, String)>,
+    ws_headers: Vec<(String, Hidden)>,
     ws_subprotocol: Subprotocol,
     ws_message_bytes_max: usize,
 }
@@ -49,6 +54,8 @@ impl DialOptions {
             port,
             unix_path: PathBuf::new(),
             connect_timeout: Duration::from_secs(10),
+            proxy: None,
+            tcp_keepalive: None,
             tls: TlsClientOptions::default(),
             ws_path: "/mqtt".to_owned(),
             ws_headers: Vec::new(),
@@ -62,9 +69,23 @@ impl DialOptions {
         Self { unix_path: path.into(), ..Self::new(Transport::Unix, "", 0) }
     }
 
-    /// Sets the time for everything together: resolving, connecting, TLS, upgrade. Default: 10 s.
+    /// Sets the time for everything together: resolving, connecting, the proxy, TLS, upgrade. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets a proxy to go through, on every transport but a Unix socket. Default: none.
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// Sets after how much silence the system probes whether the other side is there: 1 s to 32,767 s, of which whole
+    /// seconds count. Default: it does not. A connection ends when three probes, a third of that time apart, stay
+    /// without an answer; behind a proxy it is the proxy that answers.
+    pub fn tcp_keepalive(mut self, idle: Duration) -> Self {
+        self.tcp_keepalive = Some(idle);
         self
     }
 
@@ -84,7 +105,7 @@ impl DialOptions {
     ///
     /// The headers of the upgrade itself (`Host`, `Upgrade`, `Connection`, `Sec-WebSocket-*`) cannot be set.
     pub fn ws_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.ws_headers.push((name.into(), value.into()));
+        self.ws_headers.push((name.into(), Hidden::new(value)));
         self
     }
 
@@ -121,8 +142,7 @@ impl DialOptions {
     pub fn target(&self) -> String {
         match self.transport {
             Transport::Unix => self.unix_path.display().to_string(),
-            _ if self.host.contains(':') => format!("[{}]:{}", self.host, self.port),
-            _ => format!("{}:{}", self.host, self.port),
+            _ => target(&self.host, self.port),
         }
     }
 }
@@ -141,6 +161,11 @@ pub async fn dial(options: &DialOptions) -> Result<Stream, DialError> {
     // Boxed, because the handshakes are large and a caller's future should not be.
     let dialling = Dialling { options, deadline: Instant::now() + options.connect_timeout };
     Box::pin(dialling.run()).await
+}
+
+/// Returns what errors call a host and port.
+pub(crate) fn target(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 struct Dialling<'a> {
@@ -176,29 +201,6 @@ impl Dialling<'_> {
                 Ok(Stream::wss(ws, peer))
             }
         }
-    }
-
-    async fn tcp(&self) -> Result<(TcpStream, Peer), DialError> {
-        let addresses = self.resolve().await?;
-        let (tcp, address) =
-            connect_any(addresses, self.deadline).await.map_err(|attempts| self.not_connected(attempts))?;
-        tcp.set_nodelay(true).map_err(|source| self.io(Stage::Connect, source))?;
-        Ok((tcp, Peer::new(PeerAddress::Ip(address), self.options.transport)))
-    }
-
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
-        let DialOptions { host, port, .. } = self.options;
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, *port)]);
-        }
-        let resolve = |source| DialError::Resolve { host: host.clone(), source };
-        let found =
-            self.before_deadline(Stage::Resolve, tokio::net::lookup_host((host.as_str(), *port))).await?;
-        let addresses: Vec<SocketAddr> = found.map_err(resolve)?.collect();
-        if addresses.is_empty() {
-            return Err(resolve(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
-        }
-        Ok(addresses)
     }
 
     async fn tls(&self) -> Result<(TlsStream<TcpStream>, Peer), DialError> {
@@ -263,18 +265,6 @@ impl Dialling<'_> {
             stage,
             after: self.options.connect_timeout,
             attempts,
-        }
-    }
-
-    fn not_connected(&self, attempts: Vec<Attempt>) -> DialError {
-        let all = |kind| attempts.iter().all(|attempt| attempt.error.kind() == kind);
-        let target = self.options.target();
-        if all(io::ErrorKind::ConnectionRefused) {
-            DialError::Refused { target, attempts }
-        } else if Instant::now() >= self.deadline {
-            self.timed_out(Stage::Connect, attempts)
-        } else {
-            DialError::Unreachable { target, attempts }
         }
     }
 

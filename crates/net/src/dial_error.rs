@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::connect::Attempt;
+use crate::proxy::ProxyFault;
 use crate::sniff::Spoken;
 use crate::stream::Transport;
 use crate::tls::{TlsCause, TlsOptionsError};
@@ -17,6 +18,8 @@ pub enum Stage {
     Resolve,
     /// Connecting to one of them.
     Connect,
+    /// Asking a proxy for the connection.
+    Proxy,
     /// The TLS handshake.
     Tls,
     /// The WebSocket upgrade.
@@ -28,6 +31,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Self::Resolve => "resolving the host name",
             Self::Connect => "connecting",
+            Self::Proxy => "asking the proxy",
             Self::Tls => "the TLS handshake",
             Self::Upgrade => "the WebSocket upgrade",
         })
@@ -75,6 +79,16 @@ pub enum DialError {
         after: Duration,
         /// What became of each address, when the stage is [`Stage::Connect`].
         attempts: Vec<Attempt>,
+    },
+    /// The proxy did not make the connection.
+    #[error("the proxy {proxy} on the way to {target} {fault}")]
+    Proxy {
+        /// Host and port of the proxy.
+        proxy: String,
+        /// Host and port of the server.
+        target: String,
+        /// What became of it.
+        fault: ProxyFault,
     },
     /// TLS failed.
     #[error("TLS with {target} failed: {cause}")]
@@ -163,6 +177,7 @@ impl DialError {
                 "check the network, the route and the firewall between here and there"
             }
             Self::TimedOut { stage, .. } => on_time_out(*stage),
+            Self::Proxy { fault, .. } => fault.hint(),
             Self::Tls { cause, .. } => cause.hint(),
             Self::Upgrade { status, .. } => on_status(*status),
             Self::NotWebSocket { spoken: Some(Spoken::Tls), .. } => "the port is encrypted: dial it with wss",
@@ -183,6 +198,7 @@ impl DialError {
         match self {
             Self::Resolve { .. } => Some(Stage::Resolve),
             Self::Refused { .. } | Self::Unreachable { .. } => Some(Stage::Connect),
+            Self::Proxy { .. } => Some(Stage::Proxy),
             Self::Tls { .. } => Some(Stage::Tls),
             Self::Upgrade { .. } | Self::NotWebSocket { .. } | Self::Subprotocol { .. } => {
                 Some(Stage::Upgrade)
@@ -199,6 +215,7 @@ fn on_time_out(stage: Stage) -> &'static str {
     match stage {
         Stage::Resolve => "check the name server of this machine",
         Stage::Connect => "check the address, and that no firewall drops the packets",
+        Stage::Proxy => "check that `proxy` names a proxy of its kind, and that it gets to the server",
         Stage::Tls => "the port may not be encrypted: use the TLS port, or switch TLS off",
         Stage::Upgrade => "the port may not be a WebSocket port",
     }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  dial(&DialOptions)                                        Listener::accept()
-//!        │ resolve, connect (happy eyeballs)                       │ Incoming: a raw socket, may change thread
+//!        │ resolve, connect (happy eyeballs), proxy                │ Incoming: a raw socket, may change thread
 //!        ▼                                                         ▼
 //!     TCP / Unix ───────────────── the network ───────────────  Incoming::open(&Acceptor, deadline)
 //!        │ TLS handshake                                           │ TLS handshake
@@ -23,9 +23,11 @@ mod acceptor;
 mod connect;
 mod dial;
 mod dial_error;
+mod hidden;
 mod listen;
 mod listen_error;
 mod peer;
+mod proxy;
 mod sniff;
 mod stream;
 mod tls;
@@ -40,6 +42,7 @@ pub use dial_error::{DialError, Stage};
 pub use listen::{BindAddress, ListenOptions, Listener};
 pub use listen_error::ListenError;
 pub use peer::{HttpPeer, Peer, PeerAddress, TlsPeer};
+pub use proxy::{Proxy, ProxyFault, ProxyKind};
 pub use sniff::Spoken;
 pub use stream::{Stream, Transport, UnknownTransport};
 pub use tls::{

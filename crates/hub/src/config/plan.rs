@@ -15,8 +15,10 @@ use super::secret::Secret;
 use super::template::Template;
 
 mod announcement;
+mod proxy;
 
 pub use announcement::{Announcement, ConnectValues};
+pub use proxy::{ProxyKind, ProxyPlan};
 
 /// The name of the connector that stands for the embedded broker.
 pub const BROKER_CONNECTOR: &str = "broker";
@@ -66,6 +68,10 @@ pub struct MqttPlan {
     pub tls: ClientTls,
     /// The headers of the WebSocket upgrade, in the order of their names.
     pub websocket_headers: Vec<(String, Secret)>,
+    /// The proxy to go through.
+    pub proxy: Option<ProxyPlan>,
+    /// After how much silence the operating system tests the connection.
+    pub tcp_keepalive: Option<Duration>,
     /// The keep alive; zero means off, which no connector that listens has.
     pub keep_alive: Duration,
     /// The deadline of one try, from name resolution to CONNACK.

@@ -57,6 +57,8 @@ pub enum Shape {
     Pairs,
     /// A table.
     Table(&'static [&'static Setting]),
+    /// Text that is never shown (itself, `env:NAME` or `file:PATH`), or a table.
+    TextOrTable(&'static [&'static Setting]),
     /// One table or a list of tables.
     Tables(&'static [&'static Setting]),
     /// A table whose keys are names and whose values are tables.

@@ -44,7 +44,8 @@ impl Walk<'_> {
         let item = &entry.item;
         match (&setting.shape, &item.value) {
             (Shape::NotYet, _) => self.not_yet(setting, entry, path),
-            (Shape::Flag { .. }, Value::Flag(_)) | (Shape::Text { .. } | Shape::Secret, Value::Text(_)) => {}
+            (Shape::Flag { .. }, Value::Flag(_))
+            | (Shape::Text { .. } | Shape::Secret | Shape::TextOrTable(_), Value::Text(_)) => {}
             (Shape::Integer { min, max, .. }, Value::Integer(number)) => {
                 self.bounds(setting, item, path, *number, *min, *max);
             }
@@ -54,7 +55,9 @@ impl Walk<'_> {
             (Shape::Texts, Value::Text(_) | Value::List(_)) => self.texts(item, setting.key, path),
             (Shape::Secrets, Value::Table(table)) => self.secrets(table, path),
             (Shape::Pairs, Value::Table(table)) => self.pairs(table, path),
-            (Shape::Table(known), Value::Table(table)) => self.table(table, known, path),
+            (Shape::Table(known) | Shape::TextOrTable(known), Value::Table(table)) => {
+                self.table(table, known, path)
+            }
             (Shape::Tables(known), Value::Table(table)) => self.table(table, known, path),
             (Shape::Tables(known), Value::List(items)) => self.tables(setting, items, known, path),
             (Shape::Named(known), Value::Table(table)) => self.named(setting, table, known, path),
@@ -251,6 +254,7 @@ fn wanted(shape: &Shape) -> &'static str {
         Shape::Integer { .. } => "a whole number",
         Shape::Text { .. } | Shape::Choice { .. } | Shape::Secret => "a text",
         Shape::Texts => "a text or a list of texts",
+        Shape::TextOrTable(_) => "a text or a table",
         Shape::Tables(_) => "a table or a list of tables",
         Shape::Secrets
         | Shape::Pairs
@@ -279,6 +283,7 @@ fn example(setting: &Setting) -> String {
         Shape::Table(_) | Shape::Overlays | Shape::NotYet => {
             format!("write {key} as a table: {key} = {{ ... }}")
         }
+        Shape::TextOrTable(_) => format!("write {key} = \"...\" or {key} = {{ ... }}"),
         Shape::Tables(_) => format!("write {key} = [{{ ... }}]"),
         Shape::Named(_) => format!("write it under a name: [{key}.NAME]"),
     }

@@ -44,6 +44,10 @@ pub(super) fn differs_in_credentials(old: &MqttPlan, new: &MqttPlan) -> bool {
             ..old.tls.clone()
         },
         websocket_headers: new.websocket_headers.clone(),
+        proxy: match (&old.proxy, &new.proxy) {
+            (Some(old), Some(new)) if old.is_same_place(new) => Some(new.clone()),
+            _ => old.proxy.clone(),
+        },
         durability: new.durability,
         outbox: new.outbox.clone(),
         ..old.clone()
@@ -53,7 +57,8 @@ pub(super) fn differs_in_credentials(old: &MqttPlan, new: &MqttPlan) -> bool {
         || old.tls.identity != new.tls.identity
         || old.tls.ca != new.tls.ca
         || old.tls.trusts_public != new.tls.trusts_public
-        || old.websocket_headers != new.websocket_headers;
+        || old.websocket_headers != new.websocket_headers
+        || old.proxy != new.proxy;
     has_others && with_new == *new
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crosspoint_client::{BoxFuture, ByteStream, Dial, DialFailure, DialOptions, Version};
-use crosspoint_net::{DialError, Spoken, Stage, Subprotocol, TlsCause, TlsOptionsError, dial};
+use crosspoint_net::{DialError, ProxyFault, Spoken, Stage, Subprotocol, TlsCause, TlsOptionsError, dial};
 
 use super::{Diagnosis, Fault};
 use crate::config::plan::{Address, Transport};
@@ -22,6 +22,7 @@ pub fn of_dial(error: &DialError) -> Diagnosis {
         DialError::Refused { .. } => diagnosis(Fault::Refused).setting("url"),
         DialError::Unreachable { .. } => diagnosis(Fault::Unreachable).setting("url"),
         DialError::TimedOut { stage, .. } => on_time_out(*stage, cause),
+        DialError::Proxy { fault, .. } => of_proxy(fault, cause),
         DialError::Tls { cause: tls, .. } => of_tls(tls, cause),
         DialError::Closed { stage: Stage::Tls, .. } => of_tls(&TlsCause::Closed, cause),
         DialError::Upgrade { status: 301..=308 | 400 | 404 | 426, .. } => {
@@ -50,6 +51,14 @@ fn on_time_out(stage: Stage, cause: String) -> Diagnosis {
             Fault::Filtered,
             "ask for the firewall between here and there to let this port through, or correct the address",
         ),
+        Stage::Proxy => {
+            return Diagnosis::new(
+                Fault::ProxyUnreachable,
+                cause,
+                "check that `proxy` names a proxy of its kind, and that it gets to the broker",
+            )
+            .setting("proxy");
+        }
         Stage::Tls => (
             Fault::Silent,
             "use the broker's port for TLS, usually 8883: this one says nothing to a TLS handshake",
@@ -57,6 +66,20 @@ fn on_time_out(stage: Stage, cause: String) -> Diagnosis {
         _ => (Fault::Silent, "use the broker's port for WebSocket: this one does not answer the upgrade"),
     };
     Diagnosis::new(fault, cause, next_step).setting("url")
+}
+
+fn of_proxy(fault: &ProxyFault, cause: String) -> Diagnosis {
+    let plain = |known| Diagnosis::new(known, cause.clone(), fault.hint());
+    match fault {
+        ProxyFault::Refused { status: 407, has_login: false, .. }
+        | ProxyFault::WantsLogin { has_login: false } => plain(Fault::ProxyLogin).setting("proxy.username"),
+        ProxyFault::Refused { status: 407, .. }
+        | ProxyFault::WantsLogin { .. }
+        | ProxyFault::LoginRefused
+        | ProxyFault::LoginUnsendable(_) => plain(Fault::ProxyLogin).setting("proxy.password"),
+        ProxyFault::Refused { .. } | ProxyFault::Failed { .. } => plain(Fault::ProxyRefused),
+        _ => plain(Fault::ProxyUnreachable).setting("proxy"),
+    }
 }
 
 /// Returns what a failure of TLS means; `cause` is the sentence that names the target.

@@ -39,6 +39,12 @@ faults! {
     Unreachable = "unreachable";
     /// The port accepts the connection and then says nothing.
     Silent = "silent";
+    /// The proxy itself cannot be reached, or is none.
+    ProxyUnreachable = "proxy-unreachable";
+    /// The proxy wants a login, or another one.
+    ProxyLogin = "proxy-login";
+    /// The proxy does not get to the broker, or does not want to.
+    ProxyRefused = "proxy-refused";
     /// The connector speaks TLS, the port does not.
     TlsToPlain = "tls-to-plain";
     /// The port speaks TLS, the connector does not.

@@ -1,5 +1,5 @@
 use crosspoint_client::{Cause, Spoken};
-use crosspoint_net::{DialError, Stage, TlsCause};
+use crosspoint_net::{DialError, ProxyFault, Stage, TlsCause};
 use crosspoint_protocol::{ReasonCode, Version};
 
 use super::*;
@@ -25,7 +25,7 @@ fn is_written(path: &str) -> bool {
         let Some(setting) = settings.iter().find(|setting| setting.key == key) else { return false };
         match (&setting.shape, rest) {
             (Shape::NotYet, _) => false,
-            (Shape::Table(inner), Some(rest)) => within(rest, inner),
+            (Shape::Table(inner) | Shape::TextOrTable(inner), Some(rest)) => within(rest, inner),
             (_, rest) => rest.is_none(),
         }
     }
@@ -48,6 +48,19 @@ fn settings_that_are_named_exist() {
     ];
     let mut all: Vec<Diagnosis> =
         dials.into_iter().map(|cause| of_dial(&DialError::Tls { target: "h:1".to_owned(), cause })).collect();
+    let refused = |status, has_login| ProxyFault::Refused { status, reason: String::new(), has_login };
+    for fault in [
+        refused(407, false),
+        refused(407, true),
+        refused(403, false),
+        ProxyFault::WantsLogin { has_login: false },
+        ProxyFault::LoginRefused,
+        ProxyFault::Closed,
+        ProxyFault::Failed { code: 5 },
+    ] {
+        let (proxy, target) = ("p:1".to_owned(), "h:1".to_owned());
+        all.push(of_dial(&DialError::Proxy { proxy, target, fault }));
+    }
     for status in [301, 401, 403, 404, 500] {
         let (target, reason) = ("h".to_owned(), String::new());
         all.push(of_dial(&DialError::Upgrade { target, status, reason }));

@@ -10,6 +10,7 @@ use super::frames::WsStream;
 use super::head::{HEADERS_MAX, HeadError, read_head};
 use super::{BASE64, Subprotocol, accept_of, lists};
 use crate::dial_error::{DialError, Stage};
+use crate::hidden::Hidden;
 use crate::peer::HttpPeer;
 use crate::sniff::Spoken;
 use crate::tls::TlsCause;
@@ -21,7 +22,7 @@ pub(crate) struct ClientUpgrade<'a> {
     pub(crate) host: &'a str,
     pub(crate) port: u16,
     pub(crate) path: &'a str,
-    pub(crate) headers: &'a [(String, String)],
+    pub(crate) headers: &'a [(String, Hidden)],
     pub(crate) subprotocol: Subprotocol,
     pub(crate) message_bytes_max: usize,
 }
@@ -67,7 +68,7 @@ impl ClientUpgrade<'_> {
             if is_of_the_upgrade(name) {
                 return refuse(&what, "it belongs to the upgrade itself");
             }
-            if !value.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f)) {
+            if !value.expose().bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f)) {
                 return refuse(&what, "its value has control characters");
             }
         }
@@ -93,7 +94,7 @@ impl ClientUpgrade<'_> {
             self.subprotocol,
         );
         for (name, value) in self.headers {
-            text.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
+            text.extend([name.as_str(), ": ", value.expose(), "\r\n"]);
         }
         text.push_str("\r\n");
         text

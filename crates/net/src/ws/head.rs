@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 pub(super) const HEAD_BYTES_MAX: usize = 8 << 10;
 
 /// The most header lines of a head.
-pub(super) const HEADERS_MAX: usize = 64;
+pub(crate) const HEADERS_MAX: usize = 64;
 
-pub(super) enum HeadError {
+pub(crate) enum HeadError {
     /// The connection ended first, after these bytes.
     Closed(Bytes),
     /// There is no end of a head in the first [`HEAD_BYTES_MAX`].
@@ -26,7 +26,7 @@ pub(super) enum HeadError {
 /// Reads up to and including the empty line; returns the head and the bytes that came behind it.
 ///
 /// Ends at once when the first byte cannot begin HTTP, or a TLS peer and we would wait for each other.
-pub(super) async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Bytes, Bytes), HeadError> {
+pub(crate) async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Bytes, Bytes), HeadError> {
     let mut read = BytesMut::with_capacity(1024);
     loop {
         let searched = read.len().saturating_sub(3);

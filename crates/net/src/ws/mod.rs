@@ -11,12 +11,13 @@ use std::fmt;
 
 pub(crate) use client::{ClientUpgrade, upgrade};
 pub(crate) use frames::WsStream;
+pub(crate) use head::{HEADERS_MAX, HeadError, read_head};
 pub(crate) use server::{UpgradeError, WsPolicy, accept};
 
 pub use server::Refusal;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+pub(crate) use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// The WebSocket subprotocols that are spoken here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

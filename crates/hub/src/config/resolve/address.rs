@@ -15,12 +15,12 @@ const DEFAULT_PATH: &str = "/mqtt";
 
 /// Why a text is not an address.
 #[derive(Debug, PartialEq)]
-struct Wrong {
-    what: String,
-    help: String,
+pub(super) struct Wrong {
+    pub(super) what: String,
+    pub(super) help: String,
 }
 
-fn wrong<T>(what: impl Into<String>, help: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(what: impl Into<String>, help: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { what: what.into(), help: help.into() })
 }
 
@@ -154,7 +154,8 @@ fn unknown_scheme(scheme: &str) -> Result<Address, Wrong> {
     wrong(format!("has the scheme \"{}\", which is not known", scheme.escape_debug()), help)
 }
 
-fn authority_parts(authority: &str) -> Result<(String, Option<u16>), Wrong> {
+/// Takes host and port apart.
+pub(super) fn authority_parts(authority: &str) -> Result<(String, Option<u16>), Wrong> {
     if let Some(rest) = authority.strip_prefix('[') {
         let Some((address, after)) = rest.split_once(']') else {
             return wrong("has a `[` without its `]`", "write an IPv6 address as mqtt://[::1]:1883");

@@ -12,10 +12,10 @@ use super::super::plan::{
 };
 use super::super::secret::Secret;
 use super::super::section::Section;
-use super::super::settings::{self, announcement as announcement_keys, connector as keys};
+use super::super::settings::{self, announcement as announcement_keys, connector as keys, link as link_keys};
 use super::flow::Flow;
 use super::material::{Material, Origin};
-use super::{address, announcement, outbox, tls};
+use super::{address, announcement, outbox, proxy, tls};
 
 /// How long a client identifier may be for a 3.1 broker.
 const CLIENT_ID_3_1_CHARACTERS_MAX: usize = 23;
@@ -86,6 +86,9 @@ fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Fi
     let protocol = protocol(section);
     let (reconnect_min, reconnect_max) = reconnect(section, findings);
     let session = session(section, used, findings);
+    let proxy = proxy::resolve(section, material, findings);
+    let tcp_keepalive = Some(section.number(&link_keys::TCP_KEEPALIVE)).filter(|seconds| *seconds > 0);
+    let tcp_keepalive = tcp_keepalive.map(Duration::from_secs);
     let session_expiry = Duration::from_secs(section.number(&keys::SESSION_EXPIRY_S));
     MqttPlan {
         enabled: section.flag(&keys::ENABLED).unwrap_or(true),
@@ -95,7 +98,9 @@ fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Fi
         password: password(section, protocol, material, findings),
         tls: tls::client(section, &addresses, material, findings),
         websocket_headers: headers(section, &addresses, material, findings),
-        keep_alive: keep_alive(section, used, findings),
+        keep_alive: keep_alive(section, used, tcp_keepalive.is_some() && proxy.is_none(), findings),
+        tcp_keepalive,
+        proxy,
         connect_timeout: Duration::from_millis(section.number(&keys::CONNECT_TIMEOUT_MS)),
         ack_deadline: ack_deadline(section, findings),
         canary: canary(section, findings),
@@ -239,16 +244,17 @@ fn wrong_header(name: &str, value: &Secret) -> Option<(&'static str, &'static st
     }
 }
 
-fn keep_alive(section: &Section<'_>, used: Use, findings: &mut Findings) -> Duration {
+/// Takes whether the system tests the connection as far as the broker: behind a proxy it is the proxy that answers.
+fn keep_alive(section: &Section<'_>, used: Use, is_tested: bool, findings: &mut Findings) -> Duration {
     let seconds: u64 = section.number(&keys::KEEP_ALIVE_S);
-    if seconds == 0 && used.listens && !section.has_table(&keys::CANARY) {
+    if seconds == 0 && used.listens && !is_tested && !section.has_table(&keys::CANARY) {
         let path = section.path_of(&keys::KEEP_ALIVE_S);
         let message =
             format!("`{path}` = 0 turns off the only test of the connection, and a flow listens on it");
         let finding = findings.error(&section.span_of(&keys::KEEP_ALIVE_S), message);
         finding
             .label("a dead connection would look like silence")
-            .help("write a number from 1 to 65,535 (default: 60), or add canary = {}");
+            .help("write a number from 1 to 65,535 (default: 60), or add canary = {} or, without a proxy, tcp_keepalive = 60");
     }
     Duration::from_secs(seconds)
 }

@@ -25,6 +25,7 @@ pub(super) mod material;
 mod names;
 mod outbox;
 mod preset;
+mod proxy;
 mod tls;
 
 use names::Names;

@@ -6,6 +6,7 @@ use super::super::setting::{Setting, Shape};
 use super::announcement::{
     self, CONNECT_USER_PROPERTIES, REQUEST_PROBLEM_INFORMATION, REQUEST_RESPONSE_INFORMATION,
 };
+use super::link::{PROXY, TCP_KEEPALIVE};
 use super::outbox::OUTBOX;
 
 /// Which kind of endpoint it is.
@@ -223,7 +224,6 @@ pub const CLOSE: Setting = Setting::shaped(
     "What we publish before we disconnect, behind everything else: the broker drops the will then.",
 );
 
-const PROXY: Setting = Setting::not_yet("proxy", "An HTTP CONNECT or SOCKS5 proxy.");
 /// When a message for it counts as kept.
 pub const DURABILITY: Setting = Setting::choice(
     "durability",
@@ -266,8 +266,6 @@ pub const CANARY_TOPIC: Setting = Setting::optional_text(
 /// How often it goes.
 pub const CANARY_INTERVAL_S: Setting =
     Setting::integer("interval_s", 1..=3_600, 30, "How many seconds lie between two.");
-
-const TCP_KEEPALIVE: Setting = Setting::not_yet("tcp_keepalive", "The keepalive of TCP.");
 
 /// Ready-made settings of a hosted broker.
 pub const PRESET: Setting = Setting::optional_choice(

@@ -8,6 +8,7 @@ pub mod announcement;
 pub mod broker;
 pub mod connector;
 pub mod flow;
+pub mod link;
 pub mod outbox;
 
 /// What the project is known by.
@@ -94,7 +95,10 @@ mod tests {
                 Shape::Choice { values, default } => {
                     assert!(default.is_none_or(|default| values.contains(&default)), "{path}");
                 }
-                Shape::Table(inner) | Shape::Tables(inner) | Shape::Named(inner) => check(inner, &path),
+                Shape::Table(inner)
+                | Shape::TextOrTable(inner)
+                | Shape::Tables(inner)
+                | Shape::Named(inner) => check(inner, &path),
                 _ => {}
             }
         }
