@@ -161,10 +161,12 @@ impl<'a> Asked<'a> {
         for (depth, key) in keys.iter().enumerate() {
             let before = keys.get(..depth).unwrap_or_default();
             found = match found {
-                Found::Keys(known) => match known.iter().find(|setting| setting.key == key) {
-                    Some(setting) => into(setting),
-                    None => return Err(unknown_key(before, key, known)),
-                },
+                Found::Keys(known) | Found::Key(&Setting { shape: Shape::TextOrTable(known), .. }) => {
+                    match known.iter().find(|setting| setting.key == key) {
+                        Some(setting) => into(setting),
+                        None => return Err(unknown_key(before, key, known)),
+                    }
+                }
                 Found::Names(known) => {
                     self.check_name(before, key)?;
                     Found::Keys(known)
@@ -269,7 +271,11 @@ impl<'a> Asked<'a> {
     }
 
     fn shown(&self, setting: &Setting, item: &Item) -> Shown {
-        let is_secret = matches!(setting.shape, Shape::Secret | Shape::Secrets);
+        let is_secret = match setting.shape {
+            Shape::Secret | Shape::Secrets => true,
+            Shape::TextOrTable(_) => matches!(item.value, Value::Table(_)),
+            _ => false,
+        };
         let is_masked = self.text.get(item.span.clone()) != self.masked.get(item.span.clone());
         match (&item.value, is_secret) {
             // Where it is kept is no secret.

@@ -76,7 +76,7 @@ fn rows_of(rows: &mut String, keys: &[&Setting], path: &str) {
             setting.shape.values(),
             setting.help.replace('|', "\\|")
         );
-        if let Shape::Table(inner) | Shape::Tables(inner) = setting.shape {
+        if let Shape::Table(inner) | Shape::TextOrTable(inner) | Shape::Tables(inner) = setting.shape {
             rows_of(rows, inner, &path);
         }
     }
@@ -88,7 +88,9 @@ fn not_yet(keys: &[&Setting], path: &str) -> Vec<String> {
         let path = join(path, setting.key);
         match setting.shape {
             Shape::NotYet => found.push(format!("`{path}`")),
-            Shape::Table(inner) | Shape::Tables(inner) => found.extend(not_yet(inner, &path)),
+            Shape::Table(inner) | Shape::TextOrTable(inner) | Shape::Tables(inner) => {
+                found.extend(not_yet(inner, &path))
+            }
             _ => {}
         }
     }

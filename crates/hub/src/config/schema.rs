@@ -74,6 +74,9 @@ fn of_shape(setting: &Setting, part: Part) -> Map<String, Value> {
         Shape::Secrets => object([("additionalProperties", Value::Object(secret()))]),
         Shape::Pairs => object([("additionalProperties", Value::Object(texts()))]),
         Shape::Table(known) => table(known, part),
+        Shape::TextOrTable(known) => {
+            Map::from_iter([("anyOf".to_owned(), json!([secret(), table(known, part)]))])
+        }
         Shape::Tables(known) => one_or_more(table(known, part)),
         Shape::Named(known) => named(setting, Value::Object(table(known, part)), part),
         Shape::Overlays => {

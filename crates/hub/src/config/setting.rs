@@ -82,6 +82,7 @@ impl Shape {
             Self::Secrets => "names with a secret each".to_owned(),
             Self::Pairs => "names with a text or a list of texts each".to_owned(),
             Self::Table(_) => "a table".to_owned(),
+            Self::TextOrTable(_) => "a secret or a table".to_owned(),
             Self::Tables(_) => "a table or a list of tables".to_owned(),
             Self::Named(_) => "names with a table each".to_owned(),
             Self::Overlays => "names with an overlay of the project each".to_owned(),

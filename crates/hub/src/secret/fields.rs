@@ -57,6 +57,11 @@ impl Field {
             return None;
         }
         let (kind, reference) = kind_of(base, text);
+        // The URL of a proxy holds a secret only where it holds a login.
+        let is_url = declared(base).is_some_and(|setting| matches!(setting.shape, Shape::TextOrTable(_)));
+        if is_url && kind == FieldKind::Plain && !text.contains('@') {
+            return None;
+        }
         let environment = environment.map(str::to_owned);
         Some(Self { environment, path: base.join("."), kind, reference })
     }
@@ -88,7 +93,7 @@ pub(super) fn seat_of(keys: &[String]) -> (Option<&str>, &[String]) {
 /// Tells whether a path of keys, without the environment, leads to a secret.
 pub(super) fn is_secret(keys: &[String]) -> bool {
     match declared(keys).map(|setting| (setting.key, &setting.shape)) {
-        Some((_, Shape::Secret)) => true,
+        Some((_, Shape::Secret | Shape::TextOrTable(_))) => true,
         // The table itself is none.
         Some((table, Shape::Secrets)) => keys.iter().rev().nth(1).is_some_and(|parent| parent == table),
         _ => false,
@@ -150,6 +155,10 @@ mod tests {
         check("broker.user.a.password", "$money", Some(FieldKind::Plain));
         check("connector.a.password", "$argon2id$v=19$m=1$x$y", Some(FieldKind::Plain));
         check("connector.a.username", "me", None);
+        check("connector.a.proxy", "http://me:x@h:1", Some(FieldKind::Plain));
+        check("connector.a.proxy", "env:X", Some(FieldKind::Env));
+        check("connector.a.proxy", "http://h:1", None);
+        check("connector.a.proxy.password", "x", Some(FieldKind::Plain));
         check("connector.a.tls.certificate", "sealed:v1:x", Some(FieldKind::Sealed));
         check("connector.a", "x", None);
     }
@@ -170,7 +179,7 @@ mod tests {
             for setting in settings {
                 let path = format!("{path}.{}", setting.key);
                 match &setting.shape {
-                    Shape::Secret | Shape::Secrets => assert!(!in_list, "{path}"),
+                    Shape::Secret | Shape::Secrets | Shape::TextOrTable(_) => assert!(!in_list, "{path}"),
                     Shape::Tables(inner) => check(inner, true, &path),
                     Shape::Table(inner) | Shape::Named(inner) => check(inner, in_list, &path),
                     _ => {}

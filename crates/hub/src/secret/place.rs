@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::config::plan::{Address, ClientTls, MqttPlan, Verify};
+use crate::config::plan::{Address, ClientTls, MqttPlan, ProxyPlan, Verify};
 
 /// Why the secrets of a connector must be entered again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ use crate::config::plan::{Address, ClientTls, MqttPlan, Verify};
 pub enum Reason {
     /// A host, port, transport or path that was not there before.
     Address(Address),
+    /// Another proxy, or none any more.
+    Proxy(Option<ProxyPlan>),
     /// Less of the broker's certificate is checked.
     Verification,
     /// Another name is accepted in the broker's certificate.
@@ -30,6 +32,8 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => write!(f, "{address} is a new address"),
+            Self::Proxy(Some(proxy)) => write!(f, "{proxy} is a new proxy"),
+            Self::Proxy(None) => f.write_str("the proxy would not be used any more"),
             Self::Verification => f.write_str("less of the broker's certificate would be checked"),
             Self::ServerName => f.write_str("the broker's certificate may bear another name"),
             Self::Authority { origin } => write!(f, "the authorities in {origin} would be trusted"),
@@ -44,6 +48,13 @@ pub fn secrets_to_enter_again(old: &MqttPlan, new: &MqttPlan) -> Vec<Reason> {
     let is_new = |address: &&Address| !old.addresses.contains(address);
     let mut reasons: Vec<Reason> =
         new.addresses.iter().filter(is_new).cloned().map(Reason::Address).collect();
+    let is_same_proxy = match (&old.proxy, &new.proxy) {
+        (Some(old), Some(new)) => old.is_same_place(new),
+        (old, new) => old.is_none() && new.is_none(),
+    };
+    if !is_same_proxy {
+        reasons.push(Reason::Proxy(new.proxy.clone()));
+    }
     // Where nothing is encrypted before and after, nothing of TLS counts.
     if new.addresses.iter().any(|address| address.transport.is_secure()) {
         reasons.extend(weaker(&old.tls, &new.tls));
@@ -111,6 +122,16 @@ mod tests {
         check("url = 'wss://h/a'", "url = 'wss://h/b'", true);
         check("url = 'mqtts://h'", "url = ['mqtts://h', 'mqtts://g']", true);
         check("url = 'mqtts://h'", "host = 'g'\ntransport = 'tls'", true);
+    }
+
+    #[test]
+    fn another_proxy_asks_for_the_secrets_again() {
+        let through = |proxy: &str| format!("url = 'mqtts://h'\nproxy = '{proxy}'");
+        check("url = 'mqtts://h'", &through("http://p:1"), true);
+        check(&through("http://p:1"), &through("http://p:2"), true);
+        check(&through("socks5://p:1"), &through("http://p:1"), true);
+        check(&through("http://p:1"), "url = 'mqtts://h'", true);
+        check(&through("http://p:1"), &through("http://u:v@p:1"), false);
     }
 
     #[test]

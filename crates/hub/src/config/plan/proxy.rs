@@ -5,7 +5,7 @@ use std::fmt;
 use super::super::secret::Secret;
 
 /// A proxy to go through.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyPlan {
     /// What it speaks.
     pub kind: ProxyKind,

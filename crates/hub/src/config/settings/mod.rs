@@ -70,7 +70,9 @@ fn declared_in(known: &'static [&'static Setting], keys: &[String]) -> Option<&'
     let setting = known.iter().copied().find(|setting| setting.key == key)?;
     match (&setting.shape, rest) {
         (_, []) | (Shape::Secrets, [_]) | (Shape::Named(_), [_]) => Some(setting),
-        (Shape::Table(inner) | Shape::Tables(inner), rest) => declared_in(inner, rest),
+        (Shape::Table(inner) | Shape::TextOrTable(inner) | Shape::Tables(inner), rest) => {
+            declared_in(inner, rest)
+        }
         (Shape::Named(inner), [_, rest @ ..]) => declared_in(inner, rest),
         _ => None,
     }
