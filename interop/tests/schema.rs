@@ -49,6 +49,7 @@ fn values(setting: &Setting) -> (String, Vec<String>) {
         Shape::Table(_) | Shape::Tables(_) | Shape::Named(_) | Shape::Overlays => {
             ("{}".to_owned(), vec![text, "{ no-such-key = 1 }".to_owned()])
         }
+        Shape::TextOrTable(_) => (text, vec!["true".to_owned(), "[\"a\"]".to_owned()]),
         Shape::NotYet => (String::new(), vec![text, "{}".to_owned(), "1".to_owned()]),
     }
 }
@@ -59,7 +60,9 @@ fn every_key(known: &[&Setting], path: &str, check: &mut impl FnMut(&Setting, &s
         let path = if path.is_empty() { setting.key.to_owned() } else { format!("{path}.{}", setting.key) };
         check(setting, &path);
         match setting.shape {
-            Shape::Table(inner) | Shape::Tables(inner) => every_key(inner, &path, check),
+            Shape::Table(inner) | Shape::TextOrTable(inner) | Shape::Tables(inner) => {
+                every_key(inner, &path, check)
+            }
             Shape::Named(inner) => every_key(inner, &format!("{path}.x"), check),
             _ => {}
         }
