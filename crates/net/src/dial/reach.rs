@@ -115,7 +115,8 @@ fn with_probes(keepalive: TcpKeepalive) -> TcpKeepalive {
     keepalive
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use crate::dial::DialOptions;
