@@ -21,7 +21,7 @@ mod server;
 pub use certificates::{Authority, Identity, Validity};
 pub use our_broker::OurBroker;
 pub use our_client::{OurClient, client_options};
-pub use peers::{Peer, find};
+pub use peers::{Peer, find, our_program};
 pub use process::{Finished, Started, run, start, text};
 pub use rabbitmq::RabbitMq;
 pub use server::{Mosquitto, Nats, Rumqttd};

@@ -72,6 +72,18 @@ pub fn find(peer: Peer) -> Option<PathBuf> {
     None
 }
 
+/// Returns the `crosspoint` that was built beside the test, as `cargo test --workspace` does.
+///
+/// # Panics
+/// It was not built.
+pub fn our_program() -> PathBuf {
+    // A test stands in `target/PROFILE/deps`.
+    let test = env::current_exe().unwrap();
+    let path = test.parent().and_then(Path::parent).unwrap().join("crosspoint");
+    assert!(path.exists(), "there is no {}: build it with `cargo build -p crosspoint`", path.display());
+    path
+}
+
 fn folder() -> PathBuf {
     // Asked at run time: a target directory that outlives a checkout must not lead into another one.
     let package = env::var("CARGO_MANIFEST_DIR").unwrap();
