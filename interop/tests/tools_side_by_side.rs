@@ -41,6 +41,9 @@ impl Pair {
     }
 }
 
+/// Flags, what is on stdin, and the messages that come of it.
+type Line<'a> = (&'a [&'a str], &'a [u8], &'a [&'a [u8]]);
+
 async fn start() -> Option<(Mosquitto, Pair, Pair)> {
     let (publish, subscribe) = (find(Peer::MosquittoPub)?, find(Peer::MosquittoSub)?);
     let broker = Mosquitto::start_plain().await?;
@@ -175,7 +178,7 @@ async fn pub_sends_and_ends_as_mosquitto_pub_does() {
     let Some((broker, publish, _)) = start().await else { return };
     let mut reader = OurClient::connect(client_options(broker.port())).await;
     reader.subscribe("p", QoS::ExactlyOnce).await;
-    let lines: &[(&[&str], &[u8], &[&[u8]])] = &[
+    let lines: &[Line<'_>] = &[
         (&["-t", "p", "-m", "x"], b"", &[b"x"]),
         (&["-t", "p", "-m", "-x"], b"", &[b"-x"]),
         (&["-t", "p", "-m", ""], b"", &[b""]),
