@@ -177,7 +177,11 @@ impl Shared {
         loop {
             match self.try_open(open)? {
                 Attempt::Opened(opened, commit) => return Ok((opened, commit)),
-                Attempt::Stale(session) => self.end_if_offline(&session, self.clock.now()),
+                Attempt::Stale(session) => {
+                    if !self.end_if_offline(&session, self.clock.now()) && self.is_store_full() {
+                        return Err(ReasonCode::QuotaExceeded);
+                    }
+                }
                 Attempt::Busy(gone) => {
                     // A sender that was dropped has gone as well.
                     let waited = tokio::time::timeout(TAKEOVER_DEADLINE, gone).await;

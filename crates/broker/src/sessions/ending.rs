@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytestring::ByteString;
-use crosspoint_protocol::Now;
+use crosspoint_protocol::{Now, QoS};
 
 use super::{CloseSession, stored::Consumed};
 use crate::{
@@ -78,7 +78,10 @@ impl Shared {
         };
         let delay_s = will.delay_s.min(expiry_s);
         if delay_s == 0 {
-            return self.publish_will(session, state, &will, now);
+            if !self.publish_will(session, state, &will, now) {
+                state.will = Some(PendingWill { at_ms: later(now, 1), will, waits_for_client: false });
+            }
+            return;
         }
         if state.has_stored_will {
             let due_wall_ms = now.wall_ms.saturating_add(u64::from(delay_s) * 1_000);
@@ -98,8 +101,10 @@ impl Shared {
         {
             let mut state = session.state.lock();
             state.reminder_ms = None;
-            if let Some(pending) = state.will.take_if(|pending| pending.at_ms <= now.monotonic_ms) {
-                self.publish_will(session, &mut state, &pending.will, now);
+            if let Some(pending) = state.will.take_if(|pending| pending.at_ms <= now.monotonic_ms)
+                && !self.publish_will(session, &mut state, &pending.will, now)
+            {
+                state.will = Some(PendingWill { at_ms: later(now, 1), ..pending });
             }
         }
         let is_over = |state: &Parked| state.ends_at_ms.is_some_and(|at_ms| at_ms <= now.monotonic_ms);
@@ -108,9 +113,10 @@ impl Shared {
         }
     }
 
-    /// Ends a session at once, unless a connection has it.
-    pub(crate) fn end_if_offline(&self, session: &Arc<Session>, now: Now) {
-        self.end_if(session, |_| true, now);
+    /// Ends a session at once, unless a connection has it, or its Will finds no room on the disk now; tells whether it
+    /// has.
+    pub(crate) fn end_if_offline(&self, session: &Arc<Session>, now: Now) -> bool {
+        self.end_if(session, |_| true, now)
     }
 
     /// Ends a session that nobody has, if it is to end. A Will whose delay still runs is published [MQTT-3.1.3-9].
@@ -121,8 +127,13 @@ impl Shared {
                 if session.mailbox.lock().is_online || !is_over(&state) {
                     return false;
                 }
-                if let Some(pending) = state.will.take() {
-                    self.publish_will(session, &mut state, &pending.will, now);
+                if let Some(pending) = state.will.take()
+                    && !self.publish_will(session, &mut state, &pending.will, now)
+                {
+                    // It ends when there is room for what it leaves.
+                    state.will = Some(PendingWill { at_ms: later(now, 1), ..pending });
+                    state.ends_at_ms = Some(later(now, 1));
+                    return false;
                 }
             }
             let mut sessions = self.sessions.by_client_id.lock();
@@ -172,7 +183,9 @@ impl Shared {
             }
             changes.remove_queue(queue);
         }
-        if std::mem::take(&mut state.has_stored_will) && !self.is_stopping() {
+        // One that found no room comes after the next start.
+        let is_owed = state.will.is_some();
+        if std::mem::take(&mut state.has_stored_will) && !is_owed && !self.is_stopping() {
             changes.delete(WILLS, session.store_key());
         }
         self.commit(&mut changes);
@@ -198,9 +211,12 @@ impl Shared {
     }
 
     /// Publishes a Will, and takes it out of the store in the same batch. `state` is the session's: nobody leaves
-    /// another Will there meanwhile.
-    fn publish_will(&self, session: &Session, state: &mut Parked, will: &Testament, now: Now) {
+    /// another Will there meanwhile. Returns whether it was: not while the disk is full.
+    fn publish_will(&self, session: &Session, state: &mut Parked, will: &Testament, now: Now) -> bool {
         let message = will.message(now);
+        if message.qos() != QoS::AtMostOnce && self.is_store_full() {
+            return false;
+        }
         Workspace::with(|workspace| {
             let mut turn = Turn::new(self, usize::MAX, workspace, now);
             turn.changes().hurry();
@@ -210,6 +226,7 @@ impl Shared {
             }
             turn.end();
         });
+        true
     }
 }
 

@@ -304,3 +304,38 @@ async fn who_waits_for_a_broker_that_has_gone_is_told_so() {
         assert_eq!(within("the answer afterwards", after).await, Err(NotAccepted::Broken));
     }
 }
+
+#[tokio::test]
+async fn a_will_that_finds_the_disk_full_comes_when_there_is_room() {
+    let disk = SimulatedDisk::new();
+    disk.set_bytes_max(Some(2 << 20));
+    let store_options = Options::new().segment_bytes(64 << 10).reserve_bytes(512 << 10);
+    let rig = Rig::with_store(disk, options(), store_options).await;
+    heir(&rig).await;
+    let mut device = Device::connect(&rig.broker, durable("d")).await;
+    device.subscribe("a", QoS::AtLeastOnce).await;
+    device.leave().await;
+    let mut dying = Device::connect(&rig.broker, mortal("dying", 3_600, 0)).await;
+    dying.ping().await;
+    let mut writer = Device::v5(&rig.broker, "writer").await;
+    let mut accepted = 0;
+    while writer.publish(message("a", vec![b'x'; 4_096], QoS::AtLeastOnce)).await == ReasonCode::Success {
+        accepted += 1;
+        assert!(accepted < 1_000);
+    }
+    dying.cut();
+    until("it is gone", || rig.broker.statistics().connections == 1).await;
+    let mut device = Device::connect(&rig.broker, durable("d")).await;
+    for _ in 0..accepted {
+        device.message().await;
+    }
+    within("room is found again", async {
+        while writer.publish(message("a", "after", QoS::AtLeastOnce)).await.is_error() {
+            tokio::time::sleep(Duration::from_millis(20)).await; // pace: asks again, not too often
+        }
+    })
+    .await;
+    let mut heir = Device::connect(&rig.broker, durable("heir")).await;
+    assert_eq!(heir.payloads(1).await, ["died"]);
+    until("it is forgotten", || rig.store.scan(5, None, 1).is_empty()).await;
+}
