@@ -52,6 +52,7 @@ pub(in crate::outbox::durable) async fn run(
     let mut outcomes = Vec::new();
     // Deadlines are on the clock that the outbox was given; timers run on tokio's.
     let began = (Instant::now(), shared.now().monotonic_ms);
+    sending.adopt();
     sending.on_state(&states.borrow_and_update());
     loop {
         sending.turn();
@@ -114,6 +115,26 @@ impl Sending {
             direct: VecDeque::new(),
             next_direct: DIRECT_COOKIE,
             wait_until_ms: None,
+        }
+    }
+
+    /// Leaves to the client what it goes on with by itself and an earlier link of this process has kept back: sent again
+    /// from here it would be another message.
+    fn adopt(&mut self) {
+        let shared = self.pumping.shared.clone();
+        let end = shared.state().queue.end();
+        while let Some(known) = self.pumping.restored.next_if(|known| known.position < end) {
+            let mut state = shared.state();
+            if !state.queue.is_kept_back(known.position) {
+                continue;
+            }
+            if known.is_done {
+                let verdict = state.queue.end_kept_back(known.position, End::Confirmed);
+                drop(state);
+                self.pumping.settle(known.position, verdict);
+            } else {
+                state.queue.sent_again(known.position);
+            }
         }
     }
 
