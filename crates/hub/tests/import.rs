@@ -308,6 +308,17 @@ mod mosquitto {
     }
 
     #[test]
+    fn a_listener_that_alone_allows_anonymous_clients_restricts_them_as_the_acl_file_does() {
+        let imported = of(
+            "password_file passwd\nacl_file acl\nlistener 1883\nlistener_allow_anonymous true\nlistener 1884\n",
+        );
+        let plan = plan(&imported);
+        let anonymous: Vec<_> = broker(&plan).listeners.values().map(|listener| listener.anonymous).collect();
+        assert_eq!(anonymous, [true, false]);
+        assert_eq!(broker(&plan).anonymous_rules.as_ref().map(Vec::len), Some(2));
+    }
+
+    #[test]
     fn a_deny_that_cannot_be_said_denies_more_and_never_less() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::copy(sample("mosquitto/passwd"), folder.path().join("passwd")).unwrap();
@@ -466,14 +477,12 @@ fn node_red_brokers_and_straight_wires() {
     assert_eq!((plant.tls.ca.len(), plant.tls.server_name.as_deref()), (1, Some("plant.internal")));
     assert_eq!(plant.tls.alpn, ["mqtt"]);
     assert!(plant.birth.is_some() && plant.will.is_some());
-    let other = mqtt(&plan, "mqtt-127-0-0-1-1884");
+    let other = mqtt(&plan, "127-0-0-1");
     assert!(!other.enabled, "it does not connect by itself there");
     let flows: Vec<_> = plan.flows.values().map(shown).collect();
     assert_eq!(
         flows,
-        [
-            "Plant-broker sensors/+/temperature 1 -> mqtt-127-0-0-1-1884 {topic} Some(ExactlyOnce) Some(true) Refused"
-        ]
+        ["Plant-broker sensors/+/temperature 1 -> 127-0-0-1 {topic} Some(ExactlyOnce) Some(true) Refused"]
     );
     note(&imported, NoteKind::LeftOut, "an `mqtt in` of raw");
     note(&imported, NoteKind::LeftOut, "wires to other nodes");
@@ -569,6 +578,33 @@ fn no_member_is_ignored() {
         std::fs::write(&path, with).unwrap();
         let imported = import(*format, &path, None).unwrap();
         note(&imported, NoteKind::LeftOut, "`zzz`");
+    }
+}
+
+#[test]
+fn ports_that_are_not_written_are_those_of_the_other_system() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let broker = |usetls: bool| {
+        format!("[{{\"id\":\"a\",\"type\":\"mqtt-broker\",\"broker\":\"h\",\"usetls\":{usetls}}}]")
+    };
+    for (format, text, expected) in [
+        (Format::HomeAssistant, "mqtt:\n  broker: h\n  certificate: auto\n".to_owned(), "mqtts://h:1883"),
+        (Format::NodeRed, broker(true), "mqtts://h:1883"),
+        (Format::NodeRed, broker(false), "mqtt://h:1883"),
+        (Format::NodeRed, broker(false).replace("\"h\"", "\"wss://me:secret@h/x\""), "wss://h:443/x"),
+        (Format::Boomi, "{\"Host\":\"h\",\"Use SSL Certifications\":true}".to_owned(), "mqtts://h:1883"),
+        (Format::Mendix, "{\"Broker host\":\"h\",\"Enable SSL\":true}".to_owned(), "mqtts://h:8883"),
+    ] {
+        std::fs::write(&path, &text).unwrap();
+        let imported = import(format, &path, None).unwrap();
+        let plan = plan(&imported);
+        let found = plan.connectors.keys().find(|name| *name != "broker").unwrap();
+        assert_eq!(mqtt(&plan, found).addresses[0].to_string(), expected, "{text}");
+        assert!(!format!("{imported:?}").contains("secret"), "{text}");
+        if text.contains("secret@") {
+            note(&imported, NoteKind::LeftOut, "the user name and the password in the address");
+        }
     }
 }
 

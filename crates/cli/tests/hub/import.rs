@@ -34,7 +34,7 @@ fn the_project_goes_to_stdout_and_the_rest_is_named_on_stderr() {
 fn what_comes_out_runs_and_its_passwords_are_sealed_with_the_key_at_hand() {
     let folder = folder();
     fs::create_dir(folder.path().join("crosspoint-data")).unwrap();
-    let key = run(folder.path(), &["secret", "keygen", "--output", "crosspoint-data/sealing.key"]);
+    let key = run(folder.path(), &["secret", "keygen", "--to", "crosspoint-data/sealing.key"]);
     assert_eq!(key.status.code(), Some(0), "{}", text(&key.stderr));
     let output =
         run(folder.path(), &["import", "mosquitto", "mosquitto.conf", "--output", "crosspoint.toml"]);
@@ -55,7 +55,7 @@ fn what_comes_out_runs_and_its_passwords_are_sealed_with_the_key_at_hand() {
     let check = run(folder.path(), &["check"]);
     assert_eq!(check.status.code(), Some(0), "{}", text(&check.stderr));
     let (up, printed) = Up::running(folder.path(), &["up"]);
-    let port = port(&printed, "mqtt").to_string();
+    let port = port(&printed, "mqtt://").to_string();
     let published = run(folder.path(), &["pub", "-p", &port, "-t", "x", "-m", "y", "-q", "1"]);
     assert_eq!(published.status.code(), Some(0), "{}", text(&published.stderr));
     assert_eq!(up.stop("TERM").0, Some(0));

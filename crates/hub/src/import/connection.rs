@@ -15,6 +15,8 @@ pub(super) struct Place {
     pub(super) is_secure: bool,
     /// The path of a WebSocket, when it is one.
     pub(super) websocket: Option<String>,
+    /// Whether the URL held a user name or password, which a URL of the project may not.
+    pub(super) has_login: bool,
 }
 
 impl Place {
@@ -29,6 +31,7 @@ impl Place {
             _ => return None,
         };
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        let has_login = authority.contains('@');
         let authority = authority.rsplit('@').next().unwrap_or_default();
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok()?)),
@@ -41,6 +44,7 @@ impl Place {
             port,
             is_secure,
             websocket: is_websocket.then(|| path.to_owned()),
+            has_login,
         })
     }
 
@@ -62,6 +66,14 @@ impl Place {
 }
 
 impl Import<'_> {
+    /// Names a user name and a password that stand in a URL.
+    pub(super) fn name_login(&mut self, place: &Place, at: &str) {
+        if place.has_login {
+            let why = "write them as `username` and `password`";
+            self.left_out(at, "the user name and the password in the address", why);
+        }
+    }
+
     /// Begins a connector under a name that is usable and free.
     pub(super) fn connector(&self, wished: &str) -> (String, Section) {
         let is_taken = |name: &str| name == "broker" || self.draft.has(&[CONNECTOR.key, name]);

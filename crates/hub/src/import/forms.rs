@@ -22,6 +22,8 @@ pub(super) struct Form {
     own: fn(&mut Import<'_>, &mut Object, &mut Section),
     /// Whether the address is a WebSocket when it has a path.
     path: &'static [&'static str],
+    /// The port when none is given, where it is not that of the transport.
+    port: Option<i64>,
 }
 
 /// The form of AVstudio's project settings.
@@ -30,6 +32,7 @@ pub(super) const AVSTUDIO: Form = Form {
     lists: &["mqttconnectors", "connectors"],
     own: avstudio,
     path: &["path"],
+    port: None,
 };
 
 /// The ConnectionAdministration page of Mendix.
@@ -38,11 +41,17 @@ pub(super) const MENDIX: Form = Form {
     lists: &["connections", "connectiondetails"],
     own: mendix,
     path: &["path"],
+    port: None,
 };
 
 /// The connection page of Boomi's MQTT connectors.
-pub(super) const BOOMI: Form =
-    Form { expected: "MQTT connections of Boomi as JSON", lists: &["connections"], own: boomi, path: &[] };
+pub(super) const BOOMI: Form = Form {
+    expected: "MQTT connections of Boomi as JSON",
+    lists: &["connections"],
+    own: boomi,
+    path: &[],
+    port: Some(1883),
+};
 
 const NAME: &[&str] = &["name", "connectionname", "componentname"];
 const HOST: &[&str] = &["host", "brokerhost", "broker", "hostname"];
@@ -109,9 +118,10 @@ fn connection(import: &mut Import<'_>, mut object: Object, host: &str, form: &Fo
         path.is_some() || matches!(protocol.as_str(), "ws" | "wss" | "websocket" | "websockets");
     let place = Place {
         host: host.to_owned(),
-        port: object.integer(PORT),
+        port: object.integer(PORT).or(form.port),
         is_secure: is_secure || matches!(protocol.as_str(), "tls" | "ssl" | "wss" | "mqtts"),
         websocket: is_websocket.then(|| path.clone().unwrap_or_else(|| "/mqtt".to_owned())),
+        has_login: false,
     };
     if path.is_some() {
         import.changed(&at, "`path`", "an address with a path is a WebSocket");

@@ -155,10 +155,12 @@ fn connector(import: &mut Import<'_>, title: &str, mut object: Object) {
     let path = object.text(&["wspath"]);
     let place = Place {
         host,
-        port: object.integer(&["port"]),
+        // There it is 1883 with TLS and with a WebSocket too.
+        port: object.integer(&["port"]).or(Some(1883)),
         is_secure: certificate.is_some(),
         websocket: (transport.as_deref() == Some("websockets"))
             .then(|| path.unwrap_or_else(|| "/".to_owned())),
+        has_login: false,
     };
     section.set(&keys::URL, place.url());
     if object.flag(&["enabled"]) == Some(false) {

@@ -116,16 +116,19 @@ fn connector(
         import.left_out(&node.at, "an `mqtt-broker`", "it has no address");
         return;
     };
-    let (name, mut section) = import.connector(&node.text(&["name"]).unwrap_or_else(|| broker.clone()));
-    section.comment(format!("The {} of Node-RED.", node.at));
     let uses_tls = node.flag(&["usetls"]).unwrap_or(false);
     let port = node.integer(&["port"]);
     let place = Place::of_url(&broker).unwrap_or_else(|| Place {
         host: broker.trim_start_matches('[').trim_end_matches(']').to_owned(),
-        port,
+        port: port.or(Some(1883)),
         is_secure: uses_tls,
-        websocket: None,
+        ..Place::default()
     });
+    // The host and not the address, which may hold a password.
+    let (name, mut section) = import.connector(&node.text(&["name"]).unwrap_or_else(|| place.host.clone()));
+    section.comment(format!("The {} of Node-RED.", node.at));
+    let at = node.at.clone();
+    import.name_login(&place, &at);
     section.set(&keys::URL, place.url());
     if node.flag(&["autoconnect"]) == Some(false) {
         section.set(&keys::ENABLED, false);

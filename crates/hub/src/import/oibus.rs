@@ -105,6 +105,7 @@ fn connector(import: &mut Import<'_>, side: Side, mut object: Object) -> bool {
     if object.flag(&["enabled"]) == Some(false) {
         section.set(&keys::ENABLED, false);
     }
+    import.name_login(&place, &at);
     section.set(&keys::URL, place.url());
     let qos = settings.integer(&["qos"]).unwrap_or(1);
     client(import, &mut settings, &mut section, &place, qos);

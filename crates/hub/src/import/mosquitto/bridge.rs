@@ -2,6 +2,7 @@
 
 use crosspoint_protocol::TopicFilter;
 
+use crate::config::setting::Setting;
 use crate::config::settings::{FLOW, connector as keys, flow};
 
 use super::super::connection::{Announcement, Place};
@@ -105,7 +106,7 @@ fn url(address: &str, is_secure: bool) -> String {
             _ => (address, PORT),
         };
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Place { host, port: Some(port), is_secure, websocket: None }.url()
+    Place { host, port: Some(port), is_secure, ..Place::default() }.url()
 }
 
 fn client(import: &mut Import<'_>, block: &mut Block, section: &mut Section, ways: &[Way]) {
@@ -175,13 +176,7 @@ fn timing(import: &mut Import<'_>, block: &mut Block, section: &mut Section) {
     }
 }
 
-fn number(
-    import: &mut Import<'_>,
-    section: &mut Section,
-    setting: &crate::config::setting::Setting,
-    line: &Line,
-    times: i64,
-) {
+fn number(import: &mut Import<'_>, section: &mut Section, setting: &Setting, line: &Line, times: i64) {
     match line.value.parse::<i64>() {
         Ok(number) => import.integer(section, setting, number.saturating_mul(times), &line.at),
         Err(_) => import.left_out(&line.at, format!("`{}`", line.key), "what follows is not a number"),
@@ -332,7 +327,7 @@ fn flows(import: &mut Import<'_>, connector: &str, ways: &[Way], outgoing_retain
         let draft = &import.draft;
         let name = names::usable(&format!("{connector}-{word}"), "flow", |name| draft.has(&[FLOW.key, name]));
         let mut section = Section::new(&[FLOW.key, &name]);
-        let entry = |setting: &crate::config::setting::Setting, value: Value| (setting.key.to_owned(), value);
+        let entry = |setting: &Setting, value: Value| (setting.key.to_owned(), value);
         let source = vec![
             entry(&flow::FROM_CONNECTOR, from.into()),
             entry(&flow::FROM_TOPICS, vec![way.from.as_str().to_owned()].into()),

@@ -51,7 +51,13 @@ pub(super) fn read(import: &mut Import<'_>, conf: &mut Conf) -> Result<Opened, I
     }
     let doors: Vec<Door> = listeners
         .iter_mut()
-        .map(|block| if conf.is_per_listener { door(block, false) } else { common.clone() })
+        .map(|block| {
+            let mut door = if conf.is_per_listener { door(block, false) } else { common.clone() };
+            if let Some(allows) = block.take_flag("listener_allow_anonymous") {
+                door.allows_anonymous = allows;
+            }
+            door
+        })
         .collect();
     // Users hold for the whole broker, so those of one listener only can be carried over.
     let kept = doors.iter().find(|door| door.passwords.is_some()).or(doors.first()).cloned();
@@ -115,8 +121,7 @@ struct Listener<'a> {
 
 impl Listener<'_> {
     fn section(&self, import: &mut Import<'_>, block: &mut Block) -> Result<Section, String> {
-        let allows_anonymous =
-            block.take_flag("listener_allow_anonymous").unwrap_or(self.door.allows_anonymous);
+        let allows_anonymous = self.door.allows_anonymous;
         if !allows_anonymous && !self.has_users {
             return Err(
                 "nobody could come in: it allows no anonymous clients, and there is no user".to_owned()
