@@ -15,14 +15,14 @@ async fn a_session_is_kept_or_begun_anew_as_it_is_written() {
         let id = format!("writes-{}-{shown}", lines.len());
         let hub = Running::writing_to(mosquitto.port(), &format!("{lines}\nclient_id = \"{id}\"")).await;
         let line = mosquitto.logged(&format!(" as {id} (")).await;
-        assert!(line.contains(shown), "{lines}: {line}");
+        assert!(line.contains(&format!(", {shown}, ")), "{lines}: {line}");
         hub.stop().await;
     }
     for (lines, shown) in [("", "c0"), ("session = \"clean\"", "c1")] {
         let id = format!("reads-{shown}");
         let hub = Running::reading_from(mosquitto.port(), &format!("{lines}\nclient_id = \"{id}\"")).await;
         let line = mosquitto.logged(&format!(" as {id} (")).await;
-        assert!(line.contains(shown), "{lines}: {line}");
+        assert!(line.contains(&format!(", {shown}, ")), "{lines}: {line}");
         hub.stop().await;
     }
 }
