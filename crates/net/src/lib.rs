@@ -23,6 +23,8 @@ mod acceptor;
 mod connect;
 mod dial;
 mod dial_error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod hidden;
 mod listen;
 mod listen_error;

@@ -8,5 +8,6 @@ pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// Returns every fuzz function of every room.
 pub fn fuzz_targets() -> impl Iterator<Item = &'static FuzzTarget> {
-    crosspoint_protocol::fuzz::TARGETS.iter().chain(crosspoint_store::fuzz::TARGETS)
+    let (protocol, store) = (crosspoint_protocol::fuzz::TARGETS, crosspoint_store::fuzz::TARGETS);
+    protocol.iter().chain(store).chain(crosspoint_net::fuzz::TARGETS)
 }
