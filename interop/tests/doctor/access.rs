@@ -76,6 +76,40 @@ async fn a_keep_alive_that_is_too_long_for_a_broker_without_a_word_for_it() {
     assert!(short.steps.iter().any(|step| step.stage == Stage::Connect && step.diagnoses.is_empty()));
 }
 
+#[tokio::test]
+async fn a_keep_alive_that_is_too_short() {
+    // No broker that can be had here raises a keep alive; hosted ones do.
+    let address = broker_that_sets_a_keep_alive_of(60).await;
+    let lines = format!("url = \"mqtt://{address}\"\nprotocol = \"5.0\"\nkeep_alive_s = 5");
+    let diagnosis = warned(&doctor(&lines).await, Stage::Limits, Fault::KeepAliveTooLow);
+    assert_eq!(mend(&diagnosis), "keep_alive_s = 60");
+}
+
+/// Listens for CONNECT of MQTT 5, and answers with another keep alive; pings too, and nothing else.
+async fn broker_that_sets_a_keep_alive_of(seconds: u16) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut packet = [0; 512];
+                let [high, low] = seconds.to_be_bytes();
+                while let Ok(1..) = stream.read(&mut packet).await {
+                    let answer: &[u8] = match packet[0] {
+                        0x10 => &[0x20, 6, 0, 0, 3, 0x13, high, low],
+                        0xC0 => &[0xD0, 0],
+                        _ => return,
+                    };
+                    if stream.write_all(answer).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
 /// Listens for CONNECT, and answers nothing else but pings.
 async fn broker_that_takes_keep_alives_up_to(seconds_max: u16) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

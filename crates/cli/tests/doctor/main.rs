@@ -119,6 +119,29 @@ async fn fix_writes_nothing_that_sends_a_password_in_the_clear() {
 }
 
 #[tokio::test]
+async fn a_key_of_another_certificate_is_told_before_anything_is_tried() {
+    let folder = project(
+        "[connector.plant]\nurl = \"mqtts://127.0.0.1:1\"\n[connector.plant.tls]\ncertificate = \"own.pem\"\nkey = \"file:other.key\"\n",
+    );
+    let certificate = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        std::fs::write(folder.path().join(format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(folder.path().join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+    };
+    certificate("own");
+    certificate("other");
+    let output = doctor(folder.path(), &[]).await;
+    assert_eq!(output.status.code(), Some(WRONG_USAGE), "{}", text(&output));
+    assert!(text(&output).contains("does not belong"), "{}", text(&output));
+    let right = std::fs::read_to_string(folder.path().join("crosspoint.toml"))
+        .unwrap()
+        .replace("other.key", "own.key");
+    std::fs::write(folder.path().join("crosspoint.toml"), right).unwrap();
+    let output = doctor(folder.path(), &[]).await;
+    assert_eq!(output.status.code(), Some(SOMETHING_FAILED), "{}", text(&output));
+}
+
+#[tokio::test]
 async fn what_was_asked_wrongly_is_told_apart() {
     let folder = project("[connector.plant]\nurl = \"mqtt://127.0.0.1:1\"\n");
     for arguments in [

@@ -280,14 +280,9 @@ async fn of_visit(visit: &Visit<'_>, told: &mut impl FnMut(&Judgement)) -> Probe
 
 async fn judge(ground: &Ground<'_>, statement: &Statement) -> Judgement {
     let start = Instant::now();
-    let answer = if statement.needs_v5 && !ground.connect.version.is_v5() {
-        Answer::NotAsked("only MQTT 5 has it".to_owned())
-    } else {
-        match tokio::time::timeout(STATEMENT_MAX, (statement.ask)(ground)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(trouble)) => Answer::No(trouble.to_string()),
-            Err(_) => Answer::No(format!("it took longer than {} s", STATEMENT_MAX.as_secs())),
-        }
+    let answer = match statement.needs_v5 && !ground.connect.version.is_v5() {
+        true => Answer::NotAsked("only MQTT 5 has it".to_owned()),
+        false => ask(ground, statement).await,
     };
     let (verdict, seen) = match answer {
         Answer::Yes(seen) => (Verdict::Holds, seen),
@@ -296,4 +291,23 @@ async fn judge(ground: &Ground<'_>, statement: &Statement) -> Judgement {
     };
     let Statement { section, text, .. } = statement;
     Judgement { section: *section, statement: text, verdict, seen, took: start.elapsed() }
+}
+
+/// Asks a statement, and once more when there was no connection to ask on: that says nothing about the statement.
+async fn ask(ground: &Ground<'_>, statement: &Statement) -> Answer {
+    let mut attempts_left = 1;
+    loop {
+        return match tokio::time::timeout(STATEMENT_MAX, (statement.ask)(ground)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(Trouble::NotOpened(NotOpened::Silent | NotOpened::Dial(_)))) if attempts_left > 0 => {
+                attempts_left -= 1;
+                continue;
+            }
+            Ok(Err(trouble @ Trouble::NotOpened(NotOpened::Silent | NotOpened::Dial(_)))) => {
+                Answer::NotAsked(format!("there was no connection to ask on: {trouble}"))
+            }
+            Ok(Err(trouble)) => Answer::No(trouble.to_string()),
+            Err(_) => Answer::No(format!("it took longer than {} s", STATEMENT_MAX.as_secs())),
+        };
+    }
 }
