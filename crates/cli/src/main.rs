@@ -11,6 +11,7 @@ mod connector;
 mod doctor;
 mod embedded;
 mod explain;
+mod export;
 mod failure;
 mod format;
 mod import;
@@ -105,6 +106,8 @@ enum Command {
     Secret(secret::SecretFlags),
     /// Makes a project file of the configuration of another system.
     Import(import::ImportFlags),
+    /// Writes the project file without its secrets, or all of a project encrypted, to be shown or moved.
+    Export(export::ExportFlags),
     /// Looks after what a hub keeps on disk: whether it is whole, and what of it can be saved.
     Store(store::StoreFlags),
     /// Prints what a shell needs to complete commands and flags.
@@ -130,6 +133,7 @@ fn main() -> ExitCode {
         Some(Command::Dead(flags)) => kept::run_dead(&flags),
         Some(Command::Secret(flags)) => secret::run(&flags),
         Some(Command::Import(flags)) => import::run(&flags),
+        Some(Command::Export(flags)) => export::run(&flags),
         Some(Command::Store(flags)) => store::run(&flags),
         Some(Command::Completions(asked)) => pages::run_completions(&asked),
         Some(Command::Man(asked)) => pages::run_man(&asked),

@@ -17,6 +17,7 @@ use crate::{
     failure::{Failure, Verbosity, Voice},
     place::Place,
     property::{ConnectValues, PropertyFlags},
+    secret::entering,
     url::Url,
 };
 
@@ -41,7 +42,7 @@ pub(crate) struct RemoteFlags {
     /// The user name
     #[arg(short, long, value_name = "NAME", allow_hyphen_values = true, help_heading = "Broker")]
     pub(crate) username: Option<String>,
-    /// The password
+    /// The password, which everyone on this machine can then read in the list of processes: rather --password-from
     #[arg(
         short = 'P',
         long = "pw",
@@ -50,6 +51,9 @@ pub(crate) struct RemoteFlags {
         help_heading = "Broker"
     )]
     pub(crate) password: Option<String>,
+    /// Take the password from a variable or a file, env:NAME or file:PATH, where the list of processes does not show it
+    #[arg(long, value_name = "SOURCE", conflicts_with = "password", help_heading = "Broker")]
+    pub(crate) password_from: Option<String>,
     /// The version of MQTT: mqttv5, mqttv311 or mqttv31, also 5, 311, 31 (default: the highest that the broker speaks)
     #[arg(short = 'V', long, value_name = "VERSION", value_parser = protocol, help_heading = "Broker")]
     pub(crate) protocol_version: Option<Protocol>,
@@ -58,7 +62,7 @@ pub(crate) struct RemoteFlags {
     #[arg(
         long, value_name = "NAME", help_heading = "Project",
         conflicts_with_all = [
-            "host", "port", "url", "unix", "ws", "username", "password", "protocol_version", "disable_clean_session",
+            "host", "port", "url", "unix", "ws", "username", "password", "password_from", "protocol_version", "disable_clean_session",
             "session_expiry_interval", "cafile", "cert", "tls_use_os_certs", "tls_alpn", "insecure",
         ]
     )]
@@ -264,7 +268,7 @@ impl RemoteFlags {
             .server(self.server(url))
             .protocol(self.protocol()?)
             .keep_alive_s(self.keepalive);
-        Ok(self.with_connect_values(self.with_session(self.with_login(options, url))?))
+        Ok(self.with_connect_values(self.with_session(self.with_login(options, url)?)?))
     }
 
     fn protocol(&self) -> Result<Protocol, Failure> {
@@ -332,16 +336,18 @@ impl RemoteFlags {
         }
     }
 
-    fn with_login(&self, mut options: ClientOptions, url: Option<&Url>) -> ClientOptions {
+    fn with_login(&self, mut options: ClientOptions, url: Option<&Url>) -> Result<ClientOptions, Failure> {
         let username = self.username.clone().or_else(|| url?.username.clone());
         let password = self.password.clone().or_else(|| url?.password.clone());
         if let Some(username) = username {
             options = options.username(username);
         }
-        if let Some(password) = password {
+        if let Some(source) = &self.password_from {
+            options = options.password(Password::new(entering::from_source(source)?.expose().to_vec()));
+        } else if let Some(password) = password {
             options = options.password(Password::from(password));
         }
-        options
+        Ok(options)
     }
 
     fn with_session(&self, options: ClientOptions) -> Result<ClientOptions, Failure> {

@@ -14,7 +14,7 @@ use crate::check::PROJECT_FILE;
 use crate::failure::{Failure, Verbosity, Voice};
 use crate::table::{self, Form};
 
-mod entering;
+pub(crate) mod entering;
 mod listing;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 a wrong argument; nothing was changed then.";

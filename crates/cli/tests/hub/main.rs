@@ -9,6 +9,7 @@ mod import;
 mod kept;
 mod pages;
 mod running;
+mod secrecy;
 mod secret;
 mod status;
 mod store;

@@ -32,7 +32,7 @@ pub fn replace_key_file(path: &Path, keys: &KeyRing) -> io::Result<()> {
     replace(path, text_of(keys).as_bytes(), Some(0o600))
 }
 
-fn text_of(keys: &KeyRing) -> Zeroizing<String> {
+pub(super) fn text_of(keys: &KeyRing) -> Zeroizing<String> {
     let mut text = Zeroizing::new(REMARK.to_owned());
     for key in keys.keys() {
         text.push_str(&key.expose_text());

@@ -13,6 +13,7 @@
 //!
 //! Invariant: nothing here that can be printed holds a secret or a key; errors name places.
 
+mod bundle;
 mod envelope;
 mod fields;
 mod key;
@@ -23,6 +24,7 @@ mod redacted;
 mod source;
 mod vault;
 
+pub use bundle::{Bundle, BundleError, Lock, Opened, Unlock, bundle, open};
 pub use envelope::{Label, SealError, Seat, seal, unseal};
 pub use fields::{Field, FieldKind};
 pub use key::{KeyId, KeyRing, SealingKey, WrongKey};
