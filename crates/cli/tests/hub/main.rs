@@ -6,6 +6,7 @@ mod acting;
 mod certificates;
 mod explain;
 mod import;
+mod export;
 mod kept;
 mod pages;
 mod running;
