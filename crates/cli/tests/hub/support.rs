@@ -106,11 +106,6 @@ impl Up {
         assert!(sent.success());
     }
 
-    /// Waits until it has ended and returns its code.
-    pub(crate) fn stop_code(mut self) -> Option<i32> {
-        wait(&mut self.child).code()
-    }
-
     /// Sends a signal and returns how it ended, and after how long.
     pub(crate) fn stop(mut self, signal: &str) -> (Option<i32>, Duration) {
         let begin = Instant::now();

@@ -39,7 +39,7 @@ pub(super) fn masked_broken(text: &str) -> String {
 
 fn collect(table: &Table, text: &str, is_headers: bool, hidden: &mut Vec<Range<usize>>) {
     for entry in &table.entries {
-        let secret = is_headers || names_a_secret(&entry.key);
+        let secret = is_headers || entry.key == "headers" || names_a_secret(&entry.key);
         match &entry.item.value {
             Value::Table(inner) => collect(inner, text, is_headers || entry.key == "headers", hidden),
             _ => collect_value(&entry.item, text, secret, hidden),
@@ -132,6 +132,7 @@ mod tests {
         check("[connector.a]\npasword = \"hunter2\"");
         check("[connector.a]\npassword = ['hunter2']");
         check("[connector.a]\nwebsocket.headers = { X = \"hunter2\" }");
+        check("[connector.a]\nwebsocket.headers = 'hunter2'");
         check("[connector.a]\nurl = \"mqtt://me:hunter2@host\"");
         check("[connector.a]\nurl = \"mqtt://me:hunter2@@host/\"");
         check("[connector.a]\nurl = \"mqtt://me:it's hunter2@host/\"");
