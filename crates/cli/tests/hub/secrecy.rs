@@ -176,6 +176,27 @@ fn start(site: &Site) -> Up {
     Up { child, out: crate::support::lines(out), log: crate::support::lines(log) }
 }
 
+/// Returns the log up to a line with this. It is long, so each line is looked at once.
+#[track_caller]
+fn log_until(up: &Up, what: &str) -> String {
+    let (begin, mut log) = (Instant::now(), String::new());
+    loop {
+        let line = up.log.recv_timeout(WITHIN.saturating_sub(begin.elapsed())).unwrap_or_else(|_| {
+            let last: Vec<&str> = log.lines().rev().take(20).collect();
+            panic!(
+                "no {what:?} in {} lines, the last of which, backwards, are\n{}",
+                log.lines().count(),
+                last.join("\n")
+            )
+        });
+        log += &line;
+        log.push('\n');
+        if line.contains(what) {
+            return log;
+        }
+    }
+}
+
 /// Looks into every file below a folder.
 fn look_into(folder: &Path) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -231,26 +252,26 @@ fn no_secret_is_in_anything_that_is_shown_logged_answered_or_kept() {
     ask_everything(&site);
     let title = fs::read(format!("/proc/{}/cmdline", up.child.id())).unwrap();
     assert_silent("the title of the process", &title);
-    // A change that is taken over, one that is wrong, and one that is no TOML.
-    let right = site.project();
-    site.write(&right.replace(&secret("closed"), &secret("changed")));
-    let mut log = read_until(&up.log, "has been taken over");
+    // Changes that are wrong, one of them no TOML, and one that is taken over.
+    let (right, mut log) = (site.project(), String::new());
     for wrong in [
         format!("{right}[connector.worse]\nurl = \"mqtt://al:{}@h\"\npasword = \"{}\"\n", secret("url"), secret("typo")),
         format!("{right}[connector.worse]\npassword = \"{}\n", secret("cut")),
         right.replace("url = \"mqtts://", &format!("tls.key = '''-----BEGIN PRIVATE KEY-----\n{NEEDLE}\n-----END PRIVATE KEY-----'''\ntls.certificate = 'secret.txt'\nurl = \"mqtts://")),
     ] {
         site.write(&wrong);
-        log += &read_until(&up.log, "the old one keeps running");
-        for arguments in [&["check"][..], &["export", "--redacted"], &["secret", "list"], &["secret", "rotate"]] {
+        log += &log_until(&up, "the old one keeps running");
+        for arguments in [&["check"][..], &["export", "--redacted"], &["secret", "list"]] {
             site.ask(arguments);
         }
     }
-    site.write(&right);
+    site.write(&right.replace(&secret("closed"), &secret("changed")));
+    log += &log_until(&up, "has been taken over");
     ask_everything(&site);
+    site.ask(&["secret", "rotate"]);
     assert!(log.contains("TRACE"), "the level was the lowest there is");
     up.signal("TERM");
-    log += &read_until(&up.log, "Stopping.");
+    log += &log_until(&up, "Stopping.");
     assert_eq!(wait(&mut up.child).code(), Some(0));
     log.extend(up.log.iter().map(|line| line + "\n"));
     log.extend(up.out.iter());
