@@ -5,8 +5,8 @@
 mod acting;
 mod certificates;
 mod explain;
-mod import;
 mod export;
+mod import;
 mod kept;
 mod pages;
 mod running;
