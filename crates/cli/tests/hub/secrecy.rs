@@ -260,7 +260,7 @@ fn no_secret_is_in_anything_that_is_shown_logged_answered_or_kept() {
         right.replace("url = \"mqtts://", &format!("tls.key = '''-----BEGIN PRIVATE KEY-----\n{NEEDLE}\n-----END PRIVATE KEY-----'''\ntls.certificate = 'secret.txt'\nurl = \"mqtts://")),
     ] {
         site.write(&wrong);
-        log += &log_until(&up, "the old one keeps running");
+        log += &log_until(&up, "what ran keeps running");
         for arguments in [&["check"][..], &["export", "--redacted"], &["secret", "list"]] {
             site.ask(arguments);
         }
