@@ -48,7 +48,7 @@ fn came(topic: &str, payload: &str) -> (String, String) {
 #[tokio::test]
 async fn messages_go_and_come_on_each_kind_of_place() {
     let remote = Remote::start().await;
-    let running = Running::start(&connector("plant", remote.port())).await;
+    let running = Running::start(&(connector("plant", remote.port()) + "client_id = \"gateway\"\n")).await;
     until(|| running.is_connected("plant")).await;
     let actions = running.hub.actions();
     for place in [stored("plant"), stored("broker"), given(remote.port())] {
