@@ -190,6 +190,35 @@ async fn a_message_that_is_too_large() {
 }
 
 #[tokio::test]
+async fn no_login_travels_without_the_tls_that_was_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (heard, mut words) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let heard = heard.clone();
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 4_096];
+                while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+                    heard.send(bytes[..count].to_vec()).unwrap_or_default();
+                    // It lets in whoever speaks plain MQTT, to hear more.
+                    stream.write_all(&[0x20, 2, 0, 0]).await.unwrap_or_default();
+                }
+            });
+        }
+    });
+    let lines = format!("url = \"mqtts://{address}\"\nusername = \"somebody\"\npassword = \"hunter2\"");
+    failed(&doctor(&lines).await, Stage::Tls, Fault::TlsToPlain);
+    let mut all = Vec::new();
+    while let Ok(bytes) = words.try_recv() {
+        all.extend(bytes);
+    }
+    let all = String::from_utf8_lossy(&all);
+    assert!(all.contains("MQTT"), "it was asked what it speaks");
+    assert!(!all.contains("hunter2") && !all.contains("somebody"), "{all:?}");
+}
+
+#[tokio::test]
 async fn the_doctor_does_not_end_the_connector_s_connection() {
     let Some(mosquitto) = Mosquitto::start().await else { return };
     let options = client_options(mosquitto.port()).client_id("mine").session(SessionKeeping::Durable);
