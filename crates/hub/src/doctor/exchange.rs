@@ -37,6 +37,7 @@ impl Visit<'_> {
         let qos = admitted.connack.properties.maximum_qos.unwrap_or(QoS::AtLeastOnce).min(QoS::AtLeastOnce);
         let line = &mut admitted.line;
         let payload = payload(SMALL_BYTES);
+        let sent = Instant::now();
         match line.publish(&topic, payload.clone(), qos, Retain::No).await {
             Ok(reason) if reason.is_error() => {
                 self.note_on_access(chart);
@@ -51,7 +52,7 @@ impl Visit<'_> {
                 return OwnTopics::Unusable;
             }
         };
-        if !self.comes_back(chart, line, &topic, &payload).await {
+        if !self.comes_back(chart, line, &topic, &payload, sent).await {
             return OwnTopics::Unusable;
         }
         if self.order.payload_bytes > SMALL_BYTES {
@@ -104,12 +105,12 @@ impl Visit<'_> {
         line: &mut Line,
         topic: &TopicName,
         payload: &[u8],
+        sent: Instant,
     ) -> bool {
-        let start = Instant::now();
-        let until = start + self.patience.min(ROUND_TRIP_MAX);
+        let until = Instant::now() + self.patience.min(ROUND_TRIP_MAX);
         match line.message_that(until, |message| message.payload == payload).await {
             Ok(Some(_)) => {
-                let ms = start.elapsed().as_secs_f64() * 1_000.0;
+                let ms = sent.elapsed().as_secs_f64() * 1_000.0;
                 chart.found(Stage::RoundTrip, Ok(format!("the message came back {ms:.1} ms later")))
             }
             Ok(None) => {

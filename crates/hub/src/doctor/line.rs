@@ -30,6 +30,13 @@ const SILENCE_MAX: Duration = Duration::from_millis(500);
 /// How many messages may wait to be looked at; a busy broker is cut short there, and that is said.
 pub(super) const MESSAGES_WAITING_MAX: usize = 10_000;
 
+/// What ends a turn besides a packet that is no message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    AtMessage,
+    AtPacket,
+}
+
 /// Why a connection was not opened.
 #[derive(Debug)]
 pub(super) enum NotOpened {
@@ -207,7 +214,7 @@ impl Line {
         // What the broker said before it closed matters more than that it closed.
         match self.write(&bytes).await {
             Ok(()) => Ok(()),
-            Err(error) => match self.turn(Instant::now() + self.patience).await {
+            Err(error) => match self.turn(Instant::now() + self.patience, Stop::AtPacket).await {
                 Err(lost) => Err(lost),
                 Ok(_) => Err(Lost::Stream(error.to_string())),
             },
@@ -349,7 +356,7 @@ impl Line {
             if let Some(message) = self.messages.pop_front() {
                 return Ok(Some(message));
             }
-            if self.turn(until).await?.is_none() && Instant::now() >= until {
+            if self.turn(until, Stop::AtMessage).await?.is_none() && Instant::now() >= until {
                 return Ok(self.messages.pop_front());
             }
         }
@@ -375,7 +382,7 @@ impl Line {
         until: Instant,
         pick: impl Fn(&Packet) -> Option<T>,
     ) -> Result<Option<T>, Lost> {
-        while let Some(packet) = self.turn(until).await? {
+        while let Some(packet) = self.turn(until, Stop::AtPacket).await? {
             if let Some(answer) = pick(&packet) {
                 return Ok(Some(answer));
             }
@@ -401,11 +408,17 @@ impl Line {
         drop(tokio::time::timeout(Duration::from_secs(1), sent).await);
     }
 
-    /// Returns the next packet that is no message, or `None` when the time is over. Messages are set aside.
-    async fn turn(&mut self, until: Instant) -> Result<Option<Packet>, Lost> {
+    /// Returns the next packet that is no message, or `None` when the time is over, or where the turn is to stop at a
+    /// message and one has come. Messages are set aside.
+    async fn turn(&mut self, until: Instant, stop: Stop) -> Result<Option<Packet>, Lost> {
         loop {
             match self.frames.next(Some(self.version), Direction::FromServer).map_err(Lost::Violation)? {
-                Some(Packet::Publish(publish)) => self.on_publish(publish).await?,
+                Some(Packet::Publish(publish)) => {
+                    self.on_publish(publish).await?;
+                    if stop == Stop::AtMessage {
+                        return Ok(None);
+                    }
+                }
                 Some(Packet::PubRel(ack)) => {
                     self.reply(&Packet::PubComp(Ack::new(ack.packet_id, ReasonCode::Success))).await?;
                 }
