@@ -17,7 +17,7 @@ use crate::check::PROJECT_FILE;
 use crate::connection::block_on;
 use crate::failure::{Exit, Failure, Verbosity, Voice};
 use crate::secret::KeyFlags;
-use target::Target;
+use target::{Origin, Target};
 
 /// What `--help` says about exit codes.
 const EXIT_CODES: &str = "\
@@ -97,25 +97,30 @@ async fn examine_all(flags: &DoctorFlags, target: &Target) -> Result<Exit, Failu
         println!("{line}");
     }
     for patient in &target.patients {
-        let found = examine_one(flags, patient, &order).await;
+        let found = examine_one(flags, target.origin, patient, &order).await;
         let mended = found.iter().filter(|_| flags.fix).find_map(|one| fix::run(flags, patient, one));
         match mended {
-            Some(mended) => all.extend(examine_one(flags, &mended, &order).await),
+            Some(mended) => all.extend(examine_one(flags, target.origin, &mended, &order).await),
             None => all.extend(found),
         }
     }
     if flags.json {
-        println!("{}", json::of_all(&all));
+        println!("{}", json::of_all(&all, target.origin));
     }
     let has_failed = all.iter().any(|examination| examination.outcome() == Outcome::Failed);
     Ok(if has_failed { Exit::Failed } else { Exit::Done })
 }
 
-async fn examine_one(flags: &DoctorFlags, patient: &Patient, order: &Order) -> Vec<Examination> {
+async fn examine_one(
+    flags: &DoctorFlags,
+    origin: Origin,
+    patient: &Patient,
+    order: &Order,
+) -> Vec<Examination> {
     if flags.json {
         return examine(patient, order, |_, _| {}).await;
     }
-    let mut screen = show::Screen::new(patient);
+    let mut screen = show::Screen::new(patient, origin);
     let examinations = examine(patient, order, |address, step| screen.step(address, step)).await;
     for examination in &examinations {
         screen.conclusion(examination);

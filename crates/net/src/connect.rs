@@ -26,7 +26,14 @@ pub struct Attempt {
 
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.address, plain(&self.error))
+        write!(f, "{}: {}", self.address, self.outcome())
+    }
+}
+
+impl Attempt {
+    /// Returns what became of it, in plain words.
+    pub(crate) fn outcome(&self) -> String {
+        plain(&self.error)
     }
 }
 

@@ -53,7 +53,10 @@ pub enum DialError {
         source: io::Error,
     },
     /// Every address refuses connections on this port.
-    #[error("{target} refuses connections ({})", list(attempts))]
+    #[error(
+        "{target} refuses connections{}",
+        beside(target, attempts, Some(io::ErrorKind::ConnectionRefused))
+    )]
     Refused {
         /// Host and port.
         target: String,
@@ -61,7 +64,7 @@ pub enum DialError {
         attempts: Vec<Attempt>,
     },
     /// No address can be reached.
-    #[error("{target} cannot be reached ({})", list(attempts))]
+    #[error("{target} cannot be reached{}", beside(target, attempts, None))]
     Unreachable {
         /// Host and port.
         target: String,
@@ -69,7 +72,7 @@ pub enum DialError {
         attempts: Vec<Attempt>,
     },
     /// The time was over before the stream was open.
-    #[error("{target} did not answer within {} s: the time ran out while {stage}{}", seconds(*after), after_attempts(attempts))]
+    #[error("{target} did not answer within {} s: the time ran out while {stage}{}", seconds(*after), beside(target, attempts, Some(io::ErrorKind::TimedOut)))]
     TimedOut {
         /// Host and port.
         target: String,
@@ -233,15 +236,60 @@ fn on_status(status: u16) -> &'static str {
     }
 }
 
-fn list(attempts: &[Attempt]) -> String {
-    let all: Vec<String> = attempts.iter().map(Attempt::to_string).collect();
-    if all.is_empty() { "nobody listens".to_owned() } else { all.join("; ") }
-}
-
-fn after_attempts(attempts: &[Attempt]) -> String {
-    if attempts.is_empty() { String::new() } else { format!(" ({})", list(attempts)) }
+/// Returns what the attempts add, in brackets: neither an address that is the target itself, nor what is `said` of it.
+fn beside(target: &str, attempts: &[Attempt], said: Option<io::ErrorKind>) -> String {
+    let added = match attempts {
+        [] => return String::new(),
+        [only] if target.parse() == Ok(only.address) => {
+            if said == Some(only.error.kind()) {
+                return String::new();
+            }
+            only.outcome()
+        }
+        all => all.iter().map(Attempt::to_string).collect::<Vec<_>>().join("; "),
+    };
+    format!(" ({added})")
 }
 
 fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(address: &str, kind: io::ErrorKind) -> Attempt {
+        Attempt { address: address.parse().unwrap(), error: kind.into() }
+    }
+
+    #[test]
+    fn an_address_is_named_once() {
+        use io::ErrorKind::{ConnectionRefused, NetworkUnreachable, TimedOut};
+        let refused = |target: &str, addresses: &[&str]| {
+            let attempts = addresses.iter().map(|address| attempt(address, ConnectionRefused)).collect();
+            DialError::Refused { target: target.to_owned(), attempts }.to_string()
+        };
+        assert_eq!(refused("127.0.0.1:1", &["127.0.0.1:1"]), "127.0.0.1:1 refuses connections");
+        assert_eq!(refused("[0::1]:1", &["[::1]:1"]), "[0::1]:1 refuses connections");
+        assert_eq!(refused("/run/a.sock", &[]), "/run/a.sock refuses connections");
+        assert_eq!(refused("h:1", &["127.0.0.1:1"]), "h:1 refuses connections (127.0.0.1:1: refused)");
+        assert_eq!(
+            refused("h:1", &["[::1]:1", "127.0.0.1:1"]),
+            "h:1 refuses connections ([::1]:1: refused; 127.0.0.1:1: refused)"
+        );
+        let unreachable = |kind| {
+            let attempts = vec![attempt("192.0.2.1:1", kind)];
+            DialError::Unreachable { target: "192.0.2.1:1".to_owned(), attempts }.to_string()
+        };
+        assert_eq!(unreachable(NetworkUnreachable), "192.0.2.1:1 cannot be reached (network unreachable)");
+        let timed_out = |target: &str| {
+            let (stage, after) = (Stage::Connect, Duration::from_secs(5));
+            let attempts = vec![attempt("192.0.2.1:1", TimedOut)];
+            DialError::TimedOut { target: target.to_owned(), stage, after, attempts }.to_string()
+        };
+        let plain = "did not answer within 5 s: the time ran out while connecting";
+        assert_eq!(timed_out("192.0.2.1:1"), format!("192.0.2.1:1 {plain}"));
+        assert_eq!(timed_out("h:1"), format!("h:1 {plain} (192.0.2.1:1: no answer)"));
+    }
 }

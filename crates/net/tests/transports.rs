@@ -226,8 +226,7 @@ async fn a_refused_port_is_called_refused() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = soon(dial(&DialOptions::new(Transport::Tcp, "127.0.0.1", port))).await.unwrap_err();
     assert!(matches!(&error, DialError::Refused { attempts, .. } if attempts.len() == 1), "{error}");
-    let address = format!("127.0.0.1:{port}");
-    assert_eq!(error.to_string(), format!("{address} refuses connections ({address}: refused)"));
+    assert_eq!(error.to_string(), format!("127.0.0.1:{port} refuses connections"));
 }
 
 #[tokio::test]

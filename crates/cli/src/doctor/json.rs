@@ -4,14 +4,16 @@ use crosspoint_hub::diagnosis::{Diagnosis, MendValue};
 use crosspoint_hub::doctor::{Examination, Outcome, Step};
 use serde_json::{Value, json};
 
+use super::target::Origin;
+
 /// Returns all examinations as an array.
-pub(super) fn of_all(all: &[Examination]) -> Value {
-    all.iter().map(of_one).collect()
+pub(super) fn of_all(all: &[Examination], origin: Origin) -> Value {
+    all.iter().map(|examination| of_one(examination, origin)).collect()
 }
 
-fn of_one(examination: &Examination) -> Value {
+fn of_one(examination: &Examination, origin: Origin) -> Value {
     json!({
-        "connector": examination.connector,
+        "connector": (origin == Origin::Project).then_some(&examination.connector),
         "address": examination.address,
         "outcome": outcome(examination.outcome()),
         "steps": examination.steps.iter().map(of_step).collect::<Vec<_>>(),

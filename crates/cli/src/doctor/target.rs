@@ -49,6 +49,17 @@ pub(super) struct Target {
     pub(super) patients: Vec<Patient>,
     /// A sentence for each connector that is not.
     pub(super) passed_over: Vec<String>,
+    /// Where they are from.
+    pub(super) origin: Origin,
+}
+
+/// Where those who are examined are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// They are connectors of the project.
+    Project,
+    /// It is a broker in no project: what it is called there means nothing.
+    Url,
 }
 
 /// Why nobody is looked at.
@@ -82,7 +93,7 @@ pub(super) fn of(flags: &DoctorFlags) -> Result<Target, Wrong> {
 }
 
 fn all(plan: &Plan) -> Target {
-    let mut target = Target { patients: Vec::new(), passed_over: Vec::new() };
+    let mut target = Target { patients: Vec::new(), passed_over: Vec::new(), origin: Origin::Project };
     for (name, connector) in &plan.connectors {
         match connector {
             ConnectorPlan::Mqtt(mqtt) if mqtt.enabled => target.patients.extend(Patient::of_plan(plan, name)),
@@ -98,7 +109,9 @@ fn all(plan: &Plan) -> Target {
 
 fn of_name(plan: &Plan, name: &str) -> Result<Target, Failure> {
     match Patient::of_plan(plan, name) {
-        Some(patient) => Ok(Target { patients: vec![patient], passed_over: Vec::new() }),
+        Some(patient) => {
+            Ok(Target { patients: vec![patient], passed_over: Vec::new(), origin: Origin::Project })
+        }
         None if plan.connectors.contains_key(name) => Err(Failure::usage(
             format!("connector {name} is the embedded broker, to which there is no way through the network"),
             "name a URL of one of its listeners, such as mqtt://127.0.0.1:1883",
@@ -142,7 +155,7 @@ fn of_url(text: &str, login: &LoginFlags) -> Result<Target, Failure> {
         let shown: Vec<String> = errors.map(|error| error.render(Colour::Never)).collect();
         Failure::usage(format!("the URL cannot be used\n{}", shown.join("\n")), "correct it")
     })?;
-    of_name(&plan, OF_URL)
+    Ok(Target { origin: Origin::Url, ..of_name(&plan, OF_URL)? })
 }
 
 fn project(url: &Url, login: &LoginFlags) -> String {

@@ -1,8 +1,11 @@
 //! `crosspoint doctor` as a person runs it.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "helpers of tests: whatever goes wrong here fails the test that asked"
 )]
+
+mod proxy;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -78,6 +81,7 @@ async fn json_tells_programs_the_same() {
     assert_eq!(output.status.code(), Some(EVERYTHING_WORKS), "{}", text(&output));
     let all = json(&output);
     assert_eq!((&all[0]["outcome"], &all[0]["address"]), (&"warned".into(), &url.as_str().into()));
+    assert_eq!(all[0]["connector"], Value::Null, "it is in no project");
     assert_eq!(all[0]["conclusion"]["fault"], "keep-alive-too-high");
     assert_eq!(all[0]["conclusion"]["setting"]["value"], 30);
     let stages = all[0]["steps"].as_array().unwrap().iter().map(|step| step["stage"].as_str().unwrap());
@@ -85,6 +89,22 @@ async fn json_tells_programs_the_same() {
         ["name", "tcp", "connect", "limits", "subscribe", "publish", "round-trip", "retained", "session"];
     assert!(stages.eq(expected), "{all:#}");
     broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_url_is_called_what_it_is() {
+    let (broker, port) = broker().await;
+    let url = format!("mqtt://127.0.0.1:{port}");
+    let folder = tempfile::tempdir().unwrap();
+    let warned = text(&doctor(folder.path(), &[&url]).await);
+    assert_eq!(warned.lines().next(), Some(url.as_str()), "{warned}");
+    assert!(warned.contains("\nsetting: keep_alive_s = 30\n"), "{warned}");
+    assert!(!warned.contains("connector url"), "{warned}");
+    broker.stop().await;
+    let refused = text(&doctor(folder.path(), &[&url]).await);
+    assert!(refused.contains("\nsetting: url = ...\n"), "{refused}");
+    let cause = format!("\ncause:   127.0.0.1:{port} refuses connections [refused]\n");
+    assert!(refused.contains(&cause), "{refused}");
 }
 
 #[tokio::test]

@@ -77,6 +77,11 @@ fn of_proxy(fault: &ProxyFault, cause: String) -> Diagnosis {
         | ProxyFault::WantsLogin { .. }
         | ProxyFault::LoginRefused
         | ProxyFault::LoginUnsendable(_) => plain(Fault::ProxyLogin).setting("proxy.password"),
+        // The proxy does not get there: the address is to be one that it knows.
+        ProxyFault::Refused { status: 500..=504, .. } | ProxyFault::Failed { code: 1 | 3..=6 } => {
+            plain(Fault::ProxyRefused).setting("url")
+        }
+        ProxyFault::Failed { code: 8 } => plain(Fault::ProxyRefused).setting("proxy"),
         ProxyFault::Refused { .. } | ProxyFault::Failed { .. } => plain(Fault::ProxyRefused),
         _ => plain(Fault::ProxyUnreachable).setting("proxy"),
     }

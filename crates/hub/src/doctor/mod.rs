@@ -1,7 +1,7 @@
 //! The doctor: goes the way of a connector step by step, and says where it ends, why, and what mends it.
 //!
 //! ```text
-//!   reach: name ─► TCP ─► TLS ─► WebSocket      admit: CONNECT, version, keep alive, limits
+//!   reach: name ─► TCP (─► proxy) ─► TLS ─► WebSocket      admit: CONNECT, version, keep alive, limits
 //!   exchange: SUBSCRIBE ─► PUBLISH ─► round trip      behaviour: topics, retained messages, sessions
 //!        └────────────── each a Step, with a Diagnosis where something is wrong ──────────────┘
 //! ```
@@ -20,6 +20,7 @@ mod line;
 mod near_miss;
 mod port;
 mod probe;
+mod proxy;
 mod reach;
 mod report;
 mod retained;

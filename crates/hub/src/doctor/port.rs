@@ -1,7 +1,8 @@
 //! What a port speaks, asked without a secret.
 //!
 //! Three questions at most, each on a connection of its own: a CONNECT without user name and password, an HTTP request,
-//! and a TLS handshake whose certificate does not matter. Nothing of the connector's is in any of them.
+//! and a TLS handshake whose certificate does not matter. Nothing of the connector's is in any of them; the proxy gets the
+//! login that is its own.
 
 use std::time::Duration;
 

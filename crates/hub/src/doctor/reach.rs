@@ -1,5 +1,6 @@
-//! The way to the broker: name, TCP, TLS, WebSocket, each on a connection of its own and with its own deadline.
+//! The way to the broker: name, TCP, a proxy, TLS, WebSocket, each on a connection of its own and with its own deadline.
 
+use std::io;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
@@ -7,9 +8,9 @@ use crosspoint_client::Spoken;
 use crosspoint_net::{CertificateFacts, Certificates, DialError, Stream, TlsPeer, dial};
 use tokio::time::timeout;
 
+use super::Visit;
 use super::port::{Speaks, bare, speaks};
 use super::report::{Chart, Stage};
-use super::{Found, Visit};
 use crate::config::plan::{Address, Transport};
 use crate::connect;
 use crate::diagnosis::{Diagnosis, Fault, of_dial, of_spoken};
@@ -17,51 +18,56 @@ use crate::diagnosis::{Diagnosis, Fault, of_dial, of_spoken};
 impl Visit<'_> {
     /// Goes the way up to the first byte of MQTT; `false` when there is no way.
     pub(super) async fn reach(&self, chart: &mut Chart<'_>) -> bool {
-        if !chart.found(Stage::Name, self.name().await) {
+        let has_way = match &self.patient.mqtt.proxy {
+            Some(proxy) => self.reach_through(chart, proxy).await,
+            None => self.reach_port(chart).await,
+        };
+        if !has_way {
             return false;
         }
-        for (stage, transport) in stages(self.address.transport) {
-            match self.dial_over(*transport).await {
-                Ok(stream) => {
-                    let soon = stream.peer().tls().filter(|_| *stage == Stage::Tls).and_then(expires_soon);
-                    chart.warned(*stage, seen(&stream), soon.into_iter().collect());
-                }
-                Err(error) => {
-                    chart.found(*stage, Err(self.why_not_reached(&error).await));
-                    return false;
-                }
+        for (stage, transport) in layers(self.address.transport) {
+            if !self.reach_layer(chart, *stage, *transport).await {
+                return false;
             }
         }
         true
     }
 
-    async fn name(&self) -> Found {
-        let host = &self.address.host;
-        if host.parse::<IpAddr>().is_ok() {
-            return Ok(format!("{host} is an address"));
-        }
-        let not_found = |why: &str| {
-            let cause = format!("the host {host} cannot be resolved: {why}");
-            let next_step =
-                format!("check the spelling of {host:?}, and that this machine's name server knows it");
-            Diagnosis::new(Fault::NameNotFound, cause, next_step).setting("url")
-        };
-        let looked_up = timeout(self.patience, tokio::net::lookup_host((host.as_str(), self.address.port)));
-        match looked_up.await {
-            Err(_) => Err(not_found("the name server does not answer")),
-            Ok(Err(error)) => Err(not_found(&error.to_string())),
-            Ok(Ok(found)) => {
-                let mut addresses: Vec<String> = found.map(|address| address.ip().to_string()).collect();
-                addresses.dedup();
-                match addresses.is_empty() {
-                    true => Err(not_found("the name has no address")),
-                    false => Ok(format!("{host} is {}", addresses.join(", "))),
-                }
+    async fn reach_port(&self, chart: &mut Chart<'_>) -> bool {
+        let found = self.look_up(&self.address.host, self.address.port).await;
+        chart.found(Stage::Name, found.map_err(|error| of_dial(&error)))
+            && self.reach_layer(chart, Stage::Tcp, Transport::Tcp).await
+    }
+
+    async fn reach_layer(&self, chart: &mut Chart<'_>, stage: Stage, transport: Transport) -> bool {
+        match self.dial_over(transport).await {
+            Ok(stream) => {
+                let soon = stream.peer().tls().filter(|_| stage == Stage::Tls).and_then(expires_soon);
+                chart.warned(stage, seen(&stream), soon.into_iter().collect());
+                true
             }
+            Err(error) => chart.found(stage, Err(self.why_not_reached(&error).await)),
         }
     }
 
-    async fn dial_over(&self, transport: Transport) -> Result<Stream, DialError> {
+    /// Finds the addresses of a host, and says them.
+    pub(super) async fn look_up(&self, host: &str, port: u16) -> Result<String, DialError> {
+        if host.parse::<IpAddr>().is_ok() {
+            return Ok(format!("{host} is an address"));
+        }
+        let not_found = |source| DialError::Resolve { host: host.to_owned(), source };
+        let found = timeout(self.patience, tokio::net::lookup_host((host, port))).await;
+        let found = found.unwrap_or_else(|_| Err(io::Error::other("the name server does not answer")));
+        let mut addresses: Vec<String> =
+            found.map_err(not_found)?.map(|address| address.ip().to_string()).collect();
+        addresses.dedup();
+        match addresses.is_empty() {
+            true => Err(not_found(io::Error::other("the name has no address"))),
+            false => Ok(format!("{host} is {}", addresses.join(", "))),
+        }
+    }
+
+    pub(super) async fn dial_over(&self, transport: Transport) -> Result<Stream, DialError> {
         let address = Address { transport, ..self.address.clone() };
         dial(&connect::dial_options(&self.patient.mqtt, &address).connect_timeout(self.patience)).await
     }
@@ -131,19 +137,17 @@ impl Visit<'_> {
     }
 }
 
-/// Returns the layers of a transport, each with the stage that tries it.
-const fn stages(transport: Transport) -> &'static [(Stage, Transport)] {
+/// Returns the layers of a transport above TCP, each with the stage that tries it.
+const fn layers(transport: Transport) -> &'static [(Stage, Transport)] {
     match transport {
-        Transport::Tcp => &[(Stage::Tcp, Transport::Tcp)],
-        Transport::Tls => &[(Stage::Tcp, Transport::Tcp), (Stage::Tls, Transport::Tls)],
-        Transport::Ws => &[(Stage::Tcp, Transport::Tcp), (Stage::WebSocket, Transport::Ws)],
-        Transport::Wss => {
-            &[(Stage::Tcp, Transport::Tcp), (Stage::Tls, Transport::Tls), (Stage::WebSocket, Transport::Wss)]
-        }
+        Transport::Tcp => &[],
+        Transport::Tls => &[(Stage::Tls, Transport::Tls)],
+        Transport::Ws => &[(Stage::WebSocket, Transport::Ws)],
+        Transport::Wss => &[(Stage::Tls, Transport::Tls), (Stage::WebSocket, Transport::Wss)],
     }
 }
 
-fn seen(stream: &Stream) -> String {
+pub(super) fn seen(stream: &Stream) -> String {
     let peer = stream.peer();
     match (peer.http(), peer.tls()) {
         (Some(http), _) => format!("upgraded on {}", http.path()),

@@ -17,6 +17,8 @@ pub enum Stage {
     Name,
     /// Connecting to the port.
     Tcp,
+    /// Letting the proxy connect to the broker; name and port before it are those of the proxy.
+    Proxy,
     /// The TLS handshake.
     Tls,
     /// The WebSocket upgrade.
@@ -47,6 +49,7 @@ impl Stage {
         match self {
             Self::Name => "name",
             Self::Tcp => "tcp",
+            Self::Proxy => "proxy",
             Self::Tls => "tls",
             Self::WebSocket => "websocket",
             Self::Connect => "connect",
