@@ -72,16 +72,24 @@ pub(super) fn is_reference(value: &str) -> bool {
 pub(crate) fn names_a_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     SECRET_WORDS.iter().any(|word| key.contains(word))
-        || strsim::normalized_damerau_levenshtein(&key, "password") >= ALIKE_MIN
+        || key
+            .split(['_', '-'])
+            .chain([key.as_str()])
+            .any(|part| strsim::normalized_damerau_levenshtein(part, "password") >= ALIKE_MIN)
 }
 
-/// Finds `password@` of `scheme://user:password@host`, and of what is nearly that.
+/// Finds `password@` of `scheme://user:password@host`, and of what is nearly that; where there is no colon, all that
+/// stands before the `@`, for it may be the password or a token.
 fn url_password(text: &str, span: &Range<usize>) -> Option<Range<usize>> {
     let value = text.get(span.clone())?;
     let end = value.rfind('@')?;
-    let user = value.find("://").map_or(0, |at| at + 3);
-    let colon = value.get(user..end)?.find(':')?;
-    Some(span.start + user + colon + 1..span.start + end)
+    let scheme = value.find("://").filter(|at| *at < end);
+    let user = scheme.map_or(0, |at| at + 3);
+    let secret = match value.get(user..end)?.find(':') {
+        Some(colon) => user + colon + 1,
+        None => scheme.map(|_| user)?,
+    };
+    Some(span.start + secret..span.start + end)
 }
 
 fn pem_blocks(text: &str) -> impl Iterator<Item = Range<usize>> {
@@ -130,11 +138,13 @@ mod tests {
     fn no_spelling_of_a_secret_is_shown() {
         check("[connector.a]\npassword = \"hunter2\"");
         check("[connector.a]\npasword = \"hunter2\"");
+        check("[connector.a]\ntls.key_pasword = \"hunter2\"");
         check("[connector.a]\npassword = ['hunter2']");
         check("[connector.a]\nwebsocket.headers = { X = \"hunter2\" }");
         check("[connector.a]\nwebsocket.headers = 'hunter2'");
         check("[connector.a]\nurl = \"mqtt://me:hunter2@host\"");
         check("[connector.a]\nurl = \"mqtt://me:hunter2@@host/\"");
+        check("[connector.a]\nproxy = \"http://hunter2@host:1\"");
         check("[connector.a]\nurl = \"mqtt://me:it's hunter2@host/\"");
         check("[connector.a]\nurl = [\"me:hunter2@host\"]");
         check(

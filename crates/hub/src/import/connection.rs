@@ -30,9 +30,9 @@ impl Place {
             "wss" => (true, true),
             _ => return None,
         };
+        // The login ends first: a password may hold a slash.
+        let (has_login, rest) = without_login(rest);
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        let has_login = authority.contains('@');
-        let authority = authority.rsplit('@').next().unwrap_or_default();
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok()?)),
             _ => (authority, None),
@@ -46,6 +46,13 @@ impl Place {
             websocket: is_websocket.then(|| path.to_owned()),
             has_login,
         })
+    }
+
+    /// Returns the place of a host that stands alone.
+    pub(super) fn of_host(host: &str) -> Self {
+        let (has_login, host) = without_login(host);
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Self { host, has_login, ..Self::default() }
     }
 
     /// Returns the URL that the project file has for it.
@@ -63,6 +70,11 @@ impl Place {
             if path.starts_with('/') || path.is_empty() { path.to_owned() } else { format!("/{path}") };
         format!("{scheme}://{host}{port}{path}")
     }
+}
+
+/// Cuts off what stands before the last `@`, for it may be a password, and tells whether there was any.
+fn without_login(address: &str) -> (bool, &str) {
+    address.rsplit_once('@').map_or((false, address), |(_, place)| (true, place))
 }
 
 impl Import<'_> {
@@ -158,11 +170,15 @@ mod tests {
             ("wss://h/mqtt", Some("wss://h/mqtt")),
             ("ws://[::1]:9001", Some("ws://[::1]:9001/")),
             ("mqtt://me:secret@h", Some("mqtt://h")),
+            ("mqtt://me:se/cret@h:1884/x", Some("mqtt://h:1884")),
+            ("mqtt://me:1/secret@h", Some("mqtt://h")),
             ("http://h", None),
             ("h", None),
             ("mqtt://h:x", None),
         ] {
             assert_eq!(Place::of_url(text).map(|place| place.url()).as_deref(), expected, "{text}");
         }
+        let place = Place::of_host("x://me:secret@[::1]");
+        assert_eq!((place.url().as_str(), place.has_login), ("mqtt://[::1]", true));
     }
 }

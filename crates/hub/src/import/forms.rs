@@ -110,18 +110,19 @@ fn objects(import: &mut Import<'_>, name: &str, value: Value, form: &Form) -> Ve
 
 fn connection(import: &mut Import<'_>, mut object: Object, host: &str, form: &Form) {
     let at = object.at.clone();
-    let (_, mut section) = import.connector(&object.text(NAME).unwrap_or_else(|| host.to_owned()));
+    let host = Place::of_host(host);
+    let (_, mut section) = import.connector(&object.text(NAME).unwrap_or_else(|| host.host.clone()));
+    import.name_login(&host, &at);
     let is_secure = object.flag(SECURE).unwrap_or(false);
     let path = object.text(form.path);
     let protocol = object.text(&["protocol", "transport"]).unwrap_or_default().to_ascii_lowercase();
     let is_websocket =
         path.is_some() || matches!(protocol.as_str(), "ws" | "wss" | "websocket" | "websockets");
     let place = Place {
-        host: host.to_owned(),
         port: object.integer(PORT).or(form.port),
         is_secure: is_secure || matches!(protocol.as_str(), "tls" | "ssl" | "wss" | "mqtts"),
         websocket: is_websocket.then(|| path.clone().unwrap_or_else(|| "/mqtt".to_owned())),
-        has_login: false,
+        ..host
     };
     if path.is_some() {
         import.changed(&at, "`path`", "an address with a path is a WebSocket");

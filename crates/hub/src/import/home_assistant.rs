@@ -154,14 +154,14 @@ fn connector(import: &mut Import<'_>, title: &str, mut object: Object) {
     let transport = object.text(&["transport"]);
     let path = object.text(&["wspath"]);
     let place = Place {
-        host,
         // There it is 1883 with TLS and with a WebSocket too.
         port: object.integer(&["port"]).or(Some(1883)),
         is_secure: certificate.is_some(),
         websocket: (transport.as_deref() == Some("websockets"))
             .then(|| path.unwrap_or_else(|| "/".to_owned())),
-        has_login: false,
+        ..Place::of_host(&host)
     };
+    import.name_login(&place, &at);
     section.set(&keys::URL, place.url());
     if object.flag(&["enabled"]) == Some(false) {
         section.set(&keys::ENABLED, false);

@@ -119,10 +119,9 @@ fn connector(
     let uses_tls = node.flag(&["usetls"]).unwrap_or(false);
     let port = node.integer(&["port"]);
     let place = Place::of_url(&broker).unwrap_or_else(|| Place {
-        host: broker.trim_start_matches('[').trim_end_matches(']').to_owned(),
         port: port.or(Some(1883)),
         is_secure: uses_tls,
-        ..Place::default()
+        ..Place::of_host(&broker)
     });
     // The host and not the address, which may hold a password.
     let (name, mut section) = import.connector(&node.text(&["name"]).unwrap_or_else(|| place.host.clone()));

@@ -105,8 +105,7 @@ fn url(address: &str, is_secure: bool) -> String {
             Some((host, port)) if !host.contains(':') || host.starts_with('[') => (host, port),
             _ => (address, PORT),
         };
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Place { host, port: Some(port), is_secure, ..Place::default() }.url()
+    Place { port: Some(port), is_secure, ..Place::of_host(host) }.url()
 }
 
 fn client(import: &mut Import<'_>, block: &mut Block, section: &mut Section, ways: &[Way]) {
