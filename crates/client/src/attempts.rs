@@ -6,6 +6,7 @@ use crosspoint_protocol::{ReasonCode, Version, limits::CLIENT_ID_BYTES_MAX_V3_1}
 use crate::{
     Cause, ClientOptions, Pace,
     backoff::Backoff,
+    return_pace::ReturnPace,
     version_choice::{Step, VersionChoice},
 };
 
@@ -14,6 +15,10 @@ const SHORT_LIFE_MS: u64 = 5_000;
 
 /// So many short lives one after the other look like a fight over the client id.
 const SHORT_LIVES_MAX: u32 = 3;
+
+/// How long a return to the first server waits before it dials, in milliseconds: whoever watches the state would hardly
+/// see why the connection ended if the next attempt began in the same turn.
+const TELL_RETURN_MS: u64 = 10;
 
 /// The servers and what is known of each.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub(crate) struct Attempts {
     /// The slowest pace that a server of this round asked for.
     pace: Pace,
     short_lives: u32,
+    /// When it is looked whether the first is there again, while another is in use.
+    returning: ReturnPace,
     client_id: String,
 }
 
@@ -57,6 +64,7 @@ impl Attempts {
             backoff: Backoff::new(options.reconnect_min_ms, options.reconnect_max_ms),
             pace: Pace::Normal,
             short_lives: 0,
+            returning: ReturnPace::new(options.reconnect_max_ms),
             client_id: options.client_id.clone(),
         }
     }
@@ -68,9 +76,14 @@ impl Attempts {
         self.servers.get(self.at).map(|server| (&server.dial, server.versions.current(), count))
     }
 
-    pub(crate) fn on_connected(&mut self, now_ms: u64) {
+    pub(crate) fn on_connected(&mut self, now_ms: u64, random: &mut fastrand::Rng) {
         self.count = 0;
         self.pace = Pace::Normal;
+        if self.at == 0 {
+            self.returning.rest();
+        } else {
+            self.returning.plan(now_ms, random);
+        }
         if let Some(server) = self.servers.get_mut(self.at) {
             server.versions.on_connected(now_ms);
         }
@@ -109,7 +122,15 @@ impl Attempts {
         if cause == Cause::VersionUpward {
             return (cause, Next::AtOnce);
         }
+        if self.at == 0 {
+            self.returning.on_life_at_first(lived_ms);
+        }
         self.at = 0;
+        if cause == Cause::ReturnToFirst {
+            // Before it has taken us, it may as well refuse.
+            self.returning.slow_down();
+            return (cause, Next::After(TELL_RETURN_MS, Pace::Normal));
+        }
         if lived_ms >= SHORT_LIFE_MS {
             self.short_lives = 0;
             self.backoff.reset();
@@ -129,6 +150,26 @@ impl Attempts {
     /// Returns when a higher version is to be tried at the server in use, if one is.
     pub(crate) fn upward_at_ms(&self) -> Option<u64> {
         self.servers.get(self.at)?.versions.upward_at_ms()
+    }
+
+    /// Returns the first server, and the version that is spoken to it.
+    pub(crate) fn first(&self) -> Option<(&DialOptions, Version)> {
+        self.servers.first().map(|server| (&server.dial, server.versions.current()))
+    }
+
+    /// Returns when it is to be looked whether the first server is there, while another is in use.
+    pub(crate) const fn look_due_ms(&self) -> Option<u64> {
+        self.returning.due_ms()
+    }
+
+    pub(crate) fn plan_look(&mut self, now_ms: u64, random: &mut fastrand::Rng) {
+        self.returning.plan(now_ms, random);
+    }
+
+    /// Notes that the first server is not there; the next look comes later than this one.
+    pub(crate) fn on_look_failed(&mut self, now_ms: u64, random: &mut fastrand::Rng) {
+        self.returning.slow_down();
+        self.returning.plan(now_ms, random);
     }
 
     /// Starts at the highest version again. Not while an exchange at QoS 2 is open.
@@ -188,7 +229,7 @@ mod tests {
         attempts.begin();
         attempts.on_failed(&dial_failed(), &mut random);
         assert_eq!(port(&mut attempts), 2);
-        attempts.on_connected(0);
+        attempts.on_connected(0, &mut random);
         attempts.on_lost(Cause::ConnectionLost, 60_000, &mut random);
         assert_eq!(port(&mut attempts), 1);
     }
@@ -199,7 +240,7 @@ mod tests {
         let mut attempts = attempts(1);
         let mut causes = Vec::new();
         for _ in 0..3 {
-            attempts.on_connected(0);
+            attempts.on_connected(0, &mut random);
             causes.push(attempts.on_lost(Cause::ConnectionLost, 10, &mut random).0);
         }
         let fight = Cause::ClientIdFight { client_id: "x".to_owned() };

@@ -88,6 +88,8 @@ pub enum Cause {
     Store,
     /// A higher version of the protocol is tried.
     VersionUpward,
+    /// The first server of the list is there again.
+    ReturnToFirst,
     /// CONNECT cannot be encoded.
     Connect {
         /// Why.
@@ -160,7 +162,7 @@ impl Cause {
             Self::ServerDoesNotRead => "check the server's load and the network",
             Self::DeliveriesNotTaken => "take deliveries faster, or subscribe to less",
             Self::Store => "check the disk on which sessions are stored",
-            Self::VersionUpward => "nothing: it goes on at once",
+            Self::VersionUpward | Self::ReturnToFirst => "nothing: it goes on at once",
             Self::Connect { .. } => "check client id, user name, password and will",
             Self::Dial { .. }
             | Self::Refused { .. }
@@ -243,6 +245,7 @@ impl fmt::Display for Cause {
             Self::DeliveriesNotTaken => f.write_str("messages come faster than the program takes them"),
             Self::Store => f.write_str("a change of the session could not be stored"),
             Self::VersionUpward => f.write_str("a higher version of the protocol is tried again"),
+            Self::ReturnToFirst => f.write_str("the first server of the list is there again"),
             Self::Connect { what } => write!(f, "the connection request cannot be built: {what}"),
         }
     }

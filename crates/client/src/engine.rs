@@ -13,6 +13,7 @@ use std::{
     future::{pending, poll_fn},
     pin::pin,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -94,6 +95,8 @@ enum Happened {
     Woken,
     Submitted(usize),
     Dialled(Result<Box<dyn ByteStream>, DialFailure>),
+    /// It is known whether a stream to the first server can be opened.
+    Looked(Result<Box<dyn ByteStream>, DialFailure>),
     Moved(Moved),
 }
 
@@ -200,6 +203,7 @@ impl Engine {
             Happened::Woken => {}
             Happened::Submitted(count) => self.on_submitted(count),
             Happened::Dialled(result) => self.on_dialled(result),
+            Happened::Looked(result) => self.on_looked(result),
             Happened::Moved(moved) => {
                 let now = self.now();
                 let is_crowded = self.arrivals.room(&self.shared.offers) != Room::Free;
@@ -376,7 +380,9 @@ impl Engine {
         let link = match &self.link {
             Link::Idle { until_ms } => Some(*until_ms),
             Link::Dialling(dialling) => Some(dialling.deadline_ms),
-            Link::Online(online) => online.deadline_ms(self.attempts.upward_at_ms(), self.canary_due_ms()),
+            Link::Online(online) => {
+                online.deadline_ms(self.attempts.upward_at_ms(), self.look_due_ms(), self.canary_due_ms())
+            }
             Link::Stopped => None,
         };
         let is_over = matches!(&self.link, Link::Online(online) if online.has_ended());
@@ -427,7 +433,13 @@ impl std::fmt::Debug for Engine {
 async fn happened(link: &mut Link, may_read: bool) -> Happened {
     match link {
         Link::Dialling(dialling) => Happened::Dialled((&mut dialling.stream).await),
-        Link::Online(online) => Happened::Moved(poll_fn(|cx| online.poll_move(cx, may_read)).await),
+        Link::Online(online) => {
+            poll_fn(|cx| match online.poll_look(cx) {
+                Poll::Ready(result) => Poll::Ready(Happened::Looked(result)),
+                Poll::Pending => online.poll_move(cx, may_read).map(Happened::Moved),
+            })
+            .await
+        }
         Link::Idle { .. } | Link::Stopped => pending().await,
     }
 }

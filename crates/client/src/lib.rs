@@ -51,6 +51,7 @@ mod options_error;
 mod password;
 mod publication;
 mod publish;
+mod return_pace;
 mod sending;
 mod shared;
 mod state;

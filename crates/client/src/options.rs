@@ -132,6 +132,13 @@ impl Default for ClientOptions {
 impl ClientOptions {
     /// Adds a server. Several are tried in the order in which they were added, each without a wait after the one
     /// before; after a lost connection it starts at the first again. Default: none; at least one is needed.
+    ///
+    /// While connected to another than the first, the client opens a stream to the first now and then, without a
+    /// CONNECT, and if that opens it ends its connection in order and connects to the first
+    /// ([`Cause::ReturnToFirst`](crate::Cause::ReturnToFirst)), never while an exchange at QoS 2 is open. It looks first
+    /// after the longest wait between attempts ([`reconnect_ms`](Self::reconnect_ms)), at least 10 seconds, to twice
+    /// that: no more often than a server that is away is dialled anyway. While the first is not there, or is but refuses CONNECT, that
+    /// pause doubles to five to ten minutes, so that a server which only listens interrupts no more often.
     #[must_use]
     pub fn server(mut self, server: DialOptions) -> Self {
         self.servers.push(server);

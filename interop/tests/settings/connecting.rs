@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crosspoint_client::QoS;
 use interop::{Mosquitto, within};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -36,6 +37,33 @@ async fn the_next_url_of_a_list_is_tried() {
     );
     let hub = Running::writing_to(0, &list).await;
     mosquitto.logged(" as second (").await;
+    hub.stop().await;
+}
+
+/// The first look comes 10 to 20 seconds after the connection where the pauses between tries are short.
+#[tokio::test]
+async fn the_hub_returns_to_the_first_url_of_a_list() {
+    let (Some(mut first), Some(second)) = (mosquitto().await, mosquitto().await) else { return };
+    let list = format!(
+        "url = [\"mqtt://127.0.0.1:{}\", \"mqtt://127.0.0.1:{}\"]\nclient_id = \"me\"",
+        first.port(),
+        second.port()
+    );
+    let hub = Running::writing_to(0, &list).await;
+    first.logged(" as me (").await;
+    first.terminate().await;
+    second.logged(" as me (").await;
+    first.run_again().await;
+    let is_back = |hub: &crosspoint_hub::Hub| {
+        let port = format!(":{}", first.port());
+        matches!(&hub.status()["a"].state, Some(crosspoint_client::State::Connected(agreed)) if agreed.server.ends_with(&port))
+    };
+    hub.until("the hub to return", is_back).await;
+    second.logged("Received DISCONNECT from me").await;
+    second.logged("Client me disconnected.").await;
+    let device = hub.device().await;
+    device.publish("in/1", "1", QoS::AtLeastOnce).await;
+    first.logged("Received PUBLISH from me").await;
     hub.stop().await;
 }
 

@@ -15,6 +15,7 @@ const TESTS: &[(&[&str], &str, &str)] = &[
     (&["enabled"], "connecting.rs", "a_connector_that_is_not_enabled_stays_away"),
     (&["preset"], "crates/hub/tests/config_presets.rs", "each_preset_knows_where_its_broker_is"),
     (&["url"], "connecting.rs", "the_next_url_of_a_list_is_tried"),
+    (&["url"], "connecting.rs", "the_hub_returns_to_the_first_url_of_a_list"),
     (&["host", "port", "transport", "path"], "connecting.rs", "host_port_transport_and_path_are_a_place_too"),
     (&["protocol"], "connecting.rs", "each_protocol_is_spoken_and_auto_is_the_highest"),
     (&["client_id"], "connecting.rs", "each_protocol_is_spoken_and_auto_is_the_highest"),

@@ -1,5 +1,6 @@
 //! From a server's name to a connection on which CONNECT is under way.
 
+use crosspoint_net::DialOptions;
 use crosspoint_protocol::{Now, Version, connection};
 
 use super::{Engine, Link, online::Online};
@@ -22,20 +23,34 @@ impl Engine {
         if is_upward_due && !has_exactly_once(&self.session) {
             self.attempts.step_up();
         }
-        let timeout = std::time::Duration::from_millis(self.options.connect_timeout_ms);
         let Some((server, version, attempt)) = self.attempts.begin() else { return self.stop() };
-        let server = server
-            .clone()
-            .connect_timeout(timeout)
-            .ws_message_bytes_max(self.options.packet_bytes_max as usize);
+        let server = server.clone();
         let name = server.target();
         self.state.send_replace(State::Connecting { attempt, server: name.clone(), version });
         Link::Dialling(Box::new(Dialling {
-            stream: (self.environment.dial)(&server, version),
-            deadline_ms: now.monotonic_ms.saturating_add(self.options.connect_timeout_ms),
+            stream: self.open(&server, version),
+            deadline_ms: self.dial_deadline_ms(now),
             version,
             server: name,
         }))
+    }
+
+    /// Opens a stream to a server, as the options say.
+    pub(super) fn open(
+        &self,
+        server: &DialOptions,
+        version: Version,
+    ) -> BoxFuture<Result<Box<dyn ByteStream>, DialFailure>> {
+        let server = server
+            .clone()
+            .connect_timeout(std::time::Duration::from_millis(self.options.connect_timeout_ms))
+            .ws_message_bytes_max(self.options.packet_bytes_max as usize);
+        (self.environment.dial)(&server, version)
+    }
+
+    /// Returns until when a dial that begins now must have come to something.
+    pub(super) fn dial_deadline_ms(&self, now: Now) -> u64 {
+        now.monotonic_ms.saturating_add(self.options.connect_timeout_ms)
     }
 
     pub(super) fn turn_dialling(&mut self, dialling: Box<Dialling>, now: Now) -> Link {

@@ -3,6 +3,7 @@
 mod asking;
 mod ending;
 mod events;
+mod returning;
 mod watching;
 
 use std::{
@@ -18,7 +19,7 @@ use crosspoint_protocol::{
     packet::{ConnAck, Disconnect},
 };
 
-use self::watching::AckDeadline;
+use self::{returning::Returning, watching::AckDeadline};
 use super::{
     Engine, Link,
     arrivals::Room,
@@ -62,6 +63,7 @@ pub(super) struct Online {
     /// The stream is gone: nothing can leave any more.
     is_gone: bool,
     upward_check_ms: u64,
+    returning: Returning,
     acks: AckDeadline,
     /// Reading has paused since the canary last went out.
     has_paused: bool,
@@ -94,6 +96,7 @@ impl Online {
             stream_error: None,
             is_gone: false,
             upward_check_ms: 0,
+            returning: Returning::No,
             acks: AckDeadline::new(ack_deadline_ms),
             has_paused: false,
         }
@@ -113,12 +116,21 @@ impl Online {
             && (self.is_gone || self.last_bytes_by_ms.is_none_or(|by_ms| by_ms <= now.monotonic_ms))
     }
 
-    pub(super) fn deadline_ms(&self, upward_at_ms: Option<u64>, canary_due_ms: Option<u64>) -> Option<u64> {
+    pub(super) fn deadline_ms(
+        &self,
+        upward_at_ms: Option<u64>,
+        look_due_ms: Option<u64>,
+        canary_due_ms: Option<u64>,
+    ) -> Option<u64> {
         if self.has_ended() {
             return self.last_bytes_by_ms;
         }
         let upward_ms = upward_at_ms.filter(|_| self.is_open()).map(|at_ms| at_ms.max(self.upward_check_ms));
-        [self.deadline_ms, upward_ms, self.acks.due_ms(), canary_due_ms].into_iter().flatten().min()
+        let return_ms = self.return_due_ms(look_due_ms).filter(|_| self.is_open());
+        [self.deadline_ms, upward_ms, return_ms, self.acks.due_ms(), canary_due_ms]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(super) fn poll_move(&mut self, cx: &mut Context<'_>, may_read: bool) -> Poll<Moved> {
@@ -217,9 +229,11 @@ impl Engine {
         self.arrivals.offer_again(&self.shared, now);
         self.close_online(online, now);
         self.step_up(online, now);
+        self.look_at_first(online, now);
         self.keep_alive(online, now);
         loop {
             self.drain(online, now);
+            self.return_to_first(online);
             if online.has_ended() || !(self.ask(online) | self.pump(online, now)) {
                 break;
             }

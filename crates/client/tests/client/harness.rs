@@ -1,8 +1,10 @@
 //! A network in memory, and the server's end of it, packet by packet.
 
 use std::{
+    collections::BTreeMap,
+    future::pending,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -42,6 +44,16 @@ pub(crate) struct Dialled {
 pub(crate) struct Network {
     dialled: mpsc::UnboundedReceiver<Dialled>,
     is_down: Arc<AtomicBool>,
+    away: Arc<Mutex<BTreeMap<String, Away>>>,
+}
+
+/// How a single server is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Away {
+    /// Its machine refuses.
+    Refusing,
+    /// Nothing answers.
+    Silent,
 }
 
 pub(crate) struct World {
@@ -67,6 +79,8 @@ pub(crate) fn start_with(options: ClientOptions, store: Box<dyn SessionStore>, p
     let (sender, dialled) = mpsc::unbounded_channel();
     let is_down = Arc::new(AtomicBool::new(false));
     let down = Arc::clone(&is_down);
+    let away = Arc::<Mutex<BTreeMap<String, Away>>>::default();
+    let absent = Arc::clone(&away);
     let begin = Instant::now();
     let environment = Environment::real()
         .seed(1)
@@ -76,17 +90,24 @@ pub(crate) fn start_with(options: ClientOptions, store: Box<dyn SessionStore>, p
         })
         .dial(Arc::new(move |server, _version| {
             let (near, far) = duplex(pipe_bytes);
-            let result: Result<Box<dyn ByteStream>, DialFailure> = if down.load(Ordering::Relaxed) {
+            let how = absent.lock().unwrap().get(server.host()).copied();
+            let is_refused = down.load(Ordering::Relaxed) || how == Some(Away::Refusing);
+            let result: Result<Box<dyn ByteStream>, DialFailure> = if is_refused {
                 Err(DialFailure { what: "refused".to_owned(), next_step: "start it".to_owned() })
             } else {
                 Ok(Box::new(near))
             };
             // The test may be over.
             drop(sender.send(Dialled { stream: far, server: server.clone(), at: Instant::now() }));
-            Box::pin(async move { result })
+            Box::pin(async move { if how == Some(Away::Silent) { pending().await } else { result } })
         }));
     let (client, deliveries, engine) = Client::new(options, store, environment).unwrap();
-    World { client, deliveries, network: Network { dialled, is_down }, engine: tokio::spawn(engine.run()) }
+    World {
+        client,
+        deliveries,
+        network: Network { dialled, is_down, away },
+        engine: tokio::spawn(engine.run()),
+    }
 }
 
 impl Network {
@@ -96,6 +117,15 @@ impl Network {
 
     pub(crate) fn come_up(&self) {
         self.is_down.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes one server away.
+    pub(crate) fn take_away(&self, host: &str, how: Away) {
+        self.away.lock().unwrap().insert(host.to_owned(), how);
+    }
+
+    pub(crate) fn bring_back(&self, host: &str) {
+        self.away.lock().unwrap().remove(host);
     }
 
     /// Returns the next dial, also one that failed.
@@ -130,11 +160,15 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) async fn new(stream: DuplexStream) -> Self {
+        Self::of(stream).await.expect("CONNECT comes")
+    }
+
+    /// Reads CONNECT; `None` when the stream ends without a byte.
+    pub(crate) async fn of(mut stream: DuplexStream) -> Option<Self> {
         let mut frames = Frames::new(1 << 28);
-        let mut stream = stream;
-        let packet = read_packet(&mut stream, &mut frames, None).await.expect("CONNECT comes");
+        let packet = read_packet(&mut stream, &mut frames, None).await?;
         let Packet::Connect(connect) = packet else { panic!("CONNECT comes first, not {packet:?}") };
-        Self { stream, frames, version: connect.version, connect }
+        Some(Self { stream, frames, version: connect.version, connect })
     }
 
     pub(crate) async fn welcome(&mut self, session_present: bool) {

@@ -7,6 +7,7 @@ mod cuts;
 mod delivering;
 mod harness;
 mod publishing;
+mod returning;
 mod storing;
 mod subscribing;
 mod versions;

@@ -7,7 +7,7 @@ use crosspoint_client::{Cause, Connected, State};
 use crosspoint_protocol::Now;
 
 use super::flapping::{self, Flapping, LOSSES_MAX, Loss};
-use super::state::{Condition, ConnectorState};
+use super::state::{Condition, ConnectorState, leaves_by_itself};
 use crate::config::plan::MqttPlan;
 use crate::diagnosis::{self, Diagnosis, Fault};
 
@@ -97,7 +97,9 @@ impl History {
     }
 
     fn on_failure(&mut self, cause: &Cause, next_try_wall_ms: u64, now: Now) {
-        if let Some((_, since_ms)) = self.agreed.take() {
+        if let Some((_, since_ms)) = self.agreed.take()
+            && !leaves_by_itself(cause)
+        {
             let lived_ms = now.monotonic_ms.saturating_sub(since_ms);
             self.losses.push_back(Loss { at_ms: now.monotonic_ms, lived_ms, cause: cause.clone() });
             if self.losses.len() > LOSSES_MAX {

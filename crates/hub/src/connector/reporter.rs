@@ -7,7 +7,7 @@ use crosspoint_client::{Client, State};
 use tracing::{debug, error, info, warn};
 
 use super::line::Line;
-use super::state::{Condition, ConnectorState};
+use super::state::{Condition, ConnectorState, leaves_by_itself};
 use crate::config::plan::Announcement;
 use crate::connect;
 use crate::diagnosis::Diagnosis;
@@ -84,6 +84,9 @@ impl Told {
                         prefix, "Answers to this connector may be published under what the broker names."
                     );
                 }
+            }
+            State::BackingOff { cause, .. } if leaves_by_itself(cause) => {
+                info!(connector, %cause, "Connecting anew.");
             }
             State::BackingOff { .. } | State::Refused { .. } => match &known.trouble {
                 Some(trouble) if known.is_flapping => self.on_flapping(connector, trouble, known.drops),

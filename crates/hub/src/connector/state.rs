@@ -85,6 +85,11 @@ impl Condition {
     }
 }
 
+/// Tells whether the client ended a connection that was well, for a better one: no loss, and no trouble.
+pub(super) const fn leaves_by_itself(cause: &Cause) -> bool {
+    matches!(cause, Cause::VersionUpward | Cause::ReturnToFirst)
+}
+
 /// Tells whether a reason is about what was asked, and not about who asked.
 const fn is_setting(reason: ReasonCode) -> bool {
     use ReasonCode as R;

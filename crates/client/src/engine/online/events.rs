@@ -46,7 +46,7 @@ impl Engine {
     fn on_connected(&mut self, online: &mut Online, connack: &ConnAck, lost: Vec<Outgoing>, now: Now) {
         online.connected_ms = Some(now.monotonic_ms);
         count(&self.shared.counters.connected);
-        self.attempts.on_connected(now.monotonic_ms);
+        self.attempts.on_connected(now.monotonic_ms, &mut self.environment.random);
         let kept = self.kept(online.version, connack);
         match kept {
             Kept::All => self.arrivals.on_resumed(self.epoch, &self.shared.offers),

@@ -24,7 +24,7 @@ pub const ENABLED: Setting = Setting::flag("enabled", true, "Whether the connect
 pub const URL: Setting = Setting::shaped(
     "url",
     Shape::Texts,
-    "Where to connect: mqtt://, mqtts://, ws:// or wss:// with host and port (tcp, ssl and tls work too). A list is tried in order.",
+    "Where to connect: mqtt://, mqtts://, ws:// or wss:// with host and port (tcp, ssl and tls work too). A list is tried in order; away from its first, the hub returns to that when it is there again.",
 );
 
 /// The host, when there is no `url`.

@@ -119,6 +119,19 @@ fn each_kind_of_failure_has_its_word() {
 }
 
 #[test]
+fn a_connection_that_is_left_for_a_better_one_is_not_lost() {
+    let mut story = Story::new(identity());
+    for cause in [Cause::ReturnToFirst, Cause::VersionUpward] {
+        for _ in 0..3 {
+            story.on(&connected());
+            assert_eq!(story.after(90).fails(cause.clone()).condition, Condition::BackingOff);
+        }
+    }
+    let up = story.on(&connected());
+    assert_eq!((up.condition, up.drops), (Condition::Connected, 0));
+}
+
+#[test]
 fn connections_that_live_equally_long_are_told_while_connected_too_and_end() {
     let mut story = Story::new(identity());
     assert!(!story.lives(90).is_flapping);
