@@ -63,13 +63,17 @@ const WAYS: &[&[&str]] = &[
     &["secret", "set", "connector.nobody.password", "--keep"],
 ];
 
+fn sealing_key(site: &Site) -> String {
+    let file = fs::read_to_string(site.path().join("crosspoint-data/sealing.key")).unwrap();
+    file.lines().last().unwrap().to_owned()
+}
+
 /// Asks in every way.
 fn ask_everything(site: &Site) {
-    let key = fs::read_to_string(site.path().join("crosspoint-data/sealing.key")).unwrap();
-    let key = key.lines().last().unwrap();
+    let key = sealing_key(site);
     for arguments in WAYS {
         let said = site.ask(arguments);
-        assert!(!said.contains(key), "{arguments:?} tells the key");
+        assert!(!said.contains(&key), "{arguments:?} tells the key");
     }
 }
 
@@ -127,6 +131,7 @@ fn no_secret_is_in_anything_that_is_shown_logged_answered_or_kept() {
     site.ask_until(&["status", "--json"], &["\"connected\"", "\"refused\"", "\"backing off\""]);
     ask_everything(&site);
     look_at_process(up.child.id());
+    site.ask_until(&["sub", "--connector", "broker", "-t", "$SYS/#", "-v", "-W", "1"], &["$SYS/broker/"]);
     // Changes that are wrong, one of them no TOML, and one that is taken over.
     let (right, mut log) = (site.project(), String::new());
     for wrong in [
@@ -147,7 +152,13 @@ fn no_secret_is_in_anything_that_is_shown_logged_answered_or_kept() {
     site.write(&right.replace(&secret("closed"), &secret("changed")));
     log += &log_until(&up, "has been taken over");
     ask_everything(&site);
+    // What is taken over behind a rotation has been opened with the new key.
+    let key = sealing_key(&site);
     site.ask(&["secret", "rotate"]);
+    site.write(&site.project().replace(&secret("changed"), &secret("closed")));
+    log += &log_until(&up, "has been taken over");
+    let keys = [key, sealing_key(&site)];
+    assert_ne!(keys[0], keys[1], "the key was rotated");
     assert!(log.contains("TRACE"), "the level was the lowest there is");
     up.signal("TERM");
     log += &log_until(&up, "Stopping.");
@@ -155,6 +166,7 @@ fn no_secret_is_in_anything_that_is_shown_logged_answered_or_kept() {
     log.extend(up.log.iter().map(|line| line + "\n"));
     log.extend(up.out.iter());
     assert_silent("the log", log.as_bytes());
+    assert!(!keys.iter().any(|key| log.contains(key.as_str())), "the log tells a key");
     look_into(&site.path().join("crosspoint-data"));
     assert!(site.mqtt != 0 && right.contains(NEEDLE), "the secrets were there to be told");
 }

@@ -41,7 +41,7 @@ fn plant(from: &Path, to: &Path, password: &str) {
 
 fn with_needle(file: &str, password: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hub/tests/import");
+    let samples = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../hub/tests/import");
     let (of, _) = file.split_once('/').unwrap();
     plant(&samples.join(of), &folder.path().join(of), password);
     folder
