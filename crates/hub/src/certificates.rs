@@ -208,7 +208,7 @@ mod tests {
             "{}",
             text()
         );
-        assert!(text().contains("user=connector.a purpose=presented"), "{}", text());
+        assert!(text().contains("user=connector.a purpose=\"presented\""), "{}", text());
         tokio::time::sleep(LOOK).await; // pace: time is paused
         assert_eq!(text().lines().count(), 2);
         sender.send_replace(Arc::default());

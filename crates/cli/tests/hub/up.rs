@@ -126,7 +126,7 @@ fn a_changed_file_is_taken_over_and_a_wrong_one_is_not() {
     let (up, printed) = Up::running(folder.path(), &[]);
     let first = port(&printed, "mqtt://");
     fs::write(&file, format!("{PROJECT}[broker.listener.more]\nbind = 7\n")).unwrap();
-    read_until(&up.log, "the old one keeps running");
+    read_until(&up.log, "what ran keeps running as it was");
     let (free, replaced) = (TcpListener::bind("127.0.0.1:0").unwrap(), folder.path().join("new.toml"));
     let bind = free.local_addr().unwrap();
     drop(free);

@@ -189,20 +189,13 @@ mod tests {
     use crate::testing::plan;
 
     #[test]
-    fn connectors_whose_made_up_identifiers_are_cut_to_the_same_are_twins_at_one_broker() {
-        let connector = |name, port| {
-            format!(
-                "[connector.{name}]\nurl = \"mqtt://h:{port}\"\nprotocol = \"3.1\"\nsession = \"clean\"\n"
-            )
-        };
-        let (first, second, third) = (
-            "a-rather-long-name-of-many-letters-east",
-            "a-rather-long-name-of-many-letters-west",
-            "a-rather-long-name-of-many-letters-north",
-        );
-        let plan = plan(&[connector(first, 1), connector(second, 1), connector(third, 2)].concat());
+    fn a_connector_that_writes_the_made_up_identifier_of_another_is_its_twin_at_one_broker() {
+        let connector = |name, port, more| format!("[connector.{name}]\nurl = \"mqtt://h:{port}\"\n{more}");
+        let copied = "client_id = \"east-0123456789\"\n";
+        let text = |port| [connector("east", 1, ""), connector("west", port, copied)].concat();
         let made_up = |name: &str| format!("{name}-0123456789");
-        assert_eq!(twin(&plan, first, made_up).as_deref(), Some(second));
-        assert_eq!(twin(&plan, third, made_up), None, "another broker");
+        assert_eq!(twin(&plan(&text(1)), "east", made_up).as_deref(), Some("west"));
+        assert_eq!(twin(&plan(&text(1)), "west", made_up).as_deref(), Some("east"));
+        assert_eq!(twin(&plan(&text(2)), "east", made_up), None, "another broker");
     }
 }
