@@ -43,6 +43,12 @@ const TESTS: &[(&[&str], &str, &str)] = &[
     ),
     (&["tls.min_version"], "interop/tests/tls_settings.rs", "a_server_older_than_min_version_is_refused"),
     (&["websocket.headers"], "connecting.rs", "the_headers_of_the_upgrade_are_sent"),
+    (&["proxy"], "crates/net/tests/proxy.rs", "every_transport_goes_through_every_kind_of_proxy"),
+    (
+        &["tcp_keepalive"],
+        "interop/tests/hub_links.rs",
+        "the_system_watches_a_connection_exactly_when_it_is_told_to",
+    ),
     (
         &["user_properties", "request_response_information", "request_problem_information"],
         "connecting.rs",
