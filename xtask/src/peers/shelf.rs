@@ -1,10 +1,15 @@
 //! The folder that the peers stand in, and the notes of what is there.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use crate::{Outcome, process};
+
+/// How long a program that was just written may be busy.
+const BUSY_MAX: Duration = Duration::from_secs(5);
 
 /// The folder, held by one process at a time for as long as this value lives.
 pub(crate) struct Shelf {
@@ -67,9 +72,7 @@ impl Shelf {
 
     /// Starts a program of `bin` and looks for the word that it has to say; how it exits is its own matter.
     fn prove(&self, proof: &Proof) -> Outcome {
-        let output = Command::new(self.folder.join("bin").join(proof.program))
-            .args(proof.arguments)
-            .output()
+        let output = started(Command::new(self.folder.join("bin").join(proof.program)).args(proof.arguments))
             .map_err(|error| format!("`{}` does not start: {error}", proof.program))?;
         let written = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         if written.contains(proof.says) {
@@ -95,6 +98,22 @@ impl Shelf {
         }
         fs::create_dir_all(&folder)?;
         Ok(folder)
+    }
+}
+
+/// Runs a program that may just have been written.
+///
+/// A process that another thread starts meanwhile has the file open for writing until it becomes its own program, and
+/// the system starts nothing that is.
+fn started(command: &mut Command) -> std::io::Result<Output> {
+    let begin = Instant::now();
+    loop {
+        match command.output() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && begin.elapsed() < BUSY_MAX => {
+                std::thread::yield_now();
+            }
+            result => return result,
+        }
     }
 }
 
@@ -143,6 +162,22 @@ mod tests {
         assert!(brings(&shelf, "2", script).unwrap());
         fs::remove_file(folder.path().join("bin/greeter")).unwrap();
         assert!(brings(&shelf, "2", script).unwrap());
+    }
+
+    #[test]
+    fn a_program_that_is_still_being_written_is_started_when_it_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(folder.path().to_owned()).unwrap();
+        shelf.write_program("greeter", "echo hello you").unwrap();
+        let path = folder.path().join("bin/greeter");
+        let writing = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        assert_eq!(Command::new(&path).output().unwrap_err().kind(), ErrorKind::ExecutableFileBusy);
+        let closing = std::thread::spawn(move || {
+            std::thread::yield_now();
+            drop(writing);
+        });
+        assert!(started(&mut Command::new(&path)).is_ok());
+        closing.join().unwrap();
     }
 
     #[test]
