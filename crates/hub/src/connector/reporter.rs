@@ -1,9 +1,10 @@
 //! Tells what happens to a remote connector's connection, and announces it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crosspoint_client::{Client, State};
+use crosspoint_client::{Client, PublishResult, State};
 use tracing::{debug, error, info, warn};
 
 use super::line::Line;
@@ -16,6 +17,7 @@ use crate::diagnosis::Diagnosis;
 pub(super) async fn run(connector: Arc<str>, client: Client, line: Arc<Line>, birth: Option<Announcement>) {
     let mut states = client.state();
     let mut told = Told::default();
+    let mut birth = birth.map(Birth::new);
     loop {
         let state = states.borrow_and_update().clone();
         let known = line.note(|history, now| {
@@ -26,7 +28,7 @@ pub(super) async fn run(connector: Arc<str>, client: Client, line: Arc<Line>, bi
         let has_changed = tokio::select! {
             biased;
             changed = states.changed() => changed,
-            () = while_connected(&connector, &client, &line, &mut told, birth.as_ref()), if state.is_connected() => {
+            () = while_connected(&connector, &client, &line, &mut told, birth.as_mut()), if state.is_connected() => {
                 states.changed().await
             }
         };
@@ -45,10 +47,10 @@ async fn while_connected(
     client: &Client,
     line: &Line,
     told: &mut Told,
-    birth: Option<&Announcement>,
+    birth: Option<&mut Birth>,
 ) {
     if let Some(birth) = birth {
-        announce(connector, client, birth).await;
+        birth.announce(connector, client).await;
     }
     while let Some(left_ms) = line.note(|history, now| history.steady_in_ms(now)) {
         tokio::time::sleep(Duration::from_millis(left_ms)).await;
@@ -123,15 +125,46 @@ impl Told {
     }
 }
 
-/// Publishes the birth message, behind what waits already.
-async fn announce(connector: &str, client: &Client, birth: &Announcement) {
-    let topic = birth.topic.as_str();
-    match connect::publication(birth) {
-        Ok(publication) => {
-            if let Err(error) = client.publish(publication).await {
-                warn!(connector, topic, %error, "The birth message was not confirmed.");
+/// The birth message, of which at most one is unconfirmed at a time, however short the connections are.
+struct Birth {
+    message: Announcement,
+    /// The one that is under way. The client sends it again when its connection is lost.
+    unconfirmed: Option<Confirming>,
+}
+
+type Confirming = Pin<Box<dyn Future<Output = PublishResult> + Send>>;
+
+impl Birth {
+    const fn new(message: Announcement) -> Self {
+        Self { message, unconfirmed: None }
+    }
+
+    /// Publishes the birth message, behind what waits already, and waits until it is confirmed.
+    ///
+    /// One of an earlier connection is waited for first, and does not count: the server may have had it before it
+    /// published the will.
+    ///
+    /// # Cancel safety
+    /// What is under way is waited for next time.
+    async fn announce(&mut self, connector: &str, client: &Client) {
+        self.confirmed(connector).await;
+        match connect::publication(&self.message) {
+            Ok(publication) => {
+                let client = client.clone();
+                self.unconfirmed = Some(Box::pin(async move { client.publish(publication).await }));
+                self.confirmed(connector).await;
+            }
+            Err(error) => {
+                warn!(connector, topic = self.message.topic.as_str(), %error, "The birth message cannot be sent.");
             }
         }
-        Err(error) => warn!(connector, topic, %error, "The birth message cannot be sent."),
+    }
+
+    async fn confirmed(&mut self, connector: &str) {
+        let Some(unconfirmed) = &mut self.unconfirmed else { return };
+        if let Err(error) = unconfirmed.await {
+            warn!(connector, topic = self.message.topic.as_str(), %error, "The birth message was not confirmed.");
+        }
+        self.unconfirmed = None;
     }
 }
