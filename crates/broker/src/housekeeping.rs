@@ -15,21 +15,33 @@ use crate::{
 /// How often retained messages that have expired are dropped.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How often is looked whether Wills are on disk that have been published.
+const OWED_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Runs until the broker stops.
 pub(crate) async fn run(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     let started = shared.clock.now();
     let mut next_sys = shared.options.sys_interval.map(|_| Instant::now());
     let mut next_sweep = Instant::now() + SWEEP_INTERVAL;
+    let mut next_owed = None;
     loop {
+        if next_owed.is_none() && !shared.owed.is_empty() {
+            next_owed = Some(Instant::now() + OWED_INTERVAL);
+        }
         let next_look = shared.schedule.next_ms().map(|at_ms| shared.clock.instant(at_ms));
-        let next = [next_look, next_sys].into_iter().flatten().fold(next_sweep, Instant::min);
+        let next = [next_look, next_sys, next_owed].into_iter().flatten().fold(next_sweep, Instant::min);
         tokio::select! {
             biased;
             _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
             () = shared.schedule.changed() => {}
+            () = shared.owed.begun() => {}
             () = tokio::time::sleep_until(next) => {}
         }
         look_after_due(&shared);
+        if next_owed.is_some_and(|at| at <= Instant::now()) {
+            shared.pay_wills(shared.clock.now());
+            next_owed = None;
+        }
         if next_sys.is_some_and(|at| at <= Instant::now()) {
             publish_sys(&shared, started);
             next_sys = shared.options.sys_interval.map(|interval| Instant::now() + interval);

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use crate::{
     counters::count,
     durable::{Changes, SUBSCRIPTIONS, SubscriptionRecord},
-    mailbox::{Command, Entry, Receiver, UNSTORED},
+    mailbox::{Command, Entry, Mailbox, Receiver, UNSTORED},
     router::NewSubscription,
     session::{LOCAL_PREFIX, Session, SessionKey},
     sessions::{CloseSession, OpenSession, Reading},
@@ -270,43 +270,63 @@ impl LocalClient {
             // While it is pending, the store wakes the task.
             let is_reading = self.shared.poll_read(&self.session, &mut reading, cx).is_pending();
             let mut wanted = None;
-            if let Poll::Ready(taken) = self.poll_mailbox(cx.waker(), &mut wanted) {
-                return Poll::Ready(taken);
+            let (polled, is_unsettled) = self.poll_mailbox(cx.waker(), &mut wanted);
+            if is_unsettled {
+                self.shared.settle(&self.session);
+            }
+            if polled.is_ready() {
+                return polled;
             }
             let Some(wanted) = wanted.filter(|_| !is_reading) else { return Poll::Pending };
             *reading = self.shared.read(&self.session, wanted);
         }
     }
 
+    /// Takes the next message; tells too whether something is to be changed in the store.
     fn poll_mailbox(
         &self,
         waker: &Waker,
         wanted: &mut Option<Wanted>,
-    ) -> Poll<Result<LocalDelivery, LocalClosed>> {
-        let now = self.shared.clock.now();
-        let counters = self.shared.counters(usize::MAX);
+    ) -> (Poll<Result<LocalDelivery, LocalClosed>>, bool) {
         let mut backlog = self.backlog.lock();
         let mut mailbox = self.session.mailbox.lock();
         mailbox.settle(waker);
         if let Some(Command::Disconnect(reason)) = mailbox.command {
-            return Poll::Ready(Err(LocalClosed(reason)));
+            return (Poll::Ready(Err(LocalClosed(reason))), false);
         }
+        let next = self.take_next(&mut backlog, &mut mailbox, wanted);
+        let is_unsettled = mailbox.stored.as_ref().is_some_and(|stored| stored.is_unsettled());
+        (next.map_or(Poll::Pending, |delivery| Poll::Ready(Ok(delivery))), is_unsettled)
+    }
+
+    /// Takes the next message that has not expired.
+    fn take_next(
+        &self,
+        backlog: &mut VecDeque<Entry>,
+        mailbox: &mut Mailbox,
+        wanted: &mut Option<Wanted>,
+    ) -> Option<LocalDelivery> {
+        let now = self.shared.clock.now();
+        let counters = self.shared.counters(usize::MAX);
         while let Some(entry) = backlog.pop_front().or_else(|| mailbox.take(wanted)) {
+            let position = (entry.position != UNSTORED).then_some(entry.position);
             if entry.message.is_expired(now) {
-                // In a queue it is consumed with whatever comes after it.
+                if let (Some(position), Some(stored)) = (position, &mut mailbox.stored) {
+                    stored.finish(position);
+                }
                 count(&counters.dropped_expired, 1);
                 continue;
             }
             count(&counters.messages_sent, 1);
-            return Poll::Ready(Ok(LocalDelivery {
+            return Some(LocalDelivery {
                 message: entry.message,
                 qos: entry.qos,
                 retain: entry.retain,
                 subscription_ids: entry.subscription_ids.to_vec(),
-                position: (entry.position != UNSTORED).then_some(entry.position),
-            }));
+                position,
+            });
         }
-        Poll::Pending
+        None
     }
 
     /// Puts a message back, to be the next one: whoever took it did not accept it.

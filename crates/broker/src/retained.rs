@@ -37,6 +37,11 @@ impl Retained {
         self.topics.remove(topic).is_some()
     }
 
+    /// Tells whether a message is the one of its topic.
+    pub(crate) fn is_kept(&self, message: &Message) -> bool {
+        self.topics.get(message.topic()) == Some(message)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.topics.len()
     }

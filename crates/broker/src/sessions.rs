@@ -1,8 +1,10 @@
 //! Which sessions there are, who has them, and how they are opened.
 //!
-//! [`ending`] gives them back and ends them, [`stored`] is what the store has of them.
+//! [`ending`] gives them back and ends them, [`owed`] is the Wills that find no room on the disk, [`stored`] is what the
+//! store has of them.
 
 mod ending;
+mod owed;
 mod stored;
 
 use std::{
@@ -31,6 +33,7 @@ use crate::{
     will::Testament,
 };
 
+pub(crate) use owed::Owed;
 use stored::Consumed;
 pub(crate) use stored::Reading;
 

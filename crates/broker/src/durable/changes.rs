@@ -15,7 +15,7 @@ use super::{
 use crate::session::Session;
 
 /// The changes of one turn, in their order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Changes {
     /// The stored forms of the messages, one behind the other: one allocation a turn.
     pub(super) stored: Vec<u8>,
@@ -35,7 +35,7 @@ pub(crate) enum Urgency {
     Synced,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Change {
     Publish { message: Message, stored: Range<usize>, targets: SmallVec<[Target; 2]> },
     Put { table: u32, key: Bytes, value: Bytes },

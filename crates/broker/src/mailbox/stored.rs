@@ -114,7 +114,7 @@ impl StoredQueue {
         while self.is_beyond(limits)
             && let Some(oldest) = self.front.skip_oldest()
         {
-            self.drop_waiting(oldest);
+            self.finish(oldest);
             dropped += 1;
         }
         dropped
@@ -129,7 +129,7 @@ impl StoredQueue {
     pub(crate) fn skip(&mut self, position: u64) {
         self.next = self.next.max(position.saturating_add(1));
         self.front.skip(position);
-        self.drop_waiting(position);
+        self.finish(position);
     }
 
     /// Takes the next entry, or tells what has to be read first.
@@ -146,7 +146,7 @@ impl StoredQueue {
         let wanted = read.last().map_or(wanted, |(last, _)| wanted.before(last.saturating_add(1)));
         for (position, entry) in read {
             // What the store does not have any more has been consumed, or is lost.
-            (from..position).for_each(|gone| self.drop_waiting(gone));
+            (from..position).for_each(|gone| self.finish(gone));
             from = position + 1;
             match entry {
                 _ if self.finished.is_finished(position) => {}
@@ -155,7 +155,7 @@ impl StoredQueue {
                     entries.push((position, entry, bytes));
                 }
                 None => {
-                    self.drop_waiting(position);
+                    self.finish(position);
                     unwanted += 1;
                 }
             }
@@ -168,7 +168,7 @@ impl StoredQueue {
     /// is read.
     pub(crate) fn retain(&mut self, mut passes: impl FnMut(&Entry) -> bool) -> usize {
         let dropped = self.front.retain(|_, entry| passes(entry));
-        dropped.iter().for_each(|position| self.drop_waiting(*position));
+        dropped.iter().for_each(|position| self.finish(*position));
         dropped.len()
     }
 
@@ -177,7 +177,7 @@ impl StoredQueue {
         self.recorded.insert(position, OutgoingRecord { packet_id, stage });
     }
 
-    /// Notes that nobody needs a position any more.
+    /// Notes that nobody needs a position any more. Where somebody else consumes, it goes when everything before it has.
     pub(crate) fn finish(&mut self, position: u64) {
         if let Some(head) = self.finished.finish(position) {
             self.settled.head = Some(head);
@@ -193,6 +193,22 @@ impl StoredQueue {
             record.stage = KeptStage::Finished;
             self.settled.ahead.push((position, *record));
         }
+    }
+
+    /// Tells whether something is finished behind what somebody else has still to consume.
+    pub(crate) fn waits_for_outside(&self) -> bool {
+        self.is_consumed_outside && self.finished.ahead().next().is_some()
+    }
+
+    /// Notes that somebody else has consumed everything before a position.
+    pub(crate) fn on_consumed(&mut self, position: u64) {
+        let head = self.finished.finish_before(position).filter(|head| *head > position);
+        self.settled.head = head.or(self.settled.head);
+    }
+
+    /// Tells whether something is to be changed in the store, or may be.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.settled.head.is_some() || self.waits_for_outside()
     }
 
     /// Takes what is to be changed in the store.
@@ -234,13 +250,6 @@ impl StoredQueue {
         let is_unfinished = |record: &OutgoingRecord| record.stage != KeptStage::Finished;
         let all = self.recorded.iter().map(|(position, record)| (*position, *record));
         all.filter(|(_, record)| is_unfinished(record)).collect()
-    }
-
-    /// Ends a position that was not given out. Where somebody else consumes, that comes with what is after it.
-    fn drop_waiting(&mut self, position: u64) {
-        if !self.is_consumed_outside {
-            self.finish(position);
-        }
     }
 }
 

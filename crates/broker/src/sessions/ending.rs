@@ -3,17 +3,15 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytestring::ByteString;
-use crosspoint_protocol::{Now, QoS};
+use crosspoint_protocol::Now;
 
 use super::{CloseSession, stored::Consumed};
 use crate::{
     counters::count,
     durable::{Away, Changes, SESSIONS, SUBSCRIPTIONS, SubscriptionRecord, WILLS, WillRecord},
     session::{Parked, PendingWill, Session},
-    shared::{BROKER_ITSELF, Shared},
-    turn::Turn,
+    shared::Shared,
     will::Testament,
-    workspace::Workspace,
 };
 
 impl Shared {
@@ -28,6 +26,9 @@ impl Shared {
             state.ends_at_ms = (goes_on && expiry_s != u32::MAX).then(|| later(now, expiry_s));
             self.record_away(opened, expiry_s, now);
             self.leave_will(opened, &mut state, will, expiry_s, now);
+            if !goes_on {
+                self.owe_will(opened, &mut state);
+            }
         }
         self.begin_reading(opened, Consumed::Here);
         // Detached and removed as one: nobody resumes a session that is ending.
@@ -183,9 +184,7 @@ impl Shared {
             }
             changes.remove_queue(queue);
         }
-        // One that found no room comes after the next start.
-        let is_owed = state.will.is_some();
-        if std::mem::take(&mut state.has_stored_will) && !is_owed && !self.is_stopping() {
+        if std::mem::take(&mut state.has_stored_will) && !self.is_stopping() {
             changes.delete(WILLS, session.store_key());
         }
         self.commit(&mut changes);
@@ -208,25 +207,6 @@ impl Shared {
         }
         let dropped = session.mailbox.lock().clear();
         self.count_dropped(dropped);
-    }
-
-    /// Publishes a Will, and takes it out of the store in the same batch. `state` is the session's: nobody leaves
-    /// another Will there meanwhile. Returns whether it was: not while the disk is full.
-    fn publish_will(&self, session: &Session, state: &mut Parked, will: &Testament, now: Now) -> bool {
-        let message = will.message(now);
-        if message.qos() != QoS::AtMostOnce && self.is_store_full() {
-            return false;
-        }
-        Workspace::with(|workspace| {
-            let mut turn = Turn::new(self, usize::MAX, workspace, now);
-            turn.changes().hurry();
-            turn.publish_message(&message, message.qos(), message.retain(), BROKER_ITSELF);
-            if std::mem::take(&mut state.has_stored_will) {
-                turn.changes().delete(WILLS, session.store_key());
-            }
-            turn.end();
-        });
-        true
     }
 }
 

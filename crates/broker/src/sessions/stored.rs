@@ -142,7 +142,17 @@ impl Shared {
         else {
             return;
         };
-        let settled = session.mailbox.lock().take_settled();
+        let waits_for_outside =
+            session.mailbox.lock().stored.as_ref().is_some_and(|stored| stored.waits_for_outside());
+        // Whoever has the client does not say what it consumes; the store knows.
+        let consumed = waits_for_outside.then(|| durable.store.queue_status(queue)).flatten();
+        let settled = {
+            let mut mailbox = session.mailbox.lock();
+            if let (Some(stored), Some(status)) = (&mut mailbox.stored, consumed) {
+                stored.on_consumed(status.head);
+            }
+            mailbox.take_settled()
+        };
         let Settled { head, forgotten, ahead } = settled;
         if forgotten.is_empty() && ahead.is_empty() {
             if let Some(head) = head {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crosspoint_broker::{LocalClient, LocalDelivery, LocalOptions, NotAccepted};
 use crosspoint_protocol::{
     Message, Now, QoS, ReasonCode, Version,
-    packet::{Connect, Packet, Publish, PublishProperties, SubscriptionOptions},
+    packet::{Connect, Packet, Publish, PublishProperties, PublishPropertyValues, SubscriptionOptions},
 };
 use crosspoint_store::{Batch, Options, SimulatedDisk, Store};
 
@@ -283,6 +283,53 @@ async fn what_waits_for_an_absent_local_client_is_limited_on_disk_too() {
     assert_eq!(next(&client).await.message.payload(), b"20");
 }
 
+fn expiring(name: &str, seconds: u64, wall_ms: u64) -> Message {
+    let now = Now { monotonic_ms: 0, wall_ms };
+    let values = PublishPropertyValues {
+        message_expiry_s: Some(u32::try_from(seconds).unwrap()),
+        ..PublishPropertyValues::default()
+    };
+    let properties = PublishProperties::from_values(&values).unwrap();
+    Message::new(&topic(name), b"expires", QoS::AtLeastOnce, false, &properties, now)
+}
+
+/// Everything is in simulated time: nobody has a socket.
+#[tokio::test(start_paused = true)]
+async fn what_expires_last_leaves_the_queue_of_a_local_client_when_what_is_before_it_is_consumed() {
+    const WALL_MS: u64 = 1_800_000_000_000;
+    let rig = Rig::with(SimulatedDisk::new(), options().wall_clock_ms(WALL_MS)).await;
+    let client = local(&rig, "flow").await;
+    client.subscribe(&filter("a/#"), at(QoS::AtLeastOnce), 0);
+    let queue = client.queue().unwrap();
+    let waiting = || rig.store.queue_status(queue).unwrap().waiting;
+    let writer = local(&rig, "writer").await;
+    for message in [own("a/b", "stays"), expiring("a/b", 60, WALL_MS), expiring("a/c", 60, WALL_MS)] {
+        let accepting = writer.publish_message_with(Batch::new(), &message, QoS::AtLeastOnce, false);
+        assert_eq!(accepting.await, Ok(true));
+    }
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(next(&client).await.message.payload(), b"stays");
+    assert!(tokio::time::timeout(Duration::from_secs(1), client.next()).await.is_err());
+    assert_eq!((waiting(), rig.broker.statistics().dropped_expired), (3, 2), "the first is not consumed");
+    let mut batch = Batch::new();
+    batch.consume(queue, 1);
+    rig.store.commit(batch).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(1), client.next()).await.is_err());
+    until("they go with it", || waiting() == 0).await;
+    // One that stands alone goes at once.
+    let alone = expiring("a/b", 60, WALL_MS);
+    assert_eq!(writer.publish_message_with(Batch::new(), &alone, QoS::AtLeastOnce, false).await, Ok(true));
+    assert!(tokio::time::timeout(Duration::from_secs(1), client.next()).await.is_err());
+    until("it goes too", || waiting() == 0).await;
+    let rig = rig.kill().await;
+    assert_eq!(rig.store.queue_status(queue).unwrap().waiting, 0);
+    let client = local(&rig, "flow").await;
+    let writer = local(&rig, "writer").await;
+    let accepting = writer.publish_message_with(Batch::new(), &own("a/b", "next"), QoS::AtLeastOnce, false);
+    assert_eq!(accepting.await, Ok(true));
+    assert_eq!(next(&client).await.position, Some(4));
+}
+
 #[tokio::test]
 async fn who_waits_for_a_broker_that_has_gone_is_told_so() {
     for is_stopped in [true, false] {
@@ -338,4 +385,58 @@ async fn a_will_that_finds_the_disk_full_comes_when_there_is_room() {
     let mut heir = Device::connect(&rig.broker, durable("heir")).await;
     assert_eq!(heir.payloads(1).await, ["died"]);
     until("it is forgotten", || rig.store.scan(5, None, 1).is_empty()).await;
+}
+
+/// Leaves no room on the disk for anything more, though nothing has been refused yet.
+fn fill(disk: &SimulatedDisk) {
+    let mut disk_files = disk.clone();
+    let names = crosspoint_store::Disk::list(&mut disk_files).unwrap();
+    let used: u64 =
+        names.into_iter().filter_map(|name| disk.contents(name)).map(|file| file.len() as u64).sum();
+    disk.set_bytes_max(Some(used));
+}
+
+#[tokio::test]
+async fn a_will_that_is_the_first_to_find_the_disk_full_comes_when_there_is_room() {
+    for (session_expiry_s, comes_back) in [(3_600, false), (0, false), (3_600, true), (0, true)] {
+        let rig = Rig::new().await;
+        heir(&rig).await;
+        let mut dying = Device::connect(&rig.broker, mortal("dying", session_expiry_s, 0)).await;
+        dying.ping().await;
+        rig.hold().await;
+        rig.release();
+        fill(&rig.disk);
+        dying.cut();
+        until("it is refused", || matches!(rig.store.state(), crosspoint_store::State::Full)).await;
+        rig.disk.set_bytes_max(None);
+        if comes_back {
+            // With a Will of its own, which is another one.
+            let again = within("room for its session", async {
+                loop {
+                    let back = mortal("dying", session_expiry_s, 0);
+                    let tried = Device::try_connect(address(&rig.broker), back).await;
+                    if tried.connack.as_ref().is_some_and(|connack| !connack.reason.is_error()) {
+                        return tried;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await; // pace: asks again, not too often
+                }
+            })
+            .await;
+            let mut heir = Device::connect(&rig.broker, durable("heir")).await;
+            assert_eq!(heir.payloads(1).await, ["died"]);
+            heir.hears_nothing().await;
+            assert_eq!(rig.store.scan(5, None, 9).len(), 1, "the Will of the connection that is there");
+            drop(again);
+            continue;
+        }
+        let mut heir = Device::connect(&rig.broker, durable("heir")).await;
+        assert_eq!(heir.payloads(1).await, ["died"]);
+        until("it is forgotten", || rig.store.scan(5, None, 1).is_empty()).await;
+        until("it is retained on disk", || rig.store.scan(6, None, 9).len() == 1).await;
+        heir.leave().await;
+        let rig = rig.restart_with(grace(0)).await;
+        let mut heir = Device::connect(&rig.broker, durable("heir")).await;
+        heir.hears_nothing().await;
+        assert_eq!(rig.broker.statistics().retained_messages, 1);
+    }
 }

@@ -133,7 +133,7 @@ impl Outbox {
     /// Puts a message that can never be delivered into the dead letters, in the same batch.
     pub(crate) fn bury(&self, batch: &mut Batch, added: &mut Added, item: &Item, reason: &str) {
         let letter = DeadLetter::unsent(item, reason, self.shared.now().wall_ms);
-        self.shared.put_letter(batch, &letter, 0);
+        self.shared.put_letter(batch, &letter, added.aside.dead);
         self.shared.put_aside(batch, added, |aside| aside.dead += 1);
     }
 

@@ -175,6 +175,7 @@ impl Shared {
         state.is_dirty = false;
         drop(state);
         batch.consume(self.queue, head);
+        self.trim_letters(batch);
         batch.put(FIGURES_TABLE, self.figures_key(0), kept.encode());
         for id in folded {
             batch.delete(FIGURES_TABLE, self.figures_key(id));

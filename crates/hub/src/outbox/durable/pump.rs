@@ -250,10 +250,7 @@ impl Pumping {
             return;
         }
         let (mut batch, mut positions) = (Batch::new(), Vec::new());
-        // No more in one batch than are kept: the others come with the next one.
-        let letters_max = usize::try_from(self.shared.state().policy.dead_letters_max).unwrap_or(usize::MAX);
-        let later = self.doomed.split_off(self.doomed.len().min(letters_max));
-        for (position, reason, last_error) in std::mem::replace(&mut self.doomed, later) {
+        for (position, reason, last_error) in std::mem::take(&mut self.doomed) {
             let Some(letter) = self.letter(position, reason, last_error) else { continue };
             self.shared.put_letter(&mut batch, &letter, positions.len() as u64);
             gone::put(&mut batch, self.shared.number, position, End::Dead);

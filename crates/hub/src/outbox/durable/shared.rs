@@ -233,17 +233,33 @@ impl Shared {
         state.is_connected && waits_nothing && state.direct.len() + added.direct.len() < DIRECT_MAX
     }
 
-    /// Puts a dead letter into a batch that has so many already, fewer than may be kept; the oldest goes when there are as
-    /// many as may be.
+    /// Puts a dead letter into a batch that has so many already; the oldest goes when there are as many as may be.
+    ///
+    /// Batches that are under way at the same time do not know of each other's letters: what is too many then goes
+    /// with the next [writing](Self::trim_letters).
     pub(super) fn put_letter(&self, batch: &mut Batch, letter: &DeadLetter, before: u64) {
-        let queue = 8 * self.number + 3;
+        self.limit_letters(batch, before + 1);
+        batch.publish(letter.encode(), [(self.letters_queue(), letter.item.flags())]);
+    }
+
+    /// Lets the oldest dead letters go that are too many.
+    pub(super) fn trim_letters(&self, batch: &mut Batch) {
+        self.limit_letters(batch, 0);
+    }
+
+    /// Lets so many of the oldest dead letters go that there is room for new ones.
+    fn limit_letters(&self, batch: &mut Batch, new: u64) {
+        let queue = self.letters_queue();
         let max = self.state.lock().policy.dead_letters_max;
         let (waiting, next) =
             self.store.queue_status(queue).map_or((0, 0), |status| (status.waiting, status.next));
-        if waiting + before >= max {
-            batch.consume(queue, (next + before + 1).saturating_sub(max));
+        if waiting + new > max {
+            batch.consume(queue, (next + new).saturating_sub(max));
         }
-        batch.publish(letter.encode(), [(queue, letter.item.flags())]);
+    }
+
+    const fn letters_queue(&self) -> u64 {
+        8 * self.number + 3
     }
 
     /// Puts what gets no position into a batch.

@@ -80,6 +80,36 @@ async fn the_oldest_letters_go_when_there_are_too_many() {
 }
 
 #[tokio::test]
+async fn one_batch_leaves_no_more_letters_than_may_be_kept() {
+    let kit = Kit::new(OutboxPlan { dead_letters_max: 5, ..OutboxPlan::default() }).await;
+    bury(&kit, 0..3).await;
+    bury(&kit, 3..7).await;
+    assert_eq!(payloads(&kit.outbox).await, ["2", "3", "4", "5", "6"]);
+    bury(&kit, 7..27).await;
+    assert_eq!(payloads(&kit.outbox).await, ["22", "23", "24", "25", "26"]);
+    assert_eq!(kit.outbox.letters_status(), LettersStatus { count: 5, gone: 22 });
+}
+
+#[tokio::test]
+async fn letters_of_batches_that_do_not_know_of_each_other_are_as_many_as_may_be_kept_a_moment_later() {
+    let broker = Scripted::start(|_| Some(0)).await;
+    let mut kit = Kit::new(OutboxPlan { dead_letters_max: 5, ..OutboxPlan::default() }).await;
+    let mut batches = Vec::new();
+    for half in [0..4, 4..8] {
+        let (mut batch, mut added) = (Batch::new(), Added::default());
+        half.for_each(|number| kit.outbox.bury(&mut batch, &mut added, &item(number), "no sink can take it"));
+        batches.push((batch, added));
+    }
+    for (batch, added) in batches {
+        let committed = soon(kit.store.commit(batch)).await.unwrap();
+        kit.outbox.settled(added, Some(&committed));
+    }
+    assert_eq!(kit.outbox.letters_status().count, 8);
+    kit.start(&broker).stop(Duration::from_secs(5)).await;
+    assert_eq!(payloads(&kit.outbox).await, ["3", "4", "5", "6", "7"]);
+}
+
+#[tokio::test]
 async fn a_permanent_refusal_becomes_a_letter_with_its_reason_and_blocks_nothing() {
     let mut broker = Scripted::start(|payload| Some(if payload == "5" { 0x87 } else { 0 })).await;
     let mut kit = Kit::new(OutboxPlan::default()).await;
