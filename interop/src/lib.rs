@@ -16,6 +16,7 @@ mod our_client;
 mod peers;
 mod process;
 mod rabbitmq;
+mod scram;
 mod server;
 
 pub use certificates::{Authority, Identity, Validity};
@@ -24,6 +25,7 @@ pub use our_client::{OurClient, client_options};
 pub use peers::{Peer, find, our_program};
 pub use process::{Finished, Started, run, start, text};
 pub use rabbitmq::RabbitMq;
+pub use scram::{mosquitto_with_scram, scram_options};
 pub use server::{Mosquitto, Nats, Rumqttd};
 
 use std::time::Duration;

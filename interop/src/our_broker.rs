@@ -33,6 +33,11 @@ impl OurBroker {
         Self::with(Some(Users::new(vec![user], Vec::new()).unwrap())).await
     }
 
+    /// Starts it for these users only.
+    pub async fn of_users(users: Users) -> Self {
+        Self::with(Some(users)).await
+    }
+
     async fn with(users: Option<Users>) -> Self {
         let authority = Authority::new();
         let identity = authority.sign("broker");

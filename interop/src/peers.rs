@@ -14,6 +14,8 @@ pub enum Peer {
     MosquittoSub,
     /// What makes its password files.
     MosquittoPasswd,
+    /// The C compiler of the system, with what plugins of mosquitto are built with.
+    MosquittoPlugins,
     /// The command of OpenSSL, which makes the keys and certificates that people have.
     OpenSsl,
     /// NATS with its MQTT listener.
@@ -38,6 +40,7 @@ impl Peer {
             Self::MosquittoPub => ("mosquitto", "mosquitto_pub"),
             Self::MosquittoSub => ("mosquitto", "mosquitto_sub"),
             Self::MosquittoPasswd => ("mosquitto", "mosquitto_passwd"),
+            Self::MosquittoPlugins => ("mosquitto-dev", "mosquitto-cc"),
             Self::OpenSsl => ("openssl", "openssl"),
             Self::NatsServer => ("nats-server", "nats-server"),
             Self::RabbitMq => ("rabbitmq", "rabbitmq-server"),

@@ -32,6 +32,7 @@ struct Peer {
 /// Every peer, the quick ones first.
 const PEERS: &[Peer] = &[
     Peer { name: "mosquitto", bring: debian::mosquitto },
+    Peer { name: "mosquitto-dev", bring: debian::mosquitto_dev },
     Peer { name: "openssl", bring: debian::openssl },
     Peer { name: "nats-server", bring: debian::nats_server },
     Peer { name: "rabbitmq", bring: debian::rabbitmq },

@@ -1,10 +1,11 @@
 //! One task a device: drives the server's end of one connection.
 //!
-//! Here is the turn and what comes in. [`subscribing`] changes the routing table, [`mail`] sends what others have
+//! Here is the turn and what comes in. [`authenticating`] is AUTH. [`subscribing`] changes the routing table, [`mail`] sends what others have
 //! left, [`owed`] is what waits for the disk, [`wire`] has the socket and the timer, [`ending`] gives the session back.
 //!
 //! Invariant: a turn that leaves something undone either has a waker that continues it or asks for the next turn.
 
+mod authenticating;
 mod ending;
 mod mail;
 mod owed;
@@ -30,7 +31,7 @@ use tracing::{debug, info};
 
 use crate::{
     access::Permissions,
-    admission::{Admission, Admitted, Refused},
+    admission::{Admission, Admitted, Challenged, Refused, Verdict},
     counters::count,
     is_reserved,
     listener::{Durability, Entrance},
@@ -40,6 +41,7 @@ use crate::{
     will::Testament,
     workspace::Workspace,
 };
+use authenticating::Reauthentication;
 use ending::Farewell;
 use mail::Backlog;
 use owed::{Answer, Owed};
@@ -67,6 +69,8 @@ pub(crate) struct Connection {
     unsubacks: Vec<(PacketId, Vec<ReasonCode>)>,
     /// What waits for the disk.
     owed: Option<Box<Owed>>,
+    /// The client is authenticating again.
+    reauthentication: Option<Box<Reauthentication>>,
     timer: Option<Pin<Box<Sleep>>>,
     timer_at_ms: u64,
 }
@@ -76,6 +80,8 @@ enum Stage {
     Greeting { bytes: usize },
     /// CONNECT is being decided.
     Admitting(Admission),
+    /// The answer to a challenge is awaited; so many bytes of it have come.
+    Challenged { challenged: Box<Challenged>, bytes: usize },
     /// The client is in.
     Open(Box<Member>),
     /// The connection has ended.
@@ -128,6 +134,7 @@ impl Connection {
             backlog: VecDeque::new(),
             unsubacks: Vec::new(),
             owed: None,
+            reauthentication: None,
             timer: None,
             timer_at_ms: u64::MAX,
         })
@@ -189,7 +196,7 @@ impl Connection {
             if self.is_undrained {
                 return Rest::Turn;
             }
-            if self.poll_admission(cx, now) {
+            if self.poll_admission(cx, now) || self.poll_reauthentication(cx) {
                 // Behind CONNECT there may be packets already.
                 self.is_undrained = true;
                 continue;
@@ -217,10 +224,10 @@ impl Connection {
         }
     }
 
-    /// Ends a connection whose CONNECT is longer than any that means something: a stranger's bytes are held only so
+    /// Ends a connection whose CONNECT, or AUTH before it is let in, is longer than any that means something: a stranger's bytes are held only so
     /// far.
     fn check_greeting(&mut self, more: usize) {
-        let Stage::Greeting { bytes } = &mut self.stage else { return };
+        let (Stage::Greeting { bytes } | Stage::Challenged { bytes, .. }) = &mut self.stage else { return };
         *bytes += more;
         if *bytes > GREETING_BYTES_MAX {
             self.core.disconnect(ReasonCode::PacketTooLarge);
@@ -262,8 +269,7 @@ impl Connection {
             ServerEvent::Connect(connect) => self.on_connect(connect),
             ServerEvent::Subscribe(subscribe) => self.on_subscribe(&subscribe, turn, now),
             ServerEvent::Unsubscribe(unsubscribe) => self.on_unsubscribe(&unsubscribe, turn),
-            // No method of enhanced authentication is offered: CONNECT with one was refused.
-            ServerEvent::Auth(_) => self.core.disconnect(ReasonCode::BadAuthenticationMethod),
+            ServerEvent::Auth(auth) => self.on_auth(*auth),
             ServerEvent::Ended(end) => {
                 self.on_ended(end, turn, now);
             }
@@ -312,7 +318,11 @@ impl Connection {
         let Stage::Admitting(admission) = &mut self.stage else { return false };
         let Poll::Ready(result) = Pin::new(admission).poll(cx) else { return false };
         match result {
-            Ok(admitted) => self.admit(admitted, now),
+            Ok(Verdict::Admitted(admitted)) => self.admit(*admitted, now),
+            Ok(Verdict::Challenged(challenged)) => {
+                self.core.challenge(challenged.challenge());
+                self.stage = Stage::Challenged { challenged, bytes: 0 };
+            }
             Err(Refused { reason, properties, client_id }) => {
                 count(&self.shared.counters(self.worker).connections_refused, 1);
                 info!(%client_id, peer = %self.stream.peer().address(), %reason, "A client was refused.");

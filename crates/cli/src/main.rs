@@ -37,6 +37,7 @@ mod subscribe;
 mod table;
 mod up;
 mod url;
+mod user;
 
 use std::process::ExitCode;
 
@@ -104,6 +105,8 @@ enum Command {
     Dead(kept::DeadFlags),
     /// Seals passwords and keys in the project file, and shows how each secret of it is kept.
     Secret(secret::SecretFlags),
+    /// Makes what a password of a user of the embedded broker is kept as.
+    User(user::UserFlags),
     /// Makes a project file of the configuration of another system.
     Import(import::ImportFlags),
     /// Writes the project file without its secrets, or all of a project encrypted, to be shown or moved.
@@ -132,6 +135,7 @@ fn main() -> ExitCode {
         Some(Command::Outbox(flags)) => kept::run_outbox(&flags),
         Some(Command::Dead(flags)) => kept::run_dead(&flags),
         Some(Command::Secret(flags)) => secret::run(&flags),
+        Some(Command::User(flags)) => user::run(&flags),
         Some(Command::Import(flags)) => import::run(&flags),
         Some(Command::Export(flags)) => export::run(&flags),
         Some(Command::Store(flags)) => store::run(&flags),

@@ -55,7 +55,7 @@ impl Attempts {
         let allows_3_1 = options.client_id.len() <= CLIENT_ID_BYTES_MAX_V3_1;
         let server = |dial: &DialOptions| Server {
             dial: dial.clone(),
-            versions: VersionChoice::new(options.protocol, allows_3_1),
+            versions: VersionChoice::new(options.spoken(), allows_3_1),
         };
         Self {
             servers: options.servers.iter().map(server).collect(),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crosspoint_net::Spoken;
-use crosspoint_protocol::{ReasonCode, Version, Violation};
+use crosspoint_protocol::{ReasonCode, Version, Violation, scram::ScramFault};
 
 /// Why a client is not connected.
 ///
@@ -44,6 +44,8 @@ pub enum Cause {
         /// Another server that it named.
         other_server: Option<String>,
     },
+    /// The exchange of SCRAM failed on our side: the server did not prove itself, or asked for what is not safe.
+    Scram(ScramFault),
     /// The server ended the connection and said why.
     Disconnected {
         /// Its reason.
@@ -130,7 +132,7 @@ impl Cause {
     pub fn pace(&self) -> Pace {
         match self {
             Self::ClientIdFight { .. } => Pace::Contended,
-            Self::UnsupportedVersion { .. } | Self::Connect { .. } => Pace::Refused,
+            Self::UnsupportedVersion { .. } | Self::Connect { .. } | Self::Scram(_) => Pace::Refused,
             Self::Refused { reason, .. } if is_lasting(*reason) => Pace::Refused,
             Self::Disconnected { reason, .. } if is_lasting(*reason) => Pace::Refused,
             _ => Pace::Normal,
@@ -163,6 +165,7 @@ impl Cause {
             Self::DeliveriesNotTaken => "take deliveries faster, or subscribe to less",
             Self::Store => "check the disk on which sessions are stored",
             Self::VersionUpward | Self::ReturnToFirst => "nothing: it goes on at once",
+            Self::Scram(fault) => after_fault(*fault),
             Self::Connect { .. } => "check client id, user name, password and will",
             Self::Dial { .. }
             | Self::Refused { .. }
@@ -191,13 +194,29 @@ const fn is_lasting(reason: ReasonCode) -> bool {
     )
 }
 
+const fn after_fault(fault: ScramFault) -> &'static str {
+    match fault {
+        ScramFault::ServerUnproven | ScramFault::Nonce => {
+            "check that this is the right server, and that nobody stands in between: with TLS nobody can"
+        }
+        ScramFault::TooFewIterations(_) => {
+            "let the server hash this user's password with 4,096 iterations or more"
+        }
+        ScramFault::TooManyIterations(_) => "let the server hash this user's password with fewer iterations",
+        ScramFault::Unpreparable => "use a user name and a password without control characters, in UTF-8",
+        _ => "see the server's log; it may speak another SCRAM",
+    }
+}
+
 const fn after_reason(reason: ReasonCode) -> &'static str {
     use ReasonCode as R;
     match reason {
         R::BadUserNameOrPassword => "check user name and password",
         R::NotAuthorized => "check user name and password, and what the server allows this client id",
         R::Banned | R::AdministrativeAction => "ask the administrator of the server",
-        R::BadAuthenticationMethod => "use an authentication method that the server supports",
+        R::BadAuthenticationMethod => {
+            "let the server offer the method for this user, or authenticate by password, over TLS only"
+        }
         R::ClientIdentifierNotValid => "use another client id: shorter, letters and digits only",
         R::ServerUnavailable | R::ServerBusy | R::ServerShuttingDown => "nothing: it is tried again",
         R::KeepAliveTimeout => "check the network; a longer keep alive may help",
@@ -232,6 +251,7 @@ impl fmt::Display for Cause {
                     "another client seems to use the client id {client_id:?}: each connection ends the other"
                 )
             }
+            Self::Scram(fault) => write!(f, "the authentication by SCRAM failed: {fault}"),
             Self::ConnectionLost => f.write_str("the connection was lost"),
             Self::KeepAliveTimeout => f.write_str("the server did not answer a ping"),
             Self::AckDeadline { after_ms } => {

@@ -11,8 +11,8 @@ use tokio::{
 
 use crate::{
     ClientOptions, Confirmation, Confirmations, Counters, Deliveries, Engine, Environment, MemoryStore,
-    OptionsError, Publication, PublishError, PublishResult, Publisher, SessionStore, State, SubscribeError,
-    SubscriptionStatus, TryPublishError,
+    OptionsError, Password, Publication, PublishError, PublishResult, Publisher, ReauthenticateError,
+    SessionStore, State, SubscribeError, SubscriptionStatus, TryPublishError,
     publish::publisher,
     sending::{Reply, Submission},
     shared::{Handle, Request, Shared, lock},
@@ -169,6 +169,23 @@ impl Client {
         let (reply, reasons) = oneshot::channel();
         self.handle.shared.request(Request::Unsubscribe(filters, reply));
         reasons.await.map_err(|_| SubscribeError::Closed)
+    }
+
+    /// Authenticates again on the connection that there is, with another password of the same user, and waits until the
+    /// server has said yes and proven itself. From then on the client uses this password; nothing is interrupted.
+    ///
+    /// A server that does not take the password ends the connection; then the client goes on with the old one.
+    ///
+    /// # Errors
+    /// The client does not use [`Authentication::ScramSha256`](crate::Authentication::ScramSha256), is not connected, or
+    /// the connection ended: see [`ReauthenticateError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take the request back.
+    pub async fn reauthenticate(&self, password: impl Into<Password>) -> Result<(), ReauthenticateError> {
+        let (reply, outcome) = oneshot::channel();
+        self.handle.shared.request(Request::Reauthenticate(password.into(), reply));
+        outcome.await.unwrap_or(Err(ReauthenticateError::Closed))
     }
 
     /// Returns the subscriptions that the client wants, and what the server said to each.

@@ -22,25 +22,25 @@ use crosspoint_protocol::{
     session::{Outgoing, SessionState},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
 
 use self::{
     arrivals::{Arrivals, Room},
     dialling::Dialling,
-    online::Online,
+    online::{Hashed, Online},
     wire::Moved,
 };
 use crate::{
-    ByteStream, Cause, ClientOptions, DialFailure, Environment, Left, OptionsError, Pace, SessionChange,
-    SessionStore, State,
+    ByteStream, Cause, ClientOptions, DialFailure, Environment, Left, OptionsError, Pace, Password,
+    ReauthenticateError, SessionChange, SessionStore, State,
     attempts::{Attempts, Next},
     canary::CanaryWatch,
     counters::count,
     offers::Decision,
     sending::{Sending, Submission},
-    shared::{Inbox, Request, Shared},
+    shared::{Inbox, Reauthenticated, Request, Shared},
     subscriptions::Subscriptions,
 };
 
@@ -76,6 +76,8 @@ pub struct Engine {
     close_by_ms: Option<u64>,
     /// What is published last, once the client is to close.
     last: Option<Submission>,
+    /// The program wants to authenticate again, with this password.
+    asked_again: Option<(Password, oneshot::Sender<Reauthenticated>)>,
 }
 
 /// Where the engine is on its way to a server.
@@ -97,6 +99,8 @@ enum Happened {
     Dialled(Result<Box<dyn ByteStream>, DialFailure>),
     /// It is known whether a stream to the first server can be opened.
     Looked(Result<Box<dyn ByteStream>, DialFailure>),
+    /// The password is hashed.
+    Hashed(Hashed),
     Moved(Moved),
 }
 
@@ -126,7 +130,7 @@ impl Engine {
             session.incoming.restore(id);
         }
         let server = options.servers.first().map(|server| server.target()).unwrap_or_default();
-        let version = options.protocol.fixed().unwrap_or(crosspoint_protocol::Version::V5);
+        let version = options.spoken().fixed().unwrap_or(crosspoint_protocol::Version::V5);
         let (state, watched) = watch::channel(State::Connecting { attempt: 1, server, version });
         let canary = options.take_canary(&mut environment.random)?;
         let engine = Self {
@@ -150,6 +154,7 @@ impl Engine {
             epoch: 0,
             close_by_ms: None,
             last: None,
+            asked_again: None,
         };
         Ok((engine, watched))
     }
@@ -204,6 +209,11 @@ impl Engine {
             Happened::Submitted(count) => self.on_submitted(count),
             Happened::Dialled(result) => self.on_dialled(result),
             Happened::Looked(result) => self.on_looked(result),
+            Happened::Hashed(hashed) => {
+                if let Link::Online(online) = &mut self.link {
+                    online.on_hashed(hashed);
+                }
+            }
             Happened::Moved(moved) => {
                 let now = self.now();
                 let is_crowded = self.arrivals.room(&self.shared.offers) != Room::Free;
@@ -322,6 +332,9 @@ impl Engine {
             self.sending.withdraw(cookie, &mut self.session, &self.shared.counters);
         }
         self.take_requests(inbox.requests);
+        if let Some((_, reply)) = self.asked_again.take() {
+            drop(reply.send(Err(ReauthenticateError::NotConnected)));
+        }
     }
 
     fn take_requests(&mut self, requests: Vec<Request>) {
@@ -329,6 +342,10 @@ impl Engine {
             match request {
                 Request::Subscribe(filters, reply) => self.subscriptions.subscribe(filters, reply),
                 Request::Unsubscribe(filters, reply) => self.subscriptions.unsubscribe(filters, reply),
+                Request::Reauthenticate(_, reply) if self.asked_again.is_some() => {
+                    drop(reply.send(Err(ReauthenticateError::Busy)));
+                }
+                Request::Reauthenticate(password, reply) => self.asked_again = Some((password, reply)),
             }
         }
     }
@@ -436,7 +453,10 @@ async fn happened(link: &mut Link, may_read: bool) -> Happened {
         Link::Online(online) => {
             poll_fn(|cx| match online.poll_look(cx) {
                 Poll::Ready(result) => Poll::Ready(Happened::Looked(result)),
-                Poll::Pending => online.poll_move(cx, may_read).map(Happened::Moved),
+                Poll::Pending => match online.poll_hash(cx) {
+                    Poll::Ready(hashed) => Poll::Ready(Happened::Hashed(hashed)),
+                    Poll::Pending => online.poll_move(cx, may_read).map(Happened::Moved),
+                },
             })
             .await
         }

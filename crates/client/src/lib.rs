@@ -12,7 +12,8 @@
 //! ```
 //!
 //! What it does *not* do: it keeps no messages on disk (see [`SessionStore`] for the seam), it parses no payloads,
-//! and it starts no task but the one that [`Client::start`] says.
+//! and it starts no task but the one that [`Client::start`] says, and a blocking one to hash the password where it
+//! authenticates by SCRAM.
 //!
 //! Invariants: what [`Client::publish`] confirms, the server has confirmed; what is acknowledged to the server, the
 //! program has accepted; no wait is without a deadline but that for the network to come back.
@@ -37,6 +38,7 @@
 //! ```
 
 mod attempts;
+mod authentication;
 mod backoff;
 mod canary;
 mod cause;
@@ -60,6 +62,7 @@ mod subscribe;
 mod subscriptions;
 mod version_choice;
 
+pub use authentication::{Authentication, ReauthenticateError, begin_scram};
 pub use cause::{Cause, Pace};
 pub use client::{Client, Left};
 pub use counters::Counters;
@@ -88,4 +91,5 @@ pub use crosspoint_protocol::{
     packet::{
         PublishPropertyValues, RetainHandling, SubscribedFilter, SubscriptionOptions, Will, WillProperties,
     },
+    scram::ScramFault,
 };

@@ -10,9 +10,10 @@ use crosspoint_protocol::{
     packet::{
         Connect, ConnectProperties, Login, SubscribedFilter, SubscriptionOptions, UserProperties, Will,
     },
+    scram::METHOD,
 };
 
-use crate::{Password, canary::Canary};
+use crate::{Authentication, Password, canary::Canary};
 
 /// How many messages are in flight to a server of MQTT 5, which says if it takes fewer.
 const IN_FLIGHT_MAX: u16 = 1_024;
@@ -69,6 +70,7 @@ pub struct ClientOptions {
     pub(crate) client_id: String,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Password>,
+    pub(crate) authentication: Authentication,
     pub(crate) keep_alive_s: u16,
     pub(crate) ping_timeout_ms: u64,
     pub(crate) connect_timeout_ms: u64,
@@ -102,6 +104,7 @@ impl Default for ClientOptions {
             client_id: String::new(),
             username: None,
             password: None,
+            authentication: Authentication::Password,
             keep_alive_s: 60,
             ping_timeout_ms: 10_000,
             connect_timeout_ms: 10_000,
@@ -171,6 +174,14 @@ impl ClientOptions {
     #[must_use]
     pub fn password(mut self, password: impl Into<Password>) -> Self {
         self.password = Some(password.into());
+        self
+    }
+
+    /// Sets how the client shows who it is. Default: [`Authentication::Password`]. SCRAM needs user name and password, and
+    /// MQTT 5.
+    #[must_use]
+    pub const fn authentication(mut self, authentication: Authentication) -> Self {
+        self.authentication = authentication;
         self
     }
 
@@ -324,6 +335,14 @@ impl ClientOptions {
         self
     }
 
+    /// Returns which version is spoken: only MQTT 5 knows SCRAM, and to step down from it would give the password away.
+    pub(crate) const fn spoken(&self) -> Protocol {
+        match self.authentication {
+            Authentication::Password => self.protocol,
+            Authentication::ScramSha256 => Protocol::V5,
+        }
+    }
+
     /// Returns how many messages may be in flight with this version, as far as the server agrees.
     pub(crate) fn in_flight_max_with(&self, version: Version) -> u16 {
         let default = if version.is_v5() { IN_FLIGHT_MAX } else { IN_FLIGHT_MAX_BEFORE_V5 };
@@ -332,6 +351,7 @@ impl ClientOptions {
 
     pub(crate) fn connect(&self, version: Version) -> Connect {
         let is_durable = self.session == SessionKeeping::Durable;
+        let is_scram = self.authentication == Authentication::ScramSha256;
         Connect {
             version,
             clean_start: !is_durable,
@@ -341,7 +361,7 @@ impl ClientOptions {
             will: self.will.clone(),
             login: Login {
                 username: self.username.as_deref().map(Into::into),
-                password: self.password.as_ref().map(Password::bytes),
+                password: self.password.as_ref().filter(|_| !is_scram).map(Password::bytes),
             },
             properties: ConnectProperties {
                 session_expiry_s: is_durable.then_some(self.session_expiry_s),
@@ -352,6 +372,7 @@ impl ClientOptions {
                 request_response_information: self.asks_response_information.then_some(true),
                 request_problem_information: (!self.asks_problem_information).then_some(false),
                 user_properties: self.user_properties.clone(),
+                authentication_method: is_scram.then(|| METHOD.into()),
                 ..ConnectProperties::default()
             },
         }

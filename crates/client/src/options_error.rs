@@ -37,6 +37,15 @@ pub enum OptionsError {
     /// A password was given without a user name, which only MQTT 5 allows.
     #[error("MQTT 3.1 and 3.1.1 need a user name with the password: set `username`")]
     PasswordWithoutUsername,
+    /// SCRAM is asked for with an earlier version.
+    #[error("SCRAM needs MQTT 5.0: set `protocol` to 5.0, or authenticate by password")]
+    ScramVersion,
+    /// SCRAM is asked for without what it is about.
+    #[error("SCRAM needs a user name and a password: set both")]
+    ScramWithoutLogin,
+    /// SCRAM cannot be done with this user name and password.
+    #[error("SCRAM cannot be done: {0}")]
+    Scram(crosspoint_protocol::scram::ScramFault),
     /// The topic of the canary is one that a server may treat in its own way.
     #[error("the topic of the canary begins with `$`: use another")]
     CanaryTopic,

@@ -14,7 +14,7 @@ use crosspoint_protocol::{Now, ReasonCode, TopicFilter, packet::SubscribedFilter
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
-    SubscriptionStatus,
+    Password, ReauthenticateError, SubscriptionStatus,
     counters::Running,
     offers::{Decision, Offers},
     sending::Submission,
@@ -53,12 +53,17 @@ pub(crate) struct Inbox {
     is_shut: bool,
 }
 
-/// A request about subscriptions.
+/// A request that the server answers.
 #[derive(Debug)]
 pub(crate) enum Request {
     Subscribe(Vec<SubscribedFilter>, oneshot::Sender<Reasons>),
     Unsubscribe(Vec<TopicFilter>, oneshot::Sender<Reasons>),
+    /// Authenticate again, with this password.
+    Reauthenticate(Password, oneshot::Sender<Reauthenticated>),
 }
+
+/// What came of authenticating again.
+pub(crate) type Reauthenticated = Result<(), ReauthenticateError>;
 
 impl Shared {
     pub(crate) fn decide(&self, decision: Decision) {

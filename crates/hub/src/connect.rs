@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crosspoint_client::{
-    ClientOptions, DialOptions, InvalidPublication, Password, Pem, Protocol, Publication, SessionKeeping,
-    TlsClientOptions, TlsVersion, Transport, Verify, Will, WillProperties,
+    Authentication, ClientOptions, DialOptions, InvalidPublication, Password, Pem, Protocol, Publication,
+    SessionKeeping, TlsClientOptions, TlsVersion, Transport, Verify, Will, WillProperties,
 };
 use crosspoint_net::{Proxy, ProxyKind};
 use crosspoint_protocol::Version;
@@ -17,6 +17,7 @@ pub fn client_options(mqtt: &plan::MqttPlan, made_up: &str) -> ClientOptions {
     let mut options = ClientOptions::default()
         .protocol(protocol(mqtt.protocol))
         .client_id(client_id(mqtt, made_up))
+        .authentication(authentication(mqtt.auth))
         .keep_alive_s(seconds_u16(mqtt.keep_alive))
         .connect_timeout_ms(millis(mqtt.connect_timeout))
         .ack_deadline_ms(millis(mqtt.ack_deadline))
@@ -178,6 +179,13 @@ fn protocol(protocol: plan::Protocol) -> Protocol {
         plan::Protocol::Only(Version::V5) => Protocol::V5,
         plan::Protocol::Only(Version::V3_1_1) => Protocol::V3_1_1,
         plan::Protocol::Only(Version::V3_1) => Protocol::V3_1,
+    }
+}
+
+const fn authentication(auth: plan::Auth) -> Authentication {
+    match auth {
+        plan::Auth::Password => Authentication::Password,
+        plan::Auth::ScramSha256 => Authentication::ScramSha256,
     }
 }
 

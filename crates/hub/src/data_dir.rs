@@ -5,12 +5,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crosspoint_protocol::limits::CLIENT_ID_BYTES_MAX_V3_1;
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::replacing;
 
 /// The folder beside a project file that is the hub's own unless it is told another.
 const BESIDE: &str = "crosspoint-data";
 
 /// The file that holds the hub's identity.
 const IDENTITY: &str = "hub-id";
+
+/// The file that holds the secret of which salts are made.
+const SALT_SECRET: &str = "scram.salts";
+
+/// How long it is.
+const SALT_SECRET_BYTES: usize = 32;
 
 /// The folder in which a hub keeps what it must not forget.
 #[derive(Debug, Clone)]
@@ -53,6 +62,29 @@ impl DataDir {
     /// Returns where the store is.
     pub fn store_path(&self) -> PathBuf {
         self.path.join("store")
+    }
+
+    /// Returns the secret of which the embedded broker makes salts for SCRAM: made once and kept, for its owner only.
+    ///
+    /// # Errors
+    /// It can be neither read nor made.
+    pub fn salt_secret(&self) -> Result<[u8; SALT_SECRET_BYTES], DataDirError> {
+        let path = self.path.join(SALT_SECRET);
+        let failed = |source| DataDirError { path: self.path.clone(), source };
+        match fs::read(&path) {
+            Ok(kept) => kept.try_into().map_err(|_| {
+                let what = format!("{SALT_SECRET} is damaged: remove it, a new one is made");
+                failed(io::Error::new(io::ErrorKind::InvalidData, what))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut made = [0; SALT_SECRET_BYTES];
+                let filled = SystemRandom::new().fill(&mut made);
+                filled.map_err(|_| failed(io::Error::other("the system gives no randomness")))?;
+                replacing::replace(&path, &made, Some(0o600)).map_err(failed)?;
+                Ok(made)
+            }
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Returns the client identifier that a connector has when none is written: made once and kept.
@@ -145,6 +177,19 @@ mod tests {
         assert_eq!((a.len(), b.len()), (23, 23));
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+    }
+
+    #[test]
+    fn the_secret_of_the_salts_is_made_once_and_kept_and_a_damaged_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path().join("data")).unwrap();
+        let first = data.salt_secret().unwrap();
+        assert_eq!(DataDir::open(data.path()).unwrap().salt_secret().unwrap(), first);
+        let other = DataDir::open(folder.path().join("other")).unwrap();
+        assert_ne!(other.salt_secret().unwrap(), first);
+        fs::write(data.path().join(SALT_SECRET), "short").unwrap();
+        let error = data.salt_secret().unwrap_err().to_string();
+        assert!(error.contains("scram.salts is damaged"), "{error}");
     }
 
     #[cfg(unix)]

@@ -21,7 +21,7 @@ mod tests;
 
 use std::fmt;
 
-pub use broker::{of_keep_alive, of_publish, of_refusal, of_subscribe};
+pub use broker::{of_keep_alive, of_publish, of_refusal, of_scram, of_subscribe};
 pub use dial::{dial_with_words, of_dial};
 pub use fault::Fault;
 pub use running::of_cause;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crosspoint_broker::access::Users;
+use crosspoint_broker::access::{SaltKey, Users};
 use crosspoint_broker::{Broker, BrokerOptions, Durability, ListenerOptions, QueueLimits, Workers};
 use crosspoint_net::{ClientCertificates, ListenError, ListenOptions, Pem, TlsServerOptions, Transport};
 use crosspoint_store::Store;
@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::config::plan::{self, BrokerPlan, ListenerPlan, PortChoice};
 use crate::connect::tls_version;
+use crate::data_dir::DataDir;
 use crate::environment::Environment;
 use crate::hub::HubError;
 use crate::users;
@@ -48,8 +49,10 @@ impl Embedded {
         plan: &BrokerPlan,
         environment: &Environment,
         store: &Store,
+        data: &DataDir,
     ) -> Result<Self, HubError> {
-        let users = Arc::new(users::of_plan(plan)?);
+        let salts = data.salt_secret().map_err(|error| HubError::Users(error.to_string()))?;
+        let users = Arc::new(users::of_plan(plan)?.salt_key(SaltKey::new(&salts)));
         let mut options = options(plan);
         if let Some(wall_ms) = environment.wall_clock_ms() {
             options = options.workers(Workers::Here).wall_clock_ms(wall_ms);

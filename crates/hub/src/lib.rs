@@ -48,4 +48,5 @@ pub use embedded::ListeningAt;
 pub use environment::Environment;
 pub use hub::{ConnectorStatus, Hub, HubError, has_changes};
 pub use outbox::OutboxFigures;
+pub use users::{PasswordHash, hash_password};
 pub use watch::{ProjectWatch, WatchError};

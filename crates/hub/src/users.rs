@@ -1,12 +1,36 @@
 //! The embedded broker's users, from the plan to the broker.
 
-use crosspoint_broker::access::{Accounts, Password, Role, Rule, User, Users};
+use crosspoint_broker::access::{self, Accounts, Password, Role, Rule, User, Users};
 
+use crate::config::Secret;
 use crate::config::plan::{Access, AclRule, BrokerPlan, Effect, UserPassword, UserPlan};
 use crate::hub::HubError;
 
 /// The role that clients without a name get when they are restricted. No user has this name: it is not a usable one.
 const ANONYMOUS: &str = "#anonymous";
+
+/// What a password is kept as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordHash {
+    /// Argon2id: the hardest to guess, and the password has to be sent.
+    Argon2id,
+    /// What SCRAM-SHA-256 needs: the password is never sent. It is good for a password in CONNECT too.
+    ScramSha256,
+}
+
+/// Hashes a password of a user of the embedded broker, as it stands in the project file.
+///
+/// It takes milliseconds to tens of them of the calling thread.
+///
+/// # Errors
+/// Why the password cannot be used, or that the system gave no randomness or memory.
+pub fn hash_password(password: &Secret, kind: PasswordHash) -> Result<String, String> {
+    let hashed = match kind {
+        PasswordHash::Argon2id => access::hash_password(password.expose()),
+        PasswordHash::ScramSha256 => access::hash_password_for_scram(password.expose()),
+    };
+    hashed.map_err(|error| error.to_string())
+}
 
 /// Makes the broker's users of those of the plan.
 pub(crate) fn of_plan(plan: &BrokerPlan) -> Result<Users, HubError> {
@@ -38,6 +62,7 @@ fn password(user: &UserPlan) -> Result<Password, String> {
         UserPassword::Plain(secret) => return Ok(Password::plain(secret.expose())),
         UserPassword::Argon2id(hash) => Password::argon2id(hash.expose_text().unwrap_or_default()),
         UserPassword::Crypted(hash) => Password::crypted(hash.expose_text().unwrap_or_default()),
+        UserPassword::Scram(hash) => Password::scram(hash.expose_text().unwrap_or_default()),
     };
     hashed.map_err(|error| error.to_string())
 }

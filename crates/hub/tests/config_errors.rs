@@ -856,3 +856,39 @@ fn a_topic_that_cannot_be_subscribed_to_keeps_no_latest() {
         "write topics such as \"state/#\"",
     );
 }
+
+#[test]
+fn scram_without_what_it_needs_is_refused_with_the_reason() {
+    let scram = |lines: &str| format!("{PLANT}auth = \"scram-sha-256\"\n{lines}\n");
+    let login = "username = \"u\"\npassword = \"env:PATH\"";
+    assert!(findings(&scram(login)).is_empty());
+    assert!(findings(&scram(&format!("{login}\nprotocol = \"5.0\""))).is_empty());
+    error(
+        &scram(&format!("{login}\nprotocol = \"3.1.1\"")),
+        "`connector.plant.auth` = \"scram-sha-256\" needs MQTT 5, and protocol = \"3.1.1\" is written",
+        "\"scram-sha-256\"",
+        "MQTT 3.1.1 has no AUTH packet",
+        "write protocol = \"5.0\", or auth = \"password\"",
+    );
+    for login in ["", "username = \"u\"", "password = \"env:PATH\""] {
+        error(
+            &scram(login),
+            "`connector.plant.auth` = \"scram-sha-256\" needs `username` and `password`",
+            "\"scram-sha-256\"",
+            "nothing to prove",
+            "write both; the password is not sent, only proven",
+        );
+    }
+    let found = findings(&scram("username = \"u\"\npassword = \"\\u0007\""));
+    let shown: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert!(shown.iter().any(|shown| shown.contains("cannot be used with auth")), "{shown:?}");
+}
+
+#[test]
+fn a_hash_for_scram_that_is_not_whole_is_refused() {
+    let user = |hash: &str| format!("[broker.user.al]\npassword = \"{hash}\"\nroles = []\n");
+    let found = findings(&user("$scram-sha-256$i=16384$AAAA"));
+    let [finding] = found.as_slice() else { panic!("{found:?}") };
+    let shown = finding.render(Colour::Never);
+    assert!(shown.contains("crosspoint user hash --scram"), "{shown}");
+}

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crosspoint_hub::config::plan::{
-    Access, Address, ArchivePlan, ConnectorPlan, Durability, Effect, Lane, MqttPlan, OutboxPlan, PortChoice,
-    Protocol, ReplayMark, SessionKind, Transport, UserPassword, Verify, WhenFull,
+    Access, Address, ArchivePlan, Auth, ConnectorPlan, Durability, Effect, Lane, MqttPlan, OutboxPlan,
+    PortChoice, Protocol, ReplayMark, SessionKind, Transport, UserPassword, Verify, WhenFull,
 };
-use crosspoint_hub::config::{Plan, SAMPLE, Severity, load, parse};
+use crosspoint_hub::config::{Plan, SAMPLE, Secret, Severity, load, parse};
+use crosspoint_hub::{PasswordHash, hash_password};
 use crosspoint_protocol::packet::PublishPropertyValues;
 use crosspoint_protocol::{QoS, TopicFilter, Version};
 
@@ -573,4 +574,23 @@ archive = { bytes = 65536, age_s = 3600 }
         archive: Some(ArchivePlan { bytes_max: 65_536, age_max: Some(Duration::from_secs(3_600)) }),
     };
     assert_eq!(mqtt(&plan, "plant").outbox, expected);
+}
+
+#[test]
+fn scram_speaks_mqtt_5_and_nothing_else() {
+    let text =
+        "[connector.a]\nurl = \"mqtt://h\"\nusername = \"u\"\npassword = \"p\"\nauth = \"scram-sha-256\"\n";
+    let plan = plan(text);
+    let ConnectorPlan::Mqtt(mqtt) = &plan.connectors["a"] else { panic!("{plan:?}") };
+    assert_eq!((mqtt.auth, mqtt.protocol), (Auth::ScramSha256, Protocol::Only(Version::V5)));
+}
+
+#[test]
+fn what_is_kept_for_scram_is_in_the_plan() {
+    let hash = hash_password(&Secret::new(b"p".to_vec()), PasswordHash::ScramSha256).unwrap();
+    let user = format!("[broker.user.al]\npassword = \"{hash}\"\nroles = []\n");
+    let broker = plan(&user).broker.unwrap();
+    assert!(
+        matches!(&broker.users["al"].password, UserPassword::Scram(text) if text.expose() == hash.as_bytes())
+    );
 }

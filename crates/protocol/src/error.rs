@@ -55,6 +55,8 @@ pub enum Offence {
     KeepAliveTimeout,
     /// The peer did not finish what it had to within its deadline.
     DeadlineExceeded(&'static str),
+    /// The server has not proven who it is, as the method of authentication asks of it.
+    ServerUnproven,
     /// One of our own limits, which the specification does not know, is exceeded.
     OverLimit(&'static str),
 }
@@ -83,6 +85,7 @@ impl Violation {
             Offence::ClientIdInvalid(_) => ReasonCode::ClientIdentifierNotValid,
             Offence::KeepAliveTimeout => ReasonCode::KeepAliveTimeout,
             Offence::DeadlineExceeded(_) => ReasonCode::MaximumConnectTime,
+            Offence::ServerUnproven => ReasonCode::NotAuthorized,
             Offence::OverLimit(_) => ReasonCode::ImplementationSpecificError,
         }
     }
@@ -114,6 +117,7 @@ impl fmt::Display for Offence {
             Self::KeepAliveTimeout => {
                 f.write_str("nothing was received for longer than the keep alive allows")
             }
+            Self::ServerUnproven => f.write_str("the server has not proven that it knows the password"),
             Self::DeadlineExceeded(what) => write!(f, "{what} did not come in time"),
         }
     }

@@ -21,6 +21,7 @@ pub mod error;
 pub mod limits;
 pub mod message;
 pub mod packet;
+pub mod scram;
 pub mod session;
 pub mod time;
 pub mod topic;

@@ -8,7 +8,9 @@ use crosspoint_hub::config;
 use crosspoint_hub::config::plan::ConnectorPlan;
 use crosspoint_hub::diagnosis::{Fault, of_cause};
 use crosspoint_hub::doctor::{Order, Stage};
-use interop::{Authority, Mosquitto, Nats, Peer, Rumqttd, client_options, find, soon, text};
+use interop::{
+    Authority, Mosquitto, Nats, Peer, Rumqttd, client_options, find, mosquitto_with_scram, soon, text,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -267,4 +269,29 @@ impl ParseTopic for str {
     fn parse_topic(&self) -> crosspoint_client::TopicName {
         crosspoint_client::TopicName::parse(self.to_owned()).unwrap()
     }
+}
+
+#[tokio::test]
+async fn scram_that_is_not_offered_or_refused_or_not_proven_or_right() {
+    let login =
+        |password: &str| format!("username = \"alice\"\npassword = \"{password}\"\nauth = \"scram-sha-256\"");
+    let Some(mosquitto) = mosquitto_of("allow_anonymous true", "").await else { return };
+    let unknown =
+        failed(&doctor(&at(&mosquitto, &login("right"))).await, Stage::Connect, Fault::MethodNotOffered);
+    assert_eq!(mend(&unknown), "auth = ...");
+    assert!(unknown.next_step.contains("offer it for this user"), "{unknown:?}");
+
+    let Some(mosquitto) = mosquitto_with_scram("").await else { return };
+    well(&doctor(&at(&mosquitto, &login("right"))).await);
+    let wrong = doctor(&at(&mosquitto, &login("wrong"))).await;
+    assert_eq!(mend(&failed(&wrong, Stage::Connect, Fault::NotAuthorized)), "password = ...");
+
+    let Some(impostor) = mosquitto_with_scram("plugin_opt_lie 1").await else { return };
+    let found = doctor(&at(&impostor, &login("right"))).await;
+    let found = failed(&found, Stage::Connect, Fault::BrokerUnproven);
+    assert!(found.cause.contains("did not prove"), "{found:?}");
+
+    let Some(weak) = mosquitto_with_scram("plugin_opt_iterations 1000").await else { return };
+    let found = failed(&doctor(&at(&weak, &login("right"))).await, Stage::Connect, Fault::ScramFailed);
+    assert!(found.cause.contains("1000 iterations, fewer than 4096"), "{found:?}");
 }

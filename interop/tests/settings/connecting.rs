@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crosspoint_client::QoS;
-use interop::{Mosquitto, within};
+use interop::{Mosquitto, mosquitto_with_scram, within};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -94,6 +94,29 @@ async fn the_headers_of_the_upgrade_are_sent() {
     mosquitto.logged(" as me (").await;
     let sent = String::from_utf8_lossy(&relay.sent()).to_lowercase();
     assert!(sent.contains("\r\nx-site: north\r\n"), "{sent}");
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn scram_opens_the_door_and_the_password_stays_here() {
+    let Some(mosquitto) = mosquitto_with_scram("").await else { return };
+    let relay = Relay::start(mosquitto.port(), State::Open).await;
+    let login = "username = \"alice\"\npassword = \"right\"\nclient_id = \"me\"";
+    let hub = Running::writing_to(relay.port, &format!("{login}\nauth = \"scram-sha-256\"")).await;
+    let is_in = |hub: &crosspoint_hub::Hub| {
+        hub.status()["a"].state.as_ref().is_some_and(crosspoint_client::State::is_connected)
+    };
+    hub.until("the connector to be in", is_in).await;
+    let sent = String::from_utf8_lossy(&relay.sent()).into_owned();
+    assert!(sent.contains("SCRAM-SHA-256") && sent.contains("n,,n=alice,r="), "{sent}");
+    assert!(!sent.contains("right"), "the password stays here: {sent}");
+    hub.stop().await;
+    // Without it the same login is none there.
+    let hub = Running::writing_to(mosquitto.port(), login).await;
+    let is_refused = |hub: &crosspoint_hub::Hub| {
+        matches!(&hub.status()["a"].state, Some(crosspoint_client::State::Refused { .. }))
+    };
+    hub.until("the connector to be refused", is_refused).await;
     hub.stop().await;
 }
 

@@ -25,6 +25,7 @@ const TESTS: &[(&[&str], &str, &str)] = &[
         "a_made_up_client_id_is_short_enough_for_3_1_and_one_for_each_connector",
     ),
     (&["username", "password"], "connecting.rs", "user_name_and_password_open_the_door"),
+    (&["auth"], "connecting.rs", "scram_opens_the_door_and_the_password_stays_here"),
     (
         &["tls.ca", "tls.certificate", "tls.key"],
         "tls.rs",

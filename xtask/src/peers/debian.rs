@@ -20,6 +20,21 @@ pub(super) fn mosquitto(shelf: &Shelf) -> Outcome {
     bring_programs(shelf, "mosquitto", &["mosquitto", "mosquitto-clients"], &proofs)
 }
 
+/// What plugins of mosquitto are built with: its headers and those of OpenSSL, and the system's C compiler.
+pub(super) fn mosquitto_dev(shelf: &Shelf) -> Outcome {
+    let arguments =
+        &["-E", "-include", "mosquitto_plugin.h", "-include", "openssl/hmac.h", "-x", "c", "/dev/null"];
+    let proof = Proof { program: "mosquitto-cc", arguments, says: "mosquitto_plugin_init" };
+    shelf.bring_once("mosquitto-dev", &release(), &[proof], || {
+        need("cc", "gcc and libc6-dev")?;
+        unpack(shelf, "mosquitto-dev", &["mosquitto-dev", "libmosquitto-dev", "libssl-dev"])?;
+        let lines = "include=\"$peers/debian/mosquitto-dev/usr/include\"\n\
+                     machine=$(cc -print-multiarch 2>/dev/null || true)\n\
+                     exec cc -I\"$include\" ${machine:+\"-I$include/$machine\"} \"$@\"";
+        shelf.write_program("mosquitto-cc", lines)
+    })
+}
+
 pub(super) fn openssl(shelf: &Shelf) -> Outcome {
     let proof = Proof { program: "openssl", arguments: &["version"], says: "OpenSSL 3" };
     bring_programs(shelf, "openssl", &["openssl"], &[proof])

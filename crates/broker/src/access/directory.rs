@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crosspoint_protocol::ByteString;
+use crosspoint_protocol::{ByteString, scram};
 use rustc_hash::FxHashMap;
 
 use super::keyed::{ProcessKey, Tag};
 use super::password::{Hash, PASSWORD_BYTES_MAX, Written};
 use super::permissions::{Effect, Origin, Permissions};
 use super::rule::{Rule, Subject};
+use super::scrammed::Scrammed;
 use super::users::{Accounts, InvalidUsers, Role, User};
 
 /// One state of the users and roles; another one replaces it whole.
@@ -18,6 +19,8 @@ pub(super) struct Directory {
     users: FxHashMap<ByteString, Entry>,
     /// The passwords of all users: an unknown name is given one of them, so that refusing it takes as long.
     credentials: Vec<Credential>,
+    /// Those of them that can do SCRAM, for the same end.
+    scram_credentials: Vec<Credential>,
     anonymous: Grants,
     unrestricted: Arc<Permissions>,
 }
@@ -39,10 +42,11 @@ struct Grants {
     shared: OnceLock<Arc<Permissions>>,
 }
 
-/// What a password is compared with. Plain passwords are kept as a keyed hash.
+/// What a password is compared with. Plain passwords are kept as a keyed hash, and as SCRAM wants them if they can be
+/// used there.
 #[derive(Clone)]
 pub(super) enum Credential {
-    Plain(Tag),
+    Plain(Tag, Option<Arc<scram::Password>>),
     Hashed(Arc<Hash>),
 }
 
@@ -67,6 +71,7 @@ impl Directory {
             generation,
             users: FxHashMap::default(),
             credentials: Vec::new(),
+            scram_credentials: Vec::new(),
             anonymous: Grants::default(),
             unrestricted: Permissions::unrestricted_since(generation),
         }
@@ -91,6 +96,12 @@ impl Directory {
         self.credentials.get(position as usize)
     }
 
+    /// Returns what stands in for a user who cannot come in by SCRAM, in the same way. `None` if nobody can.
+    pub(super) fn scram_stand_in(&self, name_id: u64) -> Option<&Credential> {
+        let position = name_id.checked_rem(self.scram_credentials.len() as u64)?;
+        self.scram_credentials.get(position as usize)
+    }
+
     pub(super) fn permissions(&self, username: Option<&str>, client_id: &str) -> Option<Arc<Permissions>> {
         match username {
             None => Some(self.anonymous.permissions(self, Subject { username: None, client_id })),
@@ -106,7 +117,10 @@ impl Directory {
             Written::Plain(secret) if secret.expose().len() > PASSWORD_BYTES_MAX => {
                 return Err(InvalidUsers::PasswordTooLong { user: user.name });
             }
-            Written::Plain(secret) => Credential::Plain(key.plain_tag(secret.expose())),
+            Written::Plain(secret) => {
+                let password = scram::Password::prepare(secret.expose()).ok().map(Arc::new);
+                Credential::Plain(key.plain_tag(secret.expose()), password)
+            }
             Written::Hashed(hash) => Credential::Hashed(hash.clone()),
         };
         let mut grants = Grants::default();
@@ -118,6 +132,9 @@ impl Directory {
         let entry = Entry { name: name.clone(), credential: credential.clone(), grants };
         if self.users.insert(name, entry).is_some() {
             return Err(InvalidUsers::TwoUsers { user: user.name });
+        }
+        if credential.can_scram() {
+            self.scram_credentials.push(credential.clone());
         }
         self.credentials.push(credential);
         Ok(())
@@ -136,6 +153,21 @@ impl Entry {
 
     pub(super) fn permissions(&self, directory: &Directory, client_id: &str) -> Arc<Permissions> {
         self.grants.permissions(directory, Subject { username: Some(&self.name), client_id })
+    }
+}
+
+impl Credential {
+    /// Tells whether its user can come in by SCRAM.
+    pub(super) fn can_scram(&self) -> bool {
+        matches!(self, Self::Plain(_, Some(_))) || self.scrammed().is_some()
+    }
+
+    /// Returns what is kept for SCRAM alone.
+    pub(super) fn scrammed(&self) -> Option<&Scrammed> {
+        match self {
+            Self::Hashed(hash) => hash.scrammed(),
+            Self::Plain(..) => None,
+        }
     }
 }
 
@@ -158,7 +190,7 @@ impl Grants {
 impl PartialEq for Credential {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Plain(a), Self::Plain(b)) => a == b,
+            (Self::Plain(a, _), Self::Plain(b, _)) => a == b,
             (Self::Hashed(a), Self::Hashed(b)) => a.as_str() == b.as_str(),
             _ => false,
         }

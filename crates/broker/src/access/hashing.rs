@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crosspoint_protocol::scram::{self, Iterations, Keys};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -21,6 +22,7 @@ use super::keyed::Tag;
 use super::line::{Line, LineFull, LineLimits, Place};
 use super::login::Refusal;
 use super::password::Hash;
+use super::scrammed::SALT_BYTES;
 use super::secret::Secret;
 
 /// How many passwords may be hashed at once, may wait, and are remembered.
@@ -150,13 +152,24 @@ struct OpenLine {
     is_closed: bool,
 }
 
-struct Job {
+/// Keys of SCRAM to be derived from a password.
+pub(super) struct Derivation {
+    pub(super) password: Arc<scram::Password>,
+    pub(super) salt: [u8; SALT_BYTES],
+    pub(super) iterations: Iterations,
+}
+
+enum Job {
+    Check(CheckJob, oneshot::Sender<bool>),
+    Derive(Derivation, oneshot::Sender<Keys>),
+}
+
+struct CheckJob {
     hash: Arc<Hash>,
     password: Secret,
     /// Under which a right answer is remembered.
     tag: Option<Tag>,
     since: Instant,
-    answer: oneshot::Sender<bool>,
 }
 
 impl Hashing {
@@ -186,10 +199,35 @@ impl Hashing {
         if check.remembering == Remembering::Yes && self.shared.is_remembered(&check.tag, now) {
             return Ok(true);
         }
-        let answer =
-            self.enqueue(check, now).inspect_err(|_| _ = self.shared.refused.fetch_add(1, Relaxed))?;
+        let (answer, receiver) = oneshot::channel();
+        let job = CheckJob {
+            hash: check.hash.clone(),
+            password: Secret::new(check.password),
+            tag: (check.remembering == Remembering::Yes).then_some(check.tag),
+            since: now,
+        };
+        self.enqueue(Place::new(check.address, check.name_id), Job::Check(job, answer))?;
         // There is no answer if the threads have gone or the hash panicked.
-        answer.await.map_err(|_| Refusal::Busy)
+        receiver.await.map_err(|_| Refusal::Busy)
+    }
+
+    /// Derives the keys of SCRAM from a password. They are not remembered: that a name is answered sooner than others would
+    /// tell that it is a user's.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] if too many wait.
+    ///
+    /// # Cancel safety
+    /// As of [`is_right`](Self::is_right).
+    pub(super) async fn derive(
+        &self,
+        derivation: Derivation,
+        address: Option<IpAddr>,
+        name_id: u64,
+    ) -> Result<Keys, Refusal> {
+        let (answer, receiver) = oneshot::channel();
+        self.enqueue(Place::new(address, name_id), Job::Derive(derivation, answer))?;
+        receiver.await.map_err(|_| Refusal::Busy)
     }
 
     pub(super) fn counts(&self) -> HashingCounts {
@@ -201,20 +239,13 @@ impl Hashing {
         }
     }
 
-    fn enqueue(&self, check: Check<'_>, now: Instant) -> Result<oneshot::Receiver<bool>, Refusal> {
-        self.start_threads()?;
-        let (answer, receiver) = oneshot::channel();
-        let job = Job {
-            hash: check.hash.clone(),
-            password: Secret::new(check.password),
-            tag: (check.remembering == Remembering::Yes).then_some(check.tag),
-            since: now,
-            answer,
-        };
-        let place = Place::new(check.address, check.name_id);
-        self.shared.line.lock().line.push(place, job).map_err(|LineFull| Refusal::Busy)?;
+    fn enqueue(&self, place: Place, job: Job) -> Result<(), Refusal> {
+        let pushed = self
+            .start_threads()
+            .and_then(|()| self.shared.line.lock().line.push(place, job).map_err(|LineFull| Refusal::Busy));
+        pushed.inspect_err(|_| _ = self.shared.refused.fetch_add(1, Relaxed))?;
         self.shared.arrived.notify_one();
-        Ok(receiver)
+        Ok(())
     }
 
     /// Starts the threads that are missing: all of them at first, none later.
@@ -258,13 +289,9 @@ impl fmt::Debug for Hashing {
 impl Shared {
     fn run(&self) {
         while let Some(job) = self.next_job() {
-            if job.answer.is_closed() {
-                continue;
-            }
-            // A hash that panics refuses its login and no other.
-            if let Ok(is_right) = panic::catch_unwind(AssertUnwindSafe(|| self.check(&job))) {
-                // Nobody listens any more if the client went away meanwhile.
-                let _ = job.answer.send(is_right);
+            match job {
+                Job::Check(job, listener) => answer(listener, || Some(self.check(&job))),
+                Job::Derive(derivation, listener) => answer(listener, || self.derive(&derivation)),
             }
         }
     }
@@ -282,7 +309,14 @@ impl Shared {
         }
     }
 
-    fn check(&self, job: &Job) -> bool {
+    fn derive(&self, derivation: &Derivation) -> Option<Keys> {
+        let Derivation { password, salt, iterations } = derivation;
+        let keys = Keys::derive(password, salt, *iterations).ok();
+        self.hashed.fetch_add(1, Relaxed);
+        keys
+    }
+
+    fn check(&self, job: &CheckJob) -> bool {
         // A client with the same password may have been in front of this one in the line.
         if job.tag.is_some_and(|tag| self.is_remembered(&tag, job.since)) {
             return true;
@@ -299,5 +333,16 @@ impl Shared {
         let is_remembered = self.cache.lock().contains(tag, now);
         self.remembered.fetch_add(u64::from(is_remembered), Relaxed);
         is_remembered
+    }
+}
+
+/// Does the work of a job, unless nobody waits for it any more. A hash that panics refuses its login and no other.
+fn answer<T>(listener: oneshot::Sender<T>, work: impl FnOnce() -> Option<T>) {
+    if listener.is_closed() {
+        return;
+    }
+    if let Ok(Some(made)) = panic::catch_unwind(AssertUnwindSafe(work)) {
+        // Nobody listens any more if the client went away meanwhile.
+        drop(listener.send(made));
     }
 }

@@ -40,6 +40,11 @@ impl ProcessKey {
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
+    /// Returns a secret for salts, for whoever has none that outlives the process.
+    pub(super) fn salt_secret(&self) -> Tag {
+        self.tag(b's', &[])
+    }
+
     /// Hashes a purpose and parts, each behind its length, so that no two lists of parts look alike.
     fn tag(&self, purpose: u8, parts: &[&[u8]]) -> Tag {
         let mut context = hmac::Context::with_key(&self.0);

@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crosspoint_protocol::{ByteString, ReasonCode};
+use crosspoint_protocol::{ByteString, ReasonCode, scram::ScramFault};
 
 use super::permissions::Permissions;
+use super::scram::{Proving, ScramExchange};
 
 /// What [`Authenticator::authenticate`] returns.
 pub type Authenticating<'a> = Pin<Box<dyn Future<Output = Result<Identity, Refusal>> + Send + 'a>>;
@@ -20,6 +21,26 @@ pub trait Authenticator: Send + Sync + fmt::Debug + 'static {
     /// # Cancel safety
     /// Dropping the future gives the login up; nothing is left behind but work that has already begun.
     fn authenticate(&self, login: LoginRequest) -> Authenticating<'_>;
+
+    /// Begins an exchange of SCRAM-SHA-256 (MQTT 5) with the client's first message. By default there is none.
+    ///
+    /// # Errors
+    /// [`Refusal::BadAuthenticationMethod`] if nobody can come in like this, [`Refusal::Scram`] if the message is wrong. That
+    /// a user does not exist is no error here: nobody is told.
+    fn begin_scram(&self, first: &[u8]) -> Result<ScramExchange, Refusal> {
+        let _ = first;
+        Err(Refusal::BadAuthenticationMethod)
+    }
+
+    /// Decides on the client's answer to the challenge. The caller sets the deadline. Of `login` only the client identifier
+    /// and the address count.
+    ///
+    /// # Cancel safety
+    /// As of [`authenticate`](Self::authenticate).
+    fn end_scram(&self, exchange: ScramExchange, last: Bytes, login: LoginRequest) -> Proving<'_> {
+        drop((exchange, last, login));
+        Box::pin(std::future::ready(Err(Refusal::BadAuthenticationMethod)))
+    }
 
     /// Returns what a client that is already in may do now; `None` if its user is gone.
     ///
@@ -94,6 +115,12 @@ pub enum Refusal {
     /// The client gave no user name where one is asked for.
     #[error("the client gave no user name, and this listener admits no anonymous clients")]
     NotAuthorized,
+    /// The client named a method of authentication that nobody can come in by.
+    #[error("the client named a method of authentication that is not offered")]
+    BadAuthenticationMethod,
+    /// The exchange of SCRAM is wrong in itself.
+    #[error("{0}")]
+    Scram(ScramFault),
     /// Too many passwords wait to be checked. The client may try again.
     #[error("too many passwords wait to be checked")]
     Busy,
@@ -105,6 +132,8 @@ impl Refusal {
         match self {
             Self::BadUserNameOrPassword => ReasonCode::BadUserNameOrPassword,
             Self::NotAuthorized => ReasonCode::NotAuthorized,
+            Self::BadAuthenticationMethod => ReasonCode::BadAuthenticationMethod,
+            Self::Scram(_) => ReasonCode::ProtocolError,
             Self::Busy => ReasonCode::ServerBusy,
         }
     }

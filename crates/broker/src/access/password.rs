@@ -7,6 +7,7 @@ use argon2::password_hash::{self, CustomizedPasswordHasher, PasswordVerifier, ph
 use argon2::{ARGON2ID_IDENT, Argon2, Params};
 
 use super::crypted::Crypted;
+use super::scrammed::{self, Scrammed};
 use super::secret::Secret;
 
 /// The longest password that is accepted, in bytes. It bounds the memory of passwords that wait to be checked.
@@ -56,16 +57,26 @@ impl Password {
         Hash::crypted(text).map(|hash| Self(Written::Hashed(Arc::new(hash))))
     }
 
-    /// Reads any form: what begins with `$argon2` is a PHC string, with `$7$` or `$6$` a hash of Mosquitto's password
-    /// file, everything else a plain password.
+    /// Reads what [`hash_password_for_scram`] makes: `$scram-sha-256$i=iterations$salt$stored key$server key`.
     ///
     /// # Errors
-    /// As of [`argon2id`](Self::argon2id) and [`crypted`](Self::crypted).
+    /// The text is not whole, or its iterations are not 4,096 to 1,000,000.
+    pub fn scram(text: &str) -> Result<Self, InvalidPassword> {
+        Hash::scram(text).map(|hash| Self(Written::Hashed(Arc::new(hash))))
+    }
+
+    /// Reads any form: what begins with `$argon2` is a PHC string, with `$7$` or `$6$` a hash of Mosquitto's password
+    /// file, with `$scram-sha-256$` keys of SCRAM, everything else a plain password.
+    ///
+    /// # Errors
+    /// As of [`argon2id`](Self::argon2id), [`crypted`](Self::crypted) and [`scram`](Self::scram).
     pub fn parse(text: &str) -> Result<Self, InvalidPassword> {
         if text.starts_with("$argon2") {
             Self::argon2id(text)
         } else if Crypted::is_begun_by(text) {
             Self::crypted(text)
+        } else if text.starts_with(scrammed::PREFIX) {
+            Self::scram(text)
         } else {
             Ok(Self::plain(text))
         }
@@ -110,6 +121,17 @@ pub enum InvalidPassword {
     /// The hash of Mosquitto's password file asks for too much.
     #[error("the password hash asks for more than ten million iterations")]
     Iterations,
+    /// The text is not what is kept of a password for SCRAM.
+    #[error(
+        "the password hash is not whole; for SCRAM it is `$scram-sha-256$i=16384$<salt>$<stored key>$<server key>`"
+    )]
+    NotScrammed,
+    /// What is kept for SCRAM has too few or too many iterations.
+    #[error("the password hash has not 4,096 to 1,000,000 iterations, which SCRAM needs")]
+    ScramIterations,
+    /// The password cannot be used with SCRAM.
+    #[error("the password is not UTF-8, or has characters that SCRAM does not allow")]
+    Unpreparable,
     /// The password is longer than [`PASSWORD_BYTES_MAX`].
     #[error("a password has at most {PASSWORD_BYTES_MAX} bytes")]
     TooLong,
@@ -126,6 +148,17 @@ pub enum InvalidPassword {
 /// The password is longer than [`PASSWORD_BYTES_MAX`], or the system gave no randomness or no memory.
 pub fn hash_password(password: &[u8]) -> Result<String, InvalidPassword> {
     hash_with(PARAMS, password)
+}
+
+/// Hashes a password for SCRAM-SHA-256 with a new salt and returns `$scram-sha-256$i=16384$salt$stored key$server key`.
+///
+/// It takes milliseconds of the calling thread, and is guessed at faster than what [`hash_password`] makes.
+///
+/// # Errors
+/// The password is longer than [`PASSWORD_BYTES_MAX`] or has characters that SCRAM does not allow, or the system gave no
+/// randomness.
+pub fn hash_password_for_scram(password: &[u8]) -> Result<String, InvalidPassword> {
+    Scrammed::hash(password)
 }
 
 /// Hashes with parameters of choice; tests choose cheap ones.
@@ -149,6 +182,7 @@ pub(super) struct Hash {
 enum Algorithm {
     Argon2id(Box<PasswordHash>),
     Crypted(Crypted),
+    Scram(Scrammed),
 }
 
 impl Hash {
@@ -175,6 +209,18 @@ impl Hash {
         Ok(Self { text: text.into(), algorithm: Algorithm::Crypted(Crypted::parse(text)?) })
     }
 
+    fn scram(text: &str) -> Result<Self, InvalidPassword> {
+        Ok(Self { text: text.into(), algorithm: Algorithm::Scram(Scrammed::parse(text)?) })
+    }
+
+    /// Returns what SCRAM needs, if it is kept.
+    pub(super) const fn scrammed(&self) -> Option<&Scrammed> {
+        match &self.algorithm {
+            Algorithm::Scram(kept) => Some(kept),
+            Algorithm::Argon2id(_) | Algorithm::Crypted(_) => None,
+        }
+    }
+
     /// Returns the text of the hash, for the keyed hash.
     pub(super) fn as_str(&self) -> &str {
         &self.text
@@ -185,6 +231,7 @@ impl Hash {
         match &self.algorithm {
             Algorithm::Argon2id(hash) => Argon2::default().verify_password(password, &**hash).is_ok(),
             Algorithm::Crypted(hash) => hash.verify(password),
+            Algorithm::Scram(hash) => hash.verify(password),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use super::directory::{Credential, Directory};
@@ -12,6 +13,8 @@ use super::login::{Authenticating, Authenticator, Identity, LoginRequest, Refusa
 use super::password::{Hash, PASSWORD_BYTES_MAX, Password};
 use super::permissions::Permissions;
 use super::rule::Rule;
+use super::salts::SaltKey;
+use super::scram::{Proving, ScramExchange};
 
 /// Permissions that belong to no [`Users`] are of generation 0.
 const FIRST_GENERATION: u64 = 1;
@@ -59,12 +62,15 @@ pub struct Accounts {
 /// A plain password is compared at once; an Argon2id hash is checked by a few threads, and a right one is remembered
 /// for a while. Refusing an unknown name costs the same as refusing a wrong password.
 ///
+/// Users whose password is plain, or kept for SCRAM, can come in by SCRAM-SHA-256 too.
+///
 /// Dropping it waits for the hashes that have begun, tens of milliseconds as a rule.
 #[derive(Debug)]
 pub struct Users {
-    key: ProcessKey,
-    hashing: Hashing,
-    directory: RwLock<Arc<Directory>>,
+    pub(super) key: ProcessKey,
+    pub(super) salts: SaltKey,
+    pub(super) hashing: Hashing,
+    pub(super) directory: RwLock<Arc<Directory>>,
     generation: AtomicU64,
     /// Held by [`replace`](Self::replace), so that generations are counted one by one.
     replacing: Mutex<()>,
@@ -151,6 +157,13 @@ impl Users {
         Ok(Self::assemble(key, directory, Hashing::new(options, verify)))
     }
 
+    /// Makes the salts of SCRAM that no hash has under this key, which outlives the process. Default: one of this process.
+    #[must_use]
+    pub fn salt_key(mut self, key: SaltKey) -> Self {
+        self.salts = key;
+        self
+    }
+
     /// Replaces all users and roles, and what anonymous clients may do.
     ///
     /// Clients that are in stay in until the broker asks [`Authenticator::permissions_for`] again, which it does when
@@ -176,6 +189,7 @@ impl Users {
 
     fn assemble(key: ProcessKey, directory: Directory, hashing: Hashing) -> Self {
         Self {
+            salts: SaltKey::new(&key.salt_secret()),
             key,
             hashing,
             generation: AtomicU64::new(directory.generation()),
@@ -207,7 +221,7 @@ impl Users {
 
     /// Admits a user whose password was right, unless there is no such user, or user or password were replaced while
     /// it was checked.
-    fn admit(&self, name: &str, checked: &Credential, client_id: &str) -> Option<Identity> {
+    pub(super) fn admit(&self, name: &str, checked: &Credential, client_id: &str) -> Option<Identity> {
         let directory = self.directory.read().clone();
         let user = directory.user(name).filter(|user| user.credential() == checked)?;
         let permissions = user.permissions(&directory, client_id);
@@ -226,7 +240,7 @@ impl Users {
         let given = login.password.as_deref().filter(|password| password.len() <= PASSWORD_BYTES_MAX);
         let password = given.unwrap_or_default();
         let hash = match credential {
-            Credential::Plain(tag) => return Ok(self.key.plain_tag(password) == *tag && given.is_some()),
+            Credential::Plain(tag, _) => return Ok(self.key.plain_tag(password) == *tag && given.is_some()),
             Credential::Hashed(hash) => hash,
         };
         let check = Check {
@@ -252,6 +266,14 @@ impl Default for Users {
 impl Authenticator for Users {
     fn authenticate(&self, login: LoginRequest) -> Authenticating<'_> {
         Box::pin(self.log_in(login))
+    }
+
+    fn begin_scram(&self, first: &[u8]) -> Result<ScramExchange, Refusal> {
+        self.challenge(first)
+    }
+
+    fn end_scram(&self, exchange: ScramExchange, last: Bytes, login: LoginRequest) -> Proving<'_> {
+        Box::pin(self.prove(exchange, last, login))
     }
 
     fn permissions_for(&self, username: Option<&str>, client_id: &str) -> Option<Arc<Permissions>> {

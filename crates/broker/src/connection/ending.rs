@@ -48,6 +48,7 @@ impl Connection {
         self.backlog = Default::default();
         self.unsubacks = Vec::new();
         self.owed = None;
+        self.reauthentication = None;
         // A timer for something else must not cut the last words short.
         self.set_timer(now.monotonic_ms + LAST_WORDS.as_millis() as u64);
     }

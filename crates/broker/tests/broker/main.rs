@@ -18,6 +18,7 @@ mod hostile;
 mod lifecycle;
 mod local;
 mod retained;
+mod scram;
 mod sessions;
 mod shared;
 mod subscriptions;

@@ -132,13 +132,17 @@ async fn what_comes_in_one_segment_with_connect_is_answered_without_another_push
 
 #[tokio::test]
 async fn an_enhanced_authentication_that_nobody_offers_is_refused() {
-    let broker = broker().await;
-    let properties = ConnectProperties {
-        authentication_method: Some("SCRAM-SHA-1".into()),
-        ..ConnectProperties::default()
-    };
-    let device = Device::try_connect(address(&broker), Connect { properties, ..hello("scram") }).await;
-    assert_eq!(device.connack.unwrap().reason, ReasonCode::BadAuthenticationMethod);
+    // Another method, and the one that is spoken here where there is no user.
+    for method in ["SCRAM-SHA-1", "SCRAM-SHA-256"] {
+        let broker = broker().await;
+        let properties = ConnectProperties {
+            authentication_method: Some(method.into()),
+            authentication_data: Some("n,,n=alice,r=nonce".into()),
+            ..ConnectProperties::default()
+        };
+        let device = Device::try_connect(address(&broker), Connect { properties, ..hello("scram") }).await;
+        assert_eq!(device.connack.unwrap().reason, ReasonCode::BadAuthenticationMethod, "{method}");
+    }
 }
 
 #[tokio::test]

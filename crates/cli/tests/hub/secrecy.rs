@@ -45,6 +45,9 @@ const WAYS: &[&[&str]] = &[
     &["dead", "list", "--json"],
     &["store", "status", "--json"],
     &["pub", "--connector", "right", "-t", "a/1", "-m", "x", "-q", "1", "-d"],
+    &["pub", "--connector", "scram", "-t", "a/1", "-m", "x", "-q", "1", "-d", "-W", "5"],
+    &["doctor", "scram"],
+    &["doctor", "scram-wrong", "--json"],
     &["pub", "--connector", "variable", "-t", "a/1", "-m", "x", "-d", "-W", "5"],
     &["pub", "--connector", "closed", "-t", "a/1", "-m", "x", "-d"],
     &["pub", "--connector", "tls", "-t", "a/1", "-m", "x", "-d", "-W", "5"],
@@ -160,6 +163,8 @@ fn no_secret_is_in_anything_that_is_shown_logged_answered_or_kept() {
     let keys = [key, sealing_key(&site)];
     assert_ne!(keys[0], keys[1], "the key was rotated");
     assert!(log.contains("TRACE"), "the level was the lowest there is");
+    let scram = |name: &str| site.ask(&["doctor", name, "--json"]);
+    assert!(scram("scram").contains("\"passed\""), "SCRAM works here: {}", scram("scram"));
     up.signal("TERM");
     log += &log_until(&up, "Stopping.");
     assert_eq!(wait(&mut up.child).code(), Some(0));

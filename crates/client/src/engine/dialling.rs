@@ -3,7 +3,10 @@
 use crosspoint_net::DialOptions;
 use crosspoint_protocol::{Now, Version, connection};
 
-use super::{Engine, Link, online::Online};
+use super::{
+    Engine, Link,
+    online::{Authenticating, Online},
+};
 use crate::{BoxFuture, ByteStream, Cause, DialFailure, State};
 
 /// The shortest time that is left for CONNACK after a slow dial, in milliseconds.
@@ -71,8 +74,13 @@ impl Engine {
 
     fn begin(&mut self, dialling: Dialling, stream: Box<dyn ByteStream>, now: Now) -> Link {
         let left_ms = dialling.deadline_ms.saturating_sub(now.monotonic_ms).max(CONNACK_WAIT_MIN_MS);
+        let mut connect = self.options.connect(dialling.version);
+        let authenticating = match Authenticating::begin(&self.options, &mut connect) {
+            Ok(authenticating) => authenticating,
+            Err(cause) => return self.fail(cause, now),
+        };
         let options = connection::ClientOptions {
-            connect: self.options.connect(dialling.version),
+            connect,
             connack_deadline_ms: left_ms,
             ping_deadline_ms: self.options.ping_timeout_ms,
             in_flight_maximum: self.in_flight_max(dialling.version),
@@ -81,6 +89,7 @@ impl Engine {
             refuse_unknown_session: false,
             // Mosquitto with `max_inflight_messages 0` knows no maximum. We pause reading instead of hanging up.
             receive_tolerance: u16::MAX,
+            server_must_prove: authenticating.is_some(),
         };
         let session = std::mem::take(&mut self.session);
         match connection::ClientConnection::new(options, session, now) {
@@ -88,7 +97,9 @@ impl Engine {
                 self.epoch += 1;
                 let Dialling { server, version, .. } = dialling;
                 let ack_deadline_ms = self.options.ack_deadline_ms;
-                Link::Online(Box::new(Online::new(core, stream, server, version, ack_deadline_ms)))
+                let mut online = Online::new(core, stream, server, version, ack_deadline_ms);
+                online.authenticating = authenticating;
+                Link::Online(Box::new(online))
             }
             Err(error) => self.fail(Cause::Connect { what: error.to_string() }, now),
         }

@@ -1,6 +1,7 @@
 //! One connection, from CONNECT to its end.
 
 mod asking;
+mod authenticating;
 mod ending;
 mod events;
 mod returning;
@@ -19,6 +20,7 @@ use crosspoint_protocol::{
     packet::{ConnAck, Disconnect},
 };
 
+pub(super) use self::authenticating::{Authenticating, Hashed};
 use self::{returning::Returning, watching::AckDeadline};
 use super::{
     Engine, Link,
@@ -67,6 +69,7 @@ pub(super) struct Online {
     acks: AckDeadline,
     /// Reading has paused since the canary last went out.
     has_paused: bool,
+    pub(super) authenticating: Option<Box<Authenticating>>,
 }
 
 impl Online {
@@ -99,6 +102,7 @@ impl Online {
             returning: Returning::No,
             acks: AckDeadline::new(ack_deadline_ms),
             has_paused: false,
+            authenticating: None,
         }
     }
 
@@ -127,10 +131,17 @@ impl Online {
         }
         let upward_ms = upward_at_ms.filter(|_| self.is_open()).map(|at_ms| at_ms.max(self.upward_check_ms));
         let return_ms = self.return_due_ms(look_due_ms).filter(|_| self.is_open());
-        [self.deadline_ms, upward_ms, return_ms, self.acks.due_ms(), canary_due_ms]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.deadline_ms,
+            upward_ms,
+            return_ms,
+            self.acks.due_ms(),
+            canary_due_ms,
+            self.authentication_due_ms(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub(super) fn poll_move(&mut self, cx: &mut Context<'_>, may_read: bool) -> Poll<Moved> {
@@ -185,6 +196,7 @@ impl Engine {
         let Link::Online(online) = &self.link else { return true };
         if !online.is_open()
             || online.is_probing
+            || online.is_authenticating()
             || self.subscriptions.awaits_answer()
             || self.sending.len() > 0
         {
@@ -223,6 +235,7 @@ impl Engine {
             }
         }
         self.take_requests(inbox.requests);
+        self.authenticate_again(online, now);
     }
 
     pub(super) fn turn_online(&mut self, online: &mut Online, now: Now) {
@@ -240,6 +253,7 @@ impl Engine {
         }
         self.watch_acks(online, now);
         self.watch_canary(online, now);
+        self.watch_authentication(online, now);
         self.sending.tell(online.wire.flushed, &self.shared.counters);
         for (cookie, outcome) in self.sending.take_restored() {
             self.store.ended(cookie, outcome);

@@ -3,8 +3,10 @@
 use crosspoint_protocol::Version;
 use crosspoint_protocol::limits::{CLIENT_ID_BYTES_MAX_V3_1, PACKET_BYTES_MAX, STRING_BYTES_MAX};
 
+use crosspoint_protocol::scram;
+
 use super::{ClientOptions, Protocol, SessionKeeping};
-use crate::OptionsError;
+use crate::{Authentication, OptionsError};
 
 impl ClientOptions {
     /// Checks everything that can be checked without a server.
@@ -32,7 +34,25 @@ impl ClientOptions {
         if self.password.is_some() && self.username.is_none() && self.protocol != Protocol::V5 {
             return Err(OptionsError::PasswordWithoutUsername);
         }
+        self.check_scram()?;
         self.check_lengths()
+    }
+
+    fn check_scram(&self) -> Result<(), OptionsError> {
+        if self.authentication != Authentication::ScramSha256 {
+            return Ok(());
+        }
+        if !matches!(self.protocol, Protocol::Auto | Protocol::V5) {
+            return Err(OptionsError::ScramVersion);
+        }
+        match (self.username.as_deref(), &self.password) {
+            (Some(username), Some(password)) if !username.is_empty() => {
+                // Whether both can be prepared does not hang on the nonce.
+                let begun = scram::ClientExchange::begin(username, &password.bytes(), "nonce");
+                begun.map(|_| ()).map_err(OptionsError::Scram)
+            }
+            _ => Err(OptionsError::ScramWithoutLogin),
+        }
     }
 
     fn check_numbers(&self) -> Result<(), OptionsError> {
@@ -122,6 +142,15 @@ mod tests {
         let durable = options().session(SessionKeeping::Durable);
         assert_eq!(durable.clone().check(), Err(OptionsError::DurableWithoutClientId));
         assert_eq!(durable.client_id("x").check(), Ok(()));
+    }
+
+    #[test]
+    fn scram_needs_a_login_that_it_can_prepare_and_mqtt_5() {
+        let scram = || options().authentication(Authentication::ScramSha256).username("u");
+        assert_eq!(scram().password("p").check(), Ok(()));
+        assert_eq!(scram().check(), Err(OptionsError::ScramWithoutLogin));
+        assert_eq!(scram().password("p").protocol(Protocol::V3_1_1).check(), Err(OptionsError::ScramVersion));
+        assert!(matches!(scram().password("\u{7}").check(), Err(OptionsError::Scram(_))));
     }
 
     #[test]

@@ -62,8 +62,10 @@ pub struct MqttPlan {
     pub client_id: Option<String>,
     /// The user name of CONNECT.
     pub username: Option<String>,
-    /// The password of CONNECT.
+    /// The password, in CONNECT or as `auth` says.
     pub password: Option<Secret>,
+    /// How user name and password are shown.
+    pub auth: Auth,
     /// Used by addresses whose transport is TLS or WSS.
     pub tls: ClientTls,
     /// The headers of the WebSocket upgrade, in the order of their names.
@@ -295,6 +297,26 @@ pub enum Protocol {
     Auto,
     /// This version and no other.
     Only(Version),
+}
+
+/// How a connector shows who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Auth {
+    /// User name and password are sent as they are.
+    #[default]
+    Password,
+    /// SCRAM-SHA-256: only with MQTT 5, and with user name and password.
+    ScramSha256,
+}
+
+impl Auth {
+    /// The words of the project file.
+    pub(super) const WORDS: &[&str] = &["password", "scram-sha-256"];
+
+    /// Returns what a word stands for.
+    pub(super) fn of_word(word: &str) -> Self {
+        if word == "scram-sha-256" { Self::ScramSha256 } else { Self::Password }
+    }
 }
 
 /// When a message counts as kept.
@@ -534,6 +556,8 @@ pub enum UserPassword {
     Argon2id(Secret),
     /// A hash of Mosquitto's password file.
     Crypted(Secret),
+    /// What SCRAM-SHA-256 needs of the password.
+    Scram(Secret),
     /// The password itself.
     Plain(Secret),
 }

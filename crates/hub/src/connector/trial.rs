@@ -37,6 +37,9 @@ pub(super) fn differs_in_credentials(old: &MqttPlan, new: &MqttPlan) -> bool {
     let with_new = MqttPlan {
         username: new.username.clone(),
         password: new.password.clone(),
+        auth: new.auth,
+        // With SCRAM it is 5.0, whatever is written.
+        protocol: if new.auth == old.auth { old.protocol } else { new.protocol },
         tls: ClientTls {
             identity: new.tls.identity.clone(),
             ca: new.tls.ca.clone(),
@@ -54,6 +57,7 @@ pub(super) fn differs_in_credentials(old: &MqttPlan, new: &MqttPlan) -> bool {
     };
     let has_others = old.username != new.username
         || old.password != new.password
+        || old.auth != new.auth
         || old.tls.identity != new.tls.identity
         || old.tls.ca != new.tls.ca
         || old.tls.trusts_public != new.tls.trusts_public

@@ -1,9 +1,10 @@
 //! What a broker's answers mean.
 
+use crosspoint_client::{Cause, ScramFault};
 use crosspoint_protocol::{ReasonCode, Version};
 
 use super::{Diagnosis, Fault};
-use crate::config::plan::MqttPlan;
+use crate::config::plan::{Auth, MqttPlan};
 
 /// How much of a broker's own words is shown.
 const WORDS_SHOWN_MAX: usize = 200;
@@ -26,6 +27,7 @@ pub fn of_refusal(
     let cause = said("the broker refuses the connection", reason, text);
     match reason {
         R::BadUserNameOrPassword => of_login(mqtt, Fault::BadLogin, cause),
+        R::BadAuthenticationMethod => of_method(mqtt, cause),
         R::NotAuthorized => of_login(mqtt, Fault::NotAuthorized, cause),
         R::ClientIdentifierNotValid => Diagnosis::new(
             Fault::ClientIdRefused,
@@ -34,7 +36,7 @@ pub fn of_refusal(
         )
         .setting("client_id"),
         R::SessionTakenOver => of_fight(mqtt, mqtt.client_id.as_deref(), None),
-        R::UnsupportedProtocolVersion => of_version(cause),
+        R::UnsupportedProtocolVersion => of_version(mqtt, cause),
         R::KeepAliveTimeout => {
             Diagnosis::new(Fault::KeepAliveTooLow, cause, "check the network; a longer keep alive may help")
                 .setting("keep_alive_s")
@@ -84,7 +86,37 @@ fn of_login(mqtt: &MqttPlan, fault: Fault, cause: String) -> Diagnosis {
     Diagnosis::new(fault, cause, next_step).setting("password")
 }
 
-fn of_version(cause: String) -> Diagnosis {
+fn of_method(mqtt: &MqttPlan, cause: String) -> Diagnosis {
+    match mqtt.auth {
+        Auth::ScramSha256 => {
+            let cause = format!("{cause}: the broker does not offer SCRAM-SHA-256");
+            let next_step = "let whoever runs the broker offer it for this user; auth = \"password\" shows the password to the broker, so only over TLS";
+            Diagnosis::new(Fault::MethodNotOffered, cause, next_step).setting("auth")
+        }
+        Auth::Password => {
+            let next_step = "if the broker wants SCRAM-SHA-256, write auth = \"scram-sha-256\"; other methods are not supported";
+            Diagnosis::new(Fault::MethodNotOffered, cause, next_step).setting("auth")
+        }
+    }
+}
+
+/// Returns what it means that an exchange of SCRAM failed on our side.
+pub fn of_scram(fault: ScramFault) -> Diagnosis {
+    let cause = Cause::Scram(fault);
+    let word = match fault {
+        ScramFault::ServerUnproven | ScramFault::Nonce => Fault::BrokerUnproven,
+        _ => Fault::ScramFailed,
+    };
+    let key = if fault == ScramFault::Unpreparable { "password" } else { "auth" };
+    Diagnosis::new(word, cause.to_string(), cause.next_step()).setting(key)
+}
+
+pub(super) fn of_version(mqtt: &MqttPlan, cause: String) -> Diagnosis {
+    if mqtt.auth == Auth::ScramSha256 {
+        let cause = format!("{cause}; SCRAM-SHA-256 needs MQTT 5");
+        let next_step = "use a broker that speaks MQTT 5; auth = \"password\" shows the password to the broker, so only over TLS";
+        return Diagnosis::new(Fault::VersionRefused, cause, next_step).setting("auth");
+    }
     Diagnosis::new(Fault::VersionRefused, cause, "let the connector find the version that the broker speaks")
         .text("protocol", "auto")
 }

@@ -87,6 +87,12 @@ faults! {
     VersionRefused = "version-refused";
     /// The broker does not accept user name or password.
     BadLogin = "bad-login";
+    /// The broker does not offer the method of authentication, or wants one.
+    MethodNotOffered = "method-not-offered";
+    /// The broker did not prove that it knows the password: it may be an impostor.
+    BrokerUnproven = "broker-unproven";
+    /// The exchange of SCRAM went wrong otherwise.
+    ScramFailed = "scram-failed";
     /// The broker does not let this client in.
     NotAuthorized = "not-authorized";
     /// The broker does not accept the client identifier.

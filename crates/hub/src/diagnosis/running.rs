@@ -2,7 +2,7 @@
 
 use crosspoint_client::{Cause, Spoken};
 
-use super::broker::{of_fight, of_refusal};
+use super::broker::{of_fight, of_refusal, of_scram, of_version};
 use super::{Diagnosis, Fault};
 use crate::config::plan::MqttPlan;
 
@@ -22,7 +22,8 @@ pub fn of_cause(mqtt: &MqttPlan, cause: &Cause, twin: Option<&str>) -> Diagnosis
         }
         Cause::ClientIdFight { client_id } => of_fight(mqtt, Some(client_id), twin),
         Cause::OtherProtocol { spoken } => of_spoken(*spoken, cause.to_string(), mqtt),
-        Cause::UnsupportedVersion { .. } => plain(Fault::VersionRefused).text("protocol", "auto"),
+        Cause::UnsupportedVersion { .. } => of_version(mqtt, cause.to_string()),
+        Cause::Scram(fault) => of_scram(*fault),
         Cause::ConnectTimeout { .. } => plain(Fault::Silent).setting("url"),
         Cause::ClosedWithoutConnAck => plain(Fault::ClosedWithoutAnswer),
         Cause::Dial { .. } => plain(Fault::Unreachable).setting("url"),

@@ -1,15 +1,17 @@
 //! CONNECT: the version, the login, the keep alive, and what the broker allows.
 
-use crosspoint_client::Version;
+use crosspoint_client::{Password, Version, begin_scram};
 use crosspoint_protocol::packet::{ConnAck, Connect, ConnectProperties, Login};
+use crosspoint_protocol::scram::{ClientExchange, METHOD};
 use crosspoint_protocol::{QoS, ReasonCode};
 
 use super::Visit;
 use super::line::{Line, NotOpened};
 use super::report::{Chart, Stage};
-use crate::config::plan::{MqttPlan, Protocol};
+use crate::config::Secret;
+use crate::config::plan::{Auth, MqttPlan, Protocol};
 use crate::connect;
-use crate::diagnosis::{Diagnosis, Fault, of_dial, of_keep_alive, of_refusal, of_spoken, of_tls};
+use crate::diagnosis::{Diagnosis, Fault, of_dial, of_keep_alive, of_refusal, of_scram, of_spoken, of_tls};
 
 /// How the client identifiers of the doctor begin: letters and digits, which every broker takes.
 const CLIENT_ID_PREFIX: &str = "crosspointdoctor";
@@ -56,15 +58,21 @@ pub(super) fn connect_as(mqtt: &MqttPlan, client_id: &str, version: Version) -> 
         client_id: client_id.into(),
         login: Login {
             username: mqtt.username.as_deref().map(Into::into),
-            password: mqtt.password.as_ref().map(|password| password.expose().to_vec().into()),
+            // With SCRAM it is proven, and never sent.
+            password: sent_password(mqtt).map(|password| password.expose().to_vec().into()),
         },
         properties: ConnectProperties {
             receive_maximum: Some(mqtt.receive_maximum),
             maximum_packet_bytes: Some(mqtt.packet_bytes_max),
+            authentication_method: (mqtt.auth == Auth::ScramSha256).then(|| METHOD.into()),
             ..ConnectProperties::default()
         },
         ..bare_connect(version)
     }
+}
+
+fn sent_password(mqtt: &MqttPlan) -> Option<&Secret> {
+    mqtt.password.as_ref().filter(|_| mqtt.auth == Auth::Password)
 }
 
 const fn versions(protocol: Protocol) -> &'static [Version] {
@@ -106,15 +114,29 @@ impl Visit<'_> {
     }
 
     /// Opens a connection with this CONNECT.
-    pub(super) async fn connect_with(&self, connect: Connect) -> Result<Admitted, NotOpened> {
+    pub(super) async fn connect_with(&self, mut connect: Connect) -> Result<Admitted, NotOpened> {
+        let scram = self.scram(&mut connect)?;
         let dial = connect::dial_options(&self.patient.mqtt, self.address);
         let subprotocol = match connect.version {
             Version::V3_1 => crosspoint_net::Subprotocol::MqttV31,
             _ => crosspoint_net::Subprotocol::Mqtt,
         };
         let dial = dial.ws_subprotocol(subprotocol);
-        let (line, connack) = Line::open(&dial, connect.clone(), self.patience).await?;
+        let (line, connack) = Line::open(&dial, connect.clone(), scram, self.patience).await?;
         Ok(Admitted { line, connack, asked: connect })
+    }
+
+    /// Begins an exchange of SCRAM in a CONNECT that names the method.
+    fn scram(&self, connect: &mut Connect) -> Result<Option<ClientExchange>, NotOpened> {
+        let mqtt = &self.patient.mqtt;
+        let (Some(username), Some(password)) = (&mqtt.username, &mqtt.password) else { return Ok(None) };
+        if connect.properties.authentication_method.is_none() || !connect.version.is_v5() {
+            return Ok(None);
+        }
+        let begun = begin_scram(username, &Password::new(password.expose().to_vec()));
+        let exchange = begun.map_err(|cause| NotOpened::Unsendable(cause.to_string()))?;
+        connect.properties.authentication_data = Some(exchange.first().into());
+        Ok(Some(exchange))
     }
 
     async fn welcome(&self, chart: &mut Chart<'_>, mut admitted: Admitted) -> Option<Admitted> {
@@ -138,6 +160,7 @@ impl Visit<'_> {
             NotOpened::Dial(error) => of_dial(&error),
             NotOpened::Tls(cause) => of_tls(&cause, format!("the broker ended TLS: {cause}")),
             NotOpened::Refused(connack) => self.why_refused(&connack).await,
+            NotOpened::Scram(fault) => of_scram(fault),
             NotOpened::Other(Some(spoken), _) => {
                 let cause = format!("port {} speaks {spoken} instead of MQTT", self.address.port);
                 of_spoken(spoken, cause, mqtt)
@@ -201,6 +224,10 @@ impl Visit<'_> {
     }
 
     async fn version_that_is_spoken(&self, not: Version) -> Option<Diagnosis> {
+        // SCRAM is in MQTT 5 alone: another version would be no mend.
+        if self.patient.mqtt.auth == Auth::ScramSha256 {
+            return None;
+        }
         for version in versions(Protocol::Auto).iter().filter(|version| **version != not) {
             if let Ok(admitted) = self.connect(*version).await {
                 admitted.line.close().await;

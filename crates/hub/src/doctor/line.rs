@@ -7,16 +7,18 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use super::login::Login;
 use crate::config::plan::MqttPlan;
 use crate::diagnosis::{Diagnosis, Fault, of_refusal};
 use bytes::{Bytes, BytesMut};
-use crosspoint_client::Spoken;
+use crosspoint_client::{ScramFault, Spoken};
 use crosspoint_net::{DialError, DialOptions, Stream, TlsCause, dial};
 use crosspoint_protocol::codec::{Direction, Frames, encode};
 use crosspoint_protocol::packet::{
     Ack, ConnAck, Connect, Disconnect, Packet, Publish, PublishProperties, Subscribe, SubscribeProperties,
     SubscribedFilter, SubscriptionOptions, Unsubscribe,
 };
+use crosspoint_protocol::scram::ClientExchange;
 use crosspoint_protocol::{PacketId, QoS, ReasonCode, TopicFilter, TopicName, Version, Violation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
@@ -52,6 +54,8 @@ pub(super) enum NotOpened {
     Silent,
     /// What came is no CONNACK.
     Other(Option<Spoken>, Violation),
+    /// The exchange of SCRAM failed on our side.
+    Scram(ScramFault),
     /// CONNECT cannot be encoded.
     Unsendable(String),
 }
@@ -128,10 +132,11 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Dials, says CONNECT and waits for CONNACK, each for at most `patience`.
+    /// Dials, says CONNECT and waits for CONNACK, each for at most `patience`. `scram` is the exchange that CONNECT begins.
     pub(super) async fn open(
         options: &DialOptions,
         connect: Connect,
+        scram: Option<ClientExchange>,
         patience: Duration,
     ) -> Result<(Self, ConnAck), NotOpened> {
         let version = connect.version;
@@ -149,14 +154,15 @@ impl Line {
         let mut bytes = Vec::new();
         encode(&Packet::Connect(Box::new(connect)), version, &mut bytes)
             .map_err(|error| NotOpened::Unsendable(error.to_string()))?;
-        let connack = match timeout_at(Instant::now() + patience, line.connack(&bytes)).await {
+        let connack = match timeout_at(Instant::now() + patience, line.connack(&bytes, scram)).await {
             Ok(connack) => connack?,
             Err(_) => return Err(NotOpened::Silent),
         };
         Ok((line, connack))
     }
 
-    async fn connack(&mut self, connect: &[u8]) -> Result<ConnAck, NotOpened> {
+    async fn connack(&mut self, connect: &[u8], scram: Option<ClientExchange>) -> Result<ConnAck, NotOpened> {
+        let mut login = Login::of(scram);
         // A server that refuses on sight may have closed by now: what it said is still there to be read.
         if let Err(error) = self.write(connect).await
             && let Some(cause) = TlsCause::of(&error)
@@ -178,7 +184,15 @@ impl Line {
             match self.frames.next(Some(version), Direction::FromServer) {
                 Ok(None) if Spoken::guess(&first).is_none() => {}
                 Ok(Some(Packet::ConnAck(connack))) if connack.reason == ReasonCode::Success => {
+                    login.check(&connack).map_err(NotOpened::Scram)?;
                     return Ok(*connack);
+                }
+                Ok(Some(Packet::Auth(auth))) if login.awaits_challenge() => {
+                    let answer = login.answer(&auth).await.map_err(NotOpened::Scram)?;
+                    let mut bytes = Vec::new();
+                    encode(&answer, self.version, &mut bytes)
+                        .map_err(|error| NotOpened::Unsendable(error.to_string()))?;
+                    self.write(&bytes).await.map_err(|_| NotOpened::Closed)?;
                 }
                 Ok(Some(Packet::ConnAck(connack))) => return Err(NotOpened::Refused(connack)),
                 Ok(other) => {

@@ -17,6 +17,7 @@ mod admit;
 mod exchange;
 mod fix;
 mod line;
+mod login;
 mod near_miss;
 mod port;
 mod probe;

@@ -40,7 +40,7 @@ pub(super) async fn speaks(mqtt: &MqttPlan, address: &Address, patience: Duratio
     let patience = patience.min(PATIENCE_MAX);
     let network = bare(mqtt, address, Transport::Tcp).connect_timeout(patience);
     let mut is_silent = false;
-    match Line::open(&network, bare_connect(Version::V3_1_1), patience).await {
+    match Line::open(&network, bare_connect(Version::V3_1_1), None, patience).await {
         Ok((line, _)) => {
             line.close().await;
             return Speaks::Mqtt;

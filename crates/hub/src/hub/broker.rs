@@ -39,7 +39,8 @@ impl Hub {
             old.broker.stop().await;
         }
         let Some(broker) = &plan.broker else { return Ok(()) };
-        match Embedded::start(broker, &self.environment, self.surroundings.storage.store()).await {
+        match Embedded::start(broker, &self.environment, self.surroundings.storage.store(), &self.data).await
+        {
             Ok(embedded) => self.broker = Some(embedded),
             Err(reason) => {
                 self.restore_broker().await;
@@ -53,7 +54,8 @@ impl Hub {
     async fn restore_broker(&mut self) {
         let plan = self.plan.clone();
         let Some(broker) = &plan.broker else { return };
-        match Embedded::start(broker, &self.environment, self.surroundings.storage.store()).await {
+        match Embedded::start(broker, &self.environment, self.surroundings.storage.store(), &self.data).await
+        {
             Ok(embedded) => self.broker = Some(embedded),
             Err(error) => error!(%error, "The embedded broker that ran before does not start again."),
         }

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::config::plan::{Address, ClientTls, MqttPlan, ProxyPlan, Verify};
+use crate::config::plan::{Address, Auth, ClientTls, MqttPlan, ProxyPlan, Verify};
 
 /// Why the secrets of a connector must be entered again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Reason {
     Address(Address),
     /// Another proxy, or none any more.
     Proxy(Option<ProxyPlan>),
+    /// The password would be sent as it is, and was only proven before.
+    Password,
     /// Less of the broker's certificate is checked.
     Verification,
     /// Another name is accepted in the broker's certificate.
@@ -34,6 +36,7 @@ impl fmt::Display for Reason {
             Self::Address(address) => write!(f, "{address} is a new address"),
             Self::Proxy(Some(proxy)) => write!(f, "{proxy} is a new proxy"),
             Self::Proxy(None) => f.write_str("the proxy would not be used any more"),
+            Self::Password => f.write_str("the password would be sent, and not only proven"),
             Self::Verification => f.write_str("less of the broker's certificate would be checked"),
             Self::ServerName => f.write_str("the broker's certificate may bear another name"),
             Self::Authority { origin } => write!(f, "the authorities in {origin} would be trusted"),
@@ -54,6 +57,9 @@ pub fn secrets_to_enter_again(old: &MqttPlan, new: &MqttPlan) -> Vec<Reason> {
     };
     if !is_same_proxy {
         reasons.push(Reason::Proxy(new.proxy.clone()));
+    }
+    if old.auth == Auth::ScramSha256 && new.auth == Auth::Password {
+        reasons.push(Reason::Password);
     }
     // Where nothing is encrypted before and after, nothing of TLS counts.
     if new.addresses.iter().any(|address| address.transport.is_secure()) {
@@ -140,6 +146,13 @@ mod tests {
         check("url = ['mqtts://h', 'mqtts://g']", "url = ['mqtts://g', 'mqtts://h']", false);
         check("url = ['mqtts://h', 'mqtts://g']", "url = 'mqtts://h'", false);
         check("url = 'mqtts://h'", "host = 'h'\ntransport = 'tls'", false);
+    }
+
+    #[test]
+    fn a_password_that_would_be_sent_instead_of_proven_is_asked_for_again() {
+        let scram = "url = 'mqtts://h'\nauth = 'scram-sha-256'";
+        check(scram, "url = 'mqtts://h'", true);
+        check("url = 'mqtts://h'", scram, false);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod hashing;
 mod permissions;
+mod scram;
 mod users;
 
 use std::pin::Pin;

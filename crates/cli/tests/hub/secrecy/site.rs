@@ -17,6 +17,8 @@ use crate::support::{PROJECT, Up, WITHIN, crosspoint, folder, lines, run_with, t
 /// `{x}` for the secret of x, `KEY` for the key as it is.
 const CONNECTORS: &[(&str, &str)] = &[
     ("right", "url = 'mqtt://127.0.0.1:MQTT'\npassword = '{user}'"),
+    ("scram", "url = 'mqtt://127.0.0.1:MQTT'\npassword = '{user}'\nauth = 'scram-sha-256'"),
+    ("scram-wrong", "url = 'mqtt://127.0.0.1:MQTT'\npassword = '{closed}'\nauth = 'scram-sha-256'"),
     ("sealed", "url = 'mqtt://127.0.0.1:MQTT'"),
     ("variable", "url = 'mqtt://127.0.0.1:MQTT'\npassword = 'env:SECRECY'"),
     (

@@ -6,6 +6,7 @@ use crosspoint_protocol::{
     Now, Offence, ReasonCode, Version, Violation,
     connection::EndCause,
     packet::{ConnAck, PacketType},
+    scram::ScramFault,
 };
 
 use super::Online;
@@ -19,6 +20,7 @@ impl Engine {
     /// Leaves a connection that has ended, for the next one or for good.
     pub(in crate::engine) fn leave(&mut self, mut online: Online, now: Now) -> Link {
         let cause = online.cause(self.options.connect_timeout_ms);
+        online.give_up_authentication(&cause);
         self.sending.on_disconnected();
         self.subscriptions.on_disconnected();
         if let Some(canary) = &mut self.canary {
@@ -69,6 +71,7 @@ impl Online {
 
     fn cause_of(&self, violation: Violation, connect_timeout_ms: u64) -> Cause {
         match violation.offence {
+            Offence::ServerUnproven => Cause::Scram(ScramFault::ServerUnproven),
             Offence::KeepAliveTimeout => Cause::KeepAliveTimeout,
             Offence::DeadlineExceeded(_) => Cause::ConnectTimeout { after_ms: connect_timeout_ms },
             // A server of old refuses 5.0 in a form that 5.0 cannot read: [MQTT-3.1.2-2] of 3.1.1.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crosspoint_protocol::{
     Message, Now, QoS, ReasonCode, Version,
     connection::{ClientEvent, EndCause, IncomingPublish},
-    packet::{ConnAck, Disconnect, PublishProperty},
+    packet::{ConnAck, PublishProperty},
     session::Outgoing,
 };
 
@@ -26,8 +26,7 @@ impl Engine {
         match event {
             ClientEvent::Connected { connack, lost } => self.on_connected(online, &connack, lost, now),
             ClientEvent::Refused(connack) => online.refusal = Some(connack),
-            // We never begin an enhanced authentication, so the server must not go on with one [MQTT-4.12.0-6].
-            ClientEvent::Auth(_) => online.core.disconnect(Disconnect::new(ReasonCode::ProtocolError)),
+            ClientEvent::Auth(auth) => self.on_auth(online, &auth),
             ClientEvent::Publish(incoming) => self.on_publish(online, incoming, now),
             ClientEvent::Acknowledged { cookie, reason } => self.sending.note_acknowledged(cookie, reason),
             ClientEvent::Subscribed(ack) | ClientEvent::Unsubscribed(ack) => {
@@ -44,6 +43,7 @@ impl Engine {
     }
 
     fn on_connected(&mut self, online: &mut Online, connack: &ConnAck, lost: Vec<Outgoing>, now: Now) {
+        self.end_authentication(online);
         online.connected_ms = Some(now.monotonic_ms);
         count(&self.shared.counters.connected);
         self.attempts.on_connected(now.monotonic_ms, &mut self.environment.random);

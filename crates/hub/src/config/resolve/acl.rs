@@ -156,6 +156,16 @@ fn password(section: &Section<'_>, material: &Material, findings: &mut Findings)
         finding.label("incomplete").help("it looks like $7$ITERATIONS$SALT$HASH or $6$SALT$HASH");
         return None;
     }
+    if value.starts_with("$scram-sha-256$") {
+        return match Password::scram(value) {
+            Ok(_) => Some(UserPassword::Scram(secret)),
+            Err(error) => {
+                let finding = findings.error(text.span, format!("`{path}`: {error}")).label("not usable");
+                finding.help("write what `crosspoint user hash --scram` prints");
+                None
+            }
+        };
+    }
     if ["$argon2", "$2", "$5$", "$pbkdf2"].iter().any(|hash| value.starts_with(hash)) {
         let finding =
             findings.error(text.span, format!("`{path}` is a hash of another kind")).label("not Argon2id");
@@ -166,7 +176,7 @@ fn password(section: &Section<'_>, material: &Material, findings: &mut Findings)
         let finding = findings.warning(text.span, format!("`{path}` is plain text"));
         finding.label("readable for everyone who has the file");
         finding.help(format!(
-            "seal it: crosspoint secret set {path} --keep; or write an Argon2id hash (\"$argon2id$...\")"
+            "seal it: crosspoint secret set {path} --keep; or write what `crosspoint user hash` prints"
         ));
     }
     Some(UserPassword::Plain(secret))

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crosspoint_protocol::{QoS, TopicName, Version};
+use crosspoint_protocol::{QoS, TopicName, Version, scram};
 
 use super::super::diagnostic::Findings;
 use super::super::plan::{
-    Address, BROKER_CONNECTOR, CanaryPlan, ConnectValues, ConnectorPlan, Durability, MqttPlan, Protocol,
-    SessionKind,
+    Address, Auth, BROKER_CONNECTOR, CanaryPlan, ConnectValues, ConnectorPlan, Durability, MqttPlan,
+    Protocol, SessionKind,
 };
 use super::super::secret::Secret;
 use super::super::section::Section;
@@ -83,7 +83,8 @@ fn check_local(name: &str, is_local: bool, section: &Section<'_>, findings: &mut
 
 fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Findings) -> MqttPlan {
     let addresses = address::resolve(section, findings);
-    let protocol = protocol(section);
+    let auth = Auth::of_word(section.text_or_default(&keys::AUTH));
+    let protocol = spoken(section, auth, findings);
     let (reconnect_min, reconnect_max) = reconnect(section, findings);
     let session = session(section, used, findings);
     let proxy = proxy::resolve(section, material, findings);
@@ -96,6 +97,7 @@ fn mqtt(section: &Section<'_>, used: Use, material: &Material, findings: &mut Fi
         client_id: client_id(section, protocol, findings),
         username: section.text(&keys::USERNAME).map(|text| text.text.to_owned()),
         password: password(section, protocol, material, findings),
+        auth,
         tls: tls::client(section, &addresses, material, findings),
         websocket_headers: headers(section, &addresses, material, findings),
         keep_alive: keep_alive(section, used, tcp_keepalive.is_some() && proxy.is_none(), findings),
@@ -131,6 +133,29 @@ fn connect_properties(section: &Section<'_>, protocol: Protocol, findings: &mut 
         asks_response_information: section.flag(&REQUEST_RESPONSE_INFORMATION).unwrap_or(false),
         asks_problem_information: section.flag(&REQUEST_PROBLEM_INFORMATION).unwrap_or(true),
     }
+}
+
+/// Returns which version is offered: with SCRAM nothing but MQTT 5, for to step down would show the password.
+fn spoken(section: &Section<'_>, auth: Auth, findings: &mut Findings) -> Protocol {
+    let written = protocol(section);
+    if auth == Auth::Password {
+        return written;
+    }
+    let path = section.path_of(&keys::AUTH);
+    if let Protocol::Only(version @ (Version::V3_1 | Version::V3_1_1)) = written {
+        let message =
+            format!("`{path}` = \"scram-sha-256\" needs MQTT 5, and protocol = \"{version}\" is written");
+        let finding = findings.error(&section.span_of(&keys::AUTH), message);
+        finding.label(format!("MQTT {version} has no AUTH packet"));
+        finding.help("write protocol = \"5.0\", or auth = \"password\"");
+    }
+    let has_name = section.text(&keys::USERNAME).is_some_and(|name| !name.text.is_empty());
+    if !has_name || !section.has(&keys::PASSWORD) {
+        let message = format!("`{path}` = \"scram-sha-256\" needs `username` and `password`");
+        let finding = findings.error(&section.span_of(&keys::AUTH), message);
+        finding.label("nothing to prove").help("write both; the password is not sent, only proven");
+    }
+    Protocol::Only(Version::V5)
 }
 
 fn protocol(section: &Section<'_>) -> Protocol {
@@ -194,6 +219,13 @@ fn password(
         let finding = findings.warning(text.span, format!("`{path}` is plain text"));
         finding.label("readable for everyone who has the file");
         finding.help(format!("seal it: crosspoint secret set {path} --keep"));
+    }
+    let is_scram = Auth::of_word(section.text_or_default(&keys::AUTH)) == Auth::ScramSha256;
+    if is_scram && scram::Password::prepare(secret.expose()).is_err() {
+        let message = format!("`{path}` cannot be used with auth = \"scram-sha-256\"");
+        let finding = findings.error(text.span, message);
+        finding.label("not UTF-8, or with characters that SCRAM does not allow (SASLprep)");
+        finding.help("choose a password of letters, digits and signs");
     }
     Some(secret)
 }

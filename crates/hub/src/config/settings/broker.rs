@@ -214,7 +214,7 @@ const LISTENER_ALL: &[&Setting] = &[
 pub const USER_PASSWORD: Setting = Setting::shaped(
     "password",
     Shape::Secret,
-    "The password, as an Argon2id PHC string, as a hash that mosquitto_passwd wrote (`$7$...`, `$6$...`), or plain.",
+    "The password, as an Argon2id PHC string, for SCRAM (`$scram-sha-256$...`), as a hash that mosquitto_passwd wrote (`$7$...`, `$6$...`), or plain.",
 );
 
 /// A user's roles.

@@ -1,6 +1,6 @@
 //! The keys of `[connector.NAME]`.
 
-use super::super::plan::{Durability, Lane, TlsVersion};
+use super::super::plan::{Auth, Durability, Lane, TlsVersion};
 use super::super::preset::Preset;
 use super::super::setting::{Setting, Shape};
 use super::announcement::{
@@ -61,6 +61,15 @@ pub const USERNAME: Setting = Setting::optional_text("username", "The user name 
 
 /// The password.
 pub const PASSWORD: Setting = Setting::shaped("password", Shape::Secret, "The password at the broker.");
+
+/// How it shows who it is.
+pub const AUTH: Setting = Setting::choice(
+    "auth",
+    Auth::WORDS,
+    "password",
+    "How the connector shows who it is: `password`: user name and password are sent as they are, as far as they are written; \
+     `scram-sha-256`: the password stays here, and the broker proves that it knows it too (MQTT 5).",
+);
 
 /// What is checked and shown in TLS.
 pub const TLS: Setting = Setting::shaped("tls", Shape::Table(TLS_ALL), "TLS, for mqtts:// and wss://.");
@@ -288,6 +297,7 @@ pub const ALL: &[&Setting] = &[
     &CLIENT_ID,
     &USERNAME,
     &PASSWORD,
+    &AUTH,
     &TLS,
     &WEBSOCKET,
     &KEEP_ALIVE_S,

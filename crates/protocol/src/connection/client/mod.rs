@@ -22,6 +22,7 @@ use crate::{
     codec::{Direction, EncodeError},
     limits,
     packet::{Auth, ConnAck, Disconnect, Packet, PacketType, SubAck},
+    scram::ServerProof,
     session::{Outgoing, SessionState},
 };
 
@@ -72,6 +73,8 @@ pub struct ClientConnection {
     maximum_qos: QoS,
     retain_available: bool,
     is_reauthenticating: bool,
+    /// What the server is to show at the end of the authentication that is under way.
+    proof: Option<ServerProof>,
 }
 
 #[derive(Debug)]
@@ -113,6 +116,7 @@ impl ClientConnection {
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
             is_reauthenticating: false,
+            proof: None,
             options: Box::new(options),
         })
     }

@@ -39,7 +39,8 @@ impl ClientConnection {
         Ok(ClientEvent::Connected { connack, lost })
     }
 
-    fn check_connack(&self, connack: &ConnAck) -> Result<(), Violation> {
+    fn check_connack(&mut self, connack: &ConnAck) -> Result<(), Violation> {
+        self.check_proof(PacketType::ConnAck, connack.properties.authentication_data.as_deref())?;
         let connect = &self.options.connect;
         let wrong_session = |what, rule| Violation {
             packet: PacketType::ConnAck,

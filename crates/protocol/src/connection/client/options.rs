@@ -21,6 +21,10 @@ pub struct ClientOptions {
     /// How many messages above the Receive Maximum in CONNECT are put up with before the connection ends
     /// [MQTT-3.3.4-9]. Default 0, which is strict; some brokers take their own setting for an unlimited one.
     pub receive_tolerance: u16,
+    /// Whether the server has to prove itself at the end of each authentication, by what
+    /// [`expect_proof`](super::ClientConnection::expect_proof) names, before anything it says is believed. Default
+    /// `false`.
+    pub server_must_prove: bool,
 }
 
 impl ClientOptions {
@@ -34,6 +38,7 @@ impl ClientOptions {
             topic_alias_own_maximum: 16,
             refuse_unknown_session: false,
             receive_tolerance: 0,
+            server_must_prove: false,
         }
     }
 }

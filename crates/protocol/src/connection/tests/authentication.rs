@@ -1,14 +1,18 @@
 //! Enhanced authentication, before the client is let in and again later.
 
+use bytes::Bytes;
+
 use super::*;
 use crate::{
+    Offence, PacketId,
     connection::{AcceptConnect, ClientConnection, ClientOptions, EndCause, ServerConnection, ServerOptions},
     fuzz::{
         ends::{End, Persisting},
         pair::{Pair, START, connack, connect},
     },
     packet::{Auth, AuthProperties, ConnAckProperties, Connect, Disconnect},
-    session::SessionState,
+    scram::{ClientExchange, ClientFirst, Iterations, Keys, Password},
+    session::{IncomingId, SessionState},
 };
 
 fn with_method() -> Connect {
@@ -23,7 +27,7 @@ fn step(reason: ReasonCode, method: &'static str) -> Packet {
 }
 
 fn said(data: &'static [u8]) -> AuthProperties {
-    AuthProperties { data: Some(bytes::Bytes::from_static(data)), ..AuthProperties::default() }
+    AuthProperties { data: Some(Bytes::from_static(data)), ..AuthProperties::default() }
 }
 
 /// A server that decides on a CONNECT with a method.
@@ -256,4 +260,75 @@ fn a_client_that_wants_no_texts_gets_none_in_auth() {
     let [Packet::Auth(auth)] = sent.as_slice() else { panic!("{sent:?}") };
     assert_eq!(auth.properties.reason_string, None);
     assert!(auth.properties.user_properties.is_empty());
+}
+
+const CHALLENGE: &[u8] = b"r=NS,s=c2FsdA==,i=4096";
+
+/// A client that has answered a challenge of SCRAM, and what a server shows that knows the password.
+fn answered(session: SessionState) -> (Scripted<ClientConnection>, Bytes) {
+    let options = ClientOptions { server_must_prove: true, ..ClientOptions::new(with_method()) };
+    let core = ClientConnection::new(options, session, START).unwrap();
+    let mut client = Scripted { end: End::new(core, Persisting::AtOnce), now: START, version: Version::V5 };
+    client.sent();
+    let exchange = ClientExchange::begin("u", b"right", "N").unwrap();
+    let first = ClientFirst::read(exchange.first().as_bytes()).unwrap();
+    let iterations = Iterations::new(Iterations::MIN).unwrap();
+    let keys = Keys::derive(&Password::prepare(b"right").unwrap(), b"salt", iterations).unwrap();
+    let (last, proof) = exchange.challenged(CHALLENGE).unwrap().answer().unwrap();
+    client.end.core.expect_proof(proof);
+    let server = first.challenge(b"salt", iterations, "S");
+    let shown = server.read(last.as_bytes()).unwrap().verify(&keys).unwrap();
+    (client, shown.into())
+}
+
+fn yes(data: Option<Bytes>) -> Packet {
+    let mut answer = connack(false);
+    answer.properties.authentication_method = Some("SCRAM".into());
+    answer.properties.authentication_data = data;
+    Packet::ConnAck(Box::new(answer))
+}
+
+#[test]
+fn a_server_that_proves_itself_is_believed() {
+    let (mut client, shown) = answered(SessionState::default());
+    client.give(&[yes(Some(shown))]);
+    assert!(client.end.core.is_open());
+}
+
+#[test]
+fn a_server_that_does_not_prove_itself_is_left_and_the_session_stays_as_it_was() {
+    for data in [None, Some(Bytes::from_static(b"v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="))] {
+        let mut session = SessionState::default();
+        session.incoming.restore(IncomingId(PacketId::new(7).unwrap()));
+        let (mut client, _) = answered(session);
+        client.give(&[yes(data)]);
+        assert!(!client.end.core.is_open());
+        assert!(!client.end.events.iter().any(|event| matches!(event, ClientEvent::Connected { .. })));
+        let Some(ClientEvent::Ended(end)) = client.end.events.pop_back() else { panic!("not ended") };
+        let EndCause::Violation(violation) = end.cause else { panic!("{:?}", end.cause) };
+        assert_eq!(violation.offence, Offence::ServerUnproven);
+        // An impostor's word that it holds no session must not end ours.
+        assert!(!client.end.core.into_session().incoming.is_empty());
+    }
+}
+
+#[test]
+fn a_server_that_lets_us_in_without_a_challenge_has_proven_nothing() {
+    let options = ClientOptions { server_must_prove: true, ..ClientOptions::new(with_method()) };
+    let core = ClientConnection::new(options, SessionState::default(), START).unwrap();
+    let mut client = Scripted { end: End::new(core, Persisting::AtOnce), now: START, version: Version::V5 };
+    client.give(&[yes(Some(Bytes::from_static(b"v=AAAA")))]);
+    assert!(!client.end.core.is_open());
+}
+
+#[test]
+fn a_proof_counts_once() {
+    let (mut client, shown) = answered(SessionState::default());
+    client.give(&[yes(Some(shown.clone()))]);
+    client.end.core.reauthenticate(said(b"again"));
+    client.sent();
+    let properties =
+        AuthProperties { method: Some("SCRAM".into()), data: Some(shown), ..AuthProperties::default() };
+    client.give(&[Packet::Auth(Box::new(Auth { reason: ReasonCode::Success, properties }))]);
+    assert!(!client.end.core.is_open());
 }
