@@ -27,7 +27,7 @@ static const unsigned char SALT[16] = "salt of the test";
 static struct exchange {
     struct mosquitto *client;
     char nonce[TEXT_MAX];
-    char said[2 * TEXT_MAX];
+    char said[5 * TEXT_MAX];
 } exchanges[EXCHANGES_MAX];
 
 static struct exchange *exchange_of(struct mosquitto *client) {
@@ -75,7 +75,7 @@ static int on_start(int id, void *data, void *unused) {
 
 static int on_continue(int id, void *data, void *unused) {
     struct mosquitto_evt_extended_auth *event = data;
-    char last[TEXT_MAX] = {0}, bare[TEXT_MAX], last_line[64] = "v=";
+    char last[TEXT_MAX] = {0}, bare[TEXT_MAX + 32], last_line[64] = "v=";
     unsigned char salted[KEY], client_key[KEY], stored[KEY], server_key[KEY], signature[KEY], proof[KEY + 16];
     (void)id;
     (void)unused;

@@ -886,7 +886,11 @@ fn scram_without_what_it_needs_is_refused_with_the_reason() {
 
 #[test]
 fn a_hash_for_scram_that_is_not_whole_is_refused() {
-    let user = |hash: &str| format!("[broker.user.al]\npassword = \"{hash}\"\nroles = []\n");
+    let user = |hash: &str| {
+        format!(
+            "[broker.user.al]\npassword = \"{hash}\"\nroles = \"r\"\n[broker.role.r]\nallow = \"both #\"\n"
+        )
+    };
     let found = findings(&user("$scram-sha-256$i=16384$AAAA"));
     let [finding] = found.as_slice() else { panic!("{found:?}") };
     let shown = finding.render(Colour::Never);
