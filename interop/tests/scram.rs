@@ -1,5 +1,6 @@
 //! SCRAM-SHA-256 against others: our client against a mosquitto whose plugin does it with OpenSSL, and mqtt.js with Node's
 //! cryptography against our broker. Plugin and script stand in `peers/`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::PathBuf;
 use std::time::Duration;
