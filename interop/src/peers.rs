@@ -18,6 +18,10 @@ pub enum Peer {
     MosquittoPlugins,
     /// The command of OpenSSL, which makes the keys and certificates that people have.
     OpenSsl,
+    /// A proxy that speaks HTTP.
+    Tinyproxy,
+    /// A proxy that speaks SOCKS5.
+    Microsocks,
     /// NATS with its MQTT listener.
     NatsServer,
     /// RabbitMQ, with its MQTT plugin.
@@ -42,6 +46,8 @@ impl Peer {
             Self::MosquittoPasswd => ("mosquitto", "mosquitto_passwd"),
             Self::MosquittoPlugins => ("mosquitto-dev", "mosquitto-cc"),
             Self::OpenSsl => ("openssl", "openssl"),
+            Self::Tinyproxy => ("tinyproxy", "tinyproxy"),
+            Self::Microsocks => ("microsocks", "microsocks"),
             Self::NatsServer => ("nats-server", "nats-server"),
             Self::RabbitMq => ("rabbitmq", "rabbitmq-server"),
             Self::Epmd => ("rabbitmq", "epmd"),

@@ -1,7 +1,7 @@
 //! Brokers that others wrote.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -22,8 +22,9 @@ const CONFIGURATION: &str = "server.toml";
 
 /// A program that listens on ports, and its folder.
 #[derive(Debug)]
-struct Server<const PORTS: usize> {
+pub(crate) struct Server<const PORTS: usize> {
     program: PathBuf,
+    arguments: Vec<String>,
     folder: TempDir,
     ports: [u16; PORTS],
     running: Option<Started>,
@@ -31,14 +32,29 @@ struct Server<const PORTS: usize> {
 
 impl<const PORTS: usize> Server<PORTS> {
     /// Starts a program with a configuration file, which `configuration` writes for the folder and the ports.
-    async fn start(peer: Peer, configuration: impl Fn(&str, [u16; PORTS]) -> String) -> Option<Self> {
+    pub(crate) async fn start(
+        peer: Peer,
+        configuration: impl Fn(&str, [u16; PORTS]) -> String,
+    ) -> Option<Self> {
+        Self::start_by(peer, |folder, ports| {
+            let file = folder.join(CONFIGURATION);
+            std::fs::write(&file, configuration(text(folder), ports)).unwrap();
+            vec!["-c".to_owned(), text(&file).to_owned()]
+        })
+        .await
+    }
+
+    /// Starts a program with the arguments for its folder and its ports.
+    pub(crate) async fn start_by(
+        peer: Peer,
+        arguments: impl Fn(&Path, [u16; PORTS]) -> Vec<String>,
+    ) -> Option<Self> {
         let program = find(peer)?;
         for _ in 0..STARTS_MAX {
             let folder = tempfile::tempdir().unwrap();
             let ports = free_ports();
-            let config = configuration(text(folder.path()), ports);
-            std::fs::write(folder.path().join(CONFIGURATION), config).unwrap();
-            let mut server = Self { program: program.clone(), folder, ports, running: None };
+            let arguments = arguments(folder.path(), ports);
+            let mut server = Self { program: program.clone(), arguments, folder, ports, running: None };
             if server.try_run().await {
                 return Some(server);
             }
@@ -47,10 +63,14 @@ impl<const PORTS: usize> Server<PORTS> {
         panic!("{peer:?} does not start");
     }
 
+    pub(crate) const fn ports(&self) -> [u16; PORTS] {
+        self.ports
+    }
+
     /// Starts it and waits until all its ports listen; `false` when it ends instead.
     async fn try_run(&mut self) -> bool {
         let mut command = Command::new(&self.program);
-        command.arg("-c").arg(self.folder.path().join(CONFIGURATION));
+        command.args(&self.arguments);
         let mut running = start_server(&mut command, &self.folder.path().join("server.log"));
         let listens = soon("a server that listens", async {
             for port in self.ports {
@@ -68,8 +88,21 @@ impl<const PORTS: usize> Server<PORTS> {
         listens
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// Waits for a line of its log that holds a text, and returns it.
+    pub(crate) async fn logged(&self, text: &str) -> String {
+        soon(&format!("{text} in the log of {}", self.program.display()), async {
+            loop {
+                if let Some(line) = self.log().lines().find(|line| line.contains(text)) {
+                    return line.to_owned();
+                }
+                tokio::time::sleep(RETRY_PAUSE).await; // pace: a file tells nobody that it has grown
+            }
+        })
+        .await
     }
 
     async fn terminate(&mut self) {
@@ -179,7 +212,7 @@ impl Mosquitto {
     pub async fn start_talking(lines: &str, files: &[(&str, &str)]) -> Option<Self> {
         let server = Server::start(Peer::Mosquitto, |folder, [tcp, ws, other]| {
             for (name, content) in files {
-                std::fs::write(std::path::Path::new(folder).join(name), content).unwrap();
+                std::fs::write(Path::new(folder).join(name), content).unwrap();
             }
             let lines = lines.replace("{folder}", folder);
             format!(
@@ -202,15 +235,7 @@ impl Mosquitto {
     /// # Panics
     /// When it does not come in time.
     pub async fn logged(&self, text: &str) -> String {
-        soon(&format!("{text} in mosquitto's log"), async {
-            loop {
-                if let Some(line) = self.log().lines().find(|line| line.contains(text)) {
-                    return line.to_owned();
-                }
-                tokio::time::sleep(RETRY_PAUSE).await; // pace: a file tells nobody that it has grown
-            }
-        })
-        .await
+        self.server.logged(text).await
     }
 
     /// Returns the port of its TCP listener.

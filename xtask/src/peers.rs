@@ -34,6 +34,8 @@ const PEERS: &[Peer] = &[
     Peer { name: "mosquitto", bring: debian::mosquitto },
     Peer { name: "mosquitto-dev", bring: debian::mosquitto_dev },
     Peer { name: "openssl", bring: debian::openssl },
+    Peer { name: "tinyproxy", bring: debian::tinyproxy },
+    Peer { name: "microsocks", bring: debian::microsocks },
     Peer { name: "nats-server", bring: debian::nats_server },
     Peer { name: "rabbitmq", bring: debian::rabbitmq },
     Peer { name: "paho-mqtt", bring: python::paho_mqtt },

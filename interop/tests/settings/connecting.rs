@@ -157,6 +157,23 @@ async fn each_protocol_is_spoken_and_auto_is_the_highest() {
     }
 }
 
+/// CloudMQTT speaks 3.1.1 only.
+#[tokio::test]
+async fn a_preset_says_what_is_not_written() {
+    let Some(mosquitto) = mosquitto().await else { return };
+    for (lines, shown) in [("", "p5"), ("preset = \"cloudmqtt\"", "p2")] {
+        let hub = Running::start(&format!(
+            "[connector.a]\nhost = \"127.0.0.1\"\nport = {}\ntransport = \"tcp\"\nclient_id = \"preset-{shown}\"\n\
+             username = \"me\"\npassword = \"secret\"\n{lines}\n",
+            mosquitto.port()
+        ))
+        .await;
+        let line = mosquitto.logged(&format!(" as preset-{shown} (")).await;
+        assert!(line.contains(&format!("({shown}, ")), "{line}");
+        hub.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn a_made_up_client_id_is_short_enough_for_3_1_and_one_for_each_connector() {
     let Some(mosquitto) = mosquitto().await else { return };

@@ -8,6 +8,8 @@
 
 mod connecting;
 mod outboxes;
+mod proxies;
+mod refusing;
 mod sessions;
 mod support;
 mod table;

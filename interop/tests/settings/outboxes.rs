@@ -163,6 +163,18 @@ async fn what_has_waited_is_marked_by_its_topic_and_by_a_property() {
     away.hub.stop().await;
 }
 
+/// Without the key it would be marked: it waited for a connection.
+#[tokio::test]
+async fn what_has_waited_less_than_it_says_is_not_marked() {
+    let Some(mosquitto) = mosquitto().await else { return };
+    let away =
+        Away::start(mosquitto, "outbox = { replay_mark = { topic_prefix = \"late/\", after_s = 30 } }").await;
+    away.publish("in/n", "waited a little").await;
+    let (arrived, away) = away.back().await;
+    assert_eq!(arrived, [("in/n".to_owned(), b"waited a little".to_vec())]);
+    away.hub.stop().await;
+}
+
 /// Without the key ten messages leave at once.
 #[tokio::test]
 async fn a_backlog_leaves_at_its_pace() {

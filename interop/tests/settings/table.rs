@@ -14,6 +14,7 @@ const TESTS: &[(&[&str], &str, &str)] = &[
     (&["kind"], "crates/hub/tests/config_errors.rs", "names"),
     (&["enabled"], "connecting.rs", "a_connector_that_is_not_enabled_stays_away"),
     (&["preset"], "crates/hub/tests/config_presets.rs", "each_preset_knows_where_its_broker_is"),
+    (&["preset"], "connecting.rs", "a_preset_says_what_is_not_written"),
     (&["url"], "connecting.rs", "the_next_url_of_a_list_is_tried"),
     (&["url"], "connecting.rs", "the_hub_returns_to_the_first_url_of_a_list"),
     (&["host", "port", "transport", "path"], "connecting.rs", "host_port_transport_and_path_are_a_place_too"),
@@ -44,7 +45,8 @@ const TESTS: &[(&[&str], &str, &str)] = &[
     ),
     (&["tls.min_version"], "interop/tests/tls_settings.rs", "a_server_older_than_min_version_is_refused"),
     (&["websocket.headers"], "connecting.rs", "the_headers_of_the_upgrade_are_sent"),
-    (&["proxy"], "crates/net/tests/proxy.rs", "every_transport_goes_through_every_kind_of_proxy"),
+    (&["proxy"], "proxies.rs", "a_connector_goes_through_an_http_proxy"),
+    (&["proxy"], "proxies.rs", "a_connector_goes_through_a_socks_proxy_that_may_look_up_the_name"),
     (
         &["tcp_keepalive"],
         "interop/tests/hub_links.rs",
@@ -98,25 +100,16 @@ const TESTS: &[(&[&str], &str, &str)] = &[
         "outboxes.rs",
         "what_has_waited_is_marked_by_its_topic_and_by_a_property",
     ),
-    (
-        &["outbox.replay_mark.after_s"],
-        "crates/hub/src/outbox/durable/tests/policies.rs",
-        "a_message_that_has_waited_for_a_connection_bears_a_mark",
-    ),
+    (&["outbox.replay_mark.after_s"], "outboxes.rs", "what_has_waited_less_than_it_says_is_not_marked"),
     (&["outbox.backlog_per_s"], "outboxes.rs", "a_backlog_leaves_at_its_pace"),
-    // Mosquitto refuses nothing for the moment.
     (
         &["outbox.max_attempts"],
-        "crates/hub/src/outbox/durable/tests/policies.rs",
-        "a_message_that_is_refused_too_often_goes_to_the_dead_letters",
+        "refusing.rs",
+        "what_is_refused_for_the_moment_is_sent_again_as_often_as_it_says",
     ),
     (&["outbox.dead_letters"], "outboxes.rs", "no_more_dead_letters_are_kept_than_is_written"),
     (&["outbox.archive"], "outboxes.rs", "what_was_sent_is_kept_where_there_is_an_archive"),
-    (
-        &["ordering"],
-        "crates/hub/src/outbox/durable/tests/policies.rs",
-        "with_the_order_of_topics_a_refusal_for_the_moment_holds_up_its_topic_alone",
-    ),
+    (&["ordering"], "refusing.rs", "a_refusal_holds_up_everything_or_its_topic_alone"),
 ];
 
 fn keys(known: &[&Setting], path: &str, found: &mut Vec<String>) {

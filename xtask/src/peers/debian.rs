@@ -40,6 +40,16 @@ pub(super) fn openssl(shelf: &Shelf) -> Outcome {
     bring_programs(shelf, "openssl", &["openssl"], &[proof])
 }
 
+pub(super) fn tinyproxy(shelf: &Shelf) -> Outcome {
+    let proof = Proof { program: "tinyproxy", arguments: &["-v"], says: "tinyproxy 1." };
+    bring_programs(shelf, "tinyproxy", &["tinyproxy-bin"], &[proof])
+}
+
+pub(super) fn microsocks(shelf: &Shelf) -> Outcome {
+    let proof = Proof { program: "microsocks", arguments: &["-?"], says: "SOCKS5" };
+    bring_programs(shelf, "microsocks", &["microsocks"], &[proof])
+}
+
 pub(super) fn nats_server(shelf: &Shelf) -> Outcome {
     let proof = Proof { program: "nats-server", arguments: &["--version"], says: "nats-server: v" };
     bring_programs(shelf, "nats-server", &["nats-server"], &[proof])

@@ -71,9 +71,9 @@ fn on_time_out(stage: Stage, cause: String) -> Diagnosis {
 fn of_proxy(fault: &ProxyFault, cause: String) -> Diagnosis {
     let plain = |known| Diagnosis::new(known, cause.clone(), fault.hint());
     match fault {
-        ProxyFault::Refused { status: 407, has_login: false, .. }
+        ProxyFault::Refused { status: 401 | 407, has_login: false, .. }
         | ProxyFault::WantsLogin { has_login: false } => plain(Fault::ProxyLogin).setting("proxy.username"),
-        ProxyFault::Refused { status: 407, .. }
+        ProxyFault::Refused { status: 401 | 407, .. }
         | ProxyFault::WantsLogin { .. }
         | ProxyFault::LoginRefused
         | ProxyFault::LoginUnsendable(_) => plain(Fault::ProxyLogin).setting("proxy.password"),

@@ -52,6 +52,7 @@ fn settings_that_are_named_exist() {
     for fault in [
         refused(407, false),
         refused(407, true),
+        refused(401, true),
         refused(403, false),
         ProxyFault::WantsLogin { has_login: false },
         ProxyFault::LoginRefused,

@@ -47,10 +47,10 @@ impl ProxyFault {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "check host and port of `proxy`, and that the proxy runs",
-            Self::Refused { status: 407, has_login: false, .. } | Self::WantsLogin { has_login: false } => {
-                "set `proxy.username` and `proxy.password`"
-            }
-            Self::Refused { status: 407, .. } | Self::LoginRefused => {
+            // Tinyproxy wants a login with 407 and refuses a wrong one with 401.
+            Self::Refused { status: 401 | 407, has_login: false, .. }
+            | Self::WantsLogin { has_login: false } => "set `proxy.username` and `proxy.password`",
+            Self::Refused { status: 401 | 407, .. } | Self::LoginRefused => {
                 "check `proxy.username` and `proxy.password`"
             }
             Self::WantsLogin { .. } => "the proxy wants another way to log in: ask its administrator",
