@@ -18,6 +18,7 @@ pub const TARGETS: &[Target] = &[
     ("topic", crate::topic::fuzz::topic),
     ("filter", crate::topic::fuzz::filter),
     ("session", session::session),
+    ("scram", crate::scram::fuzz::scram),
 ];
 
 #[cfg(test)]

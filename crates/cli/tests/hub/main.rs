@@ -16,3 +16,4 @@ mod status;
 mod store;
 mod support;
 mod up;
+mod users;

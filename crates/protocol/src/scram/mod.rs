@@ -18,6 +18,8 @@
 mod attributes;
 mod client;
 mod fault;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod keys;
 mod server;
 
