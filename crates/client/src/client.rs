@@ -3,7 +3,10 @@ use std::{
     time::Duration,
 };
 
-use crosspoint_protocol::{ReasonCode, TopicFilter, packet::SubscribedFilter};
+use crosspoint_protocol::{
+    ReasonCode, TopicFilter,
+    packet::{SubscribedFilter, UserProperties},
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -15,7 +18,7 @@ use crate::{
     SessionStore, State, SubscribeError, SubscriptionStatus, TryPublishError,
     publish::publisher,
     sending::{Reply, Submission},
-    shared::{Handle, Request, Shared, lock},
+    shared::{Handle, Reasons, Request, Shared, lock},
 };
 
 /// A handle on a client. Cheap to clone; all clones are the same client.
@@ -130,7 +133,8 @@ impl Client {
         self.handle.shared.withdraw(cookie);
     }
 
-    /// Subscribes and waits for what the server says to each filter, in their order.
+    /// Subscribes, and returns what the server says to each filter, in their order, to be awaited. It is asked at the
+    /// call, in the order of the calls.
     ///
     /// Subscriptions are remembered and made again whenever the server has no session. One that the server refuses
     /// is forgotten. Filters that overlap are delivered once: with MQTT 5 by Subscription Identifiers; before, by not
@@ -144,16 +148,36 @@ impl Client {
     ///
     /// # Cancel safety
     /// Dropping the future does not take the request back.
-    pub async fn subscribe(&self, filters: Vec<SubscribedFilter>) -> Result<Vec<ReasonCode>, SubscribeError> {
-        if filters.is_empty() {
-            return Err(SubscribeError::NoFilter);
-        }
-        let (reply, reasons) = oneshot::channel();
-        self.handle.shared.request(Request::Subscribe(filters, reply));
-        reasons.await.map_err(|_| SubscribeError::Closed)
+    pub fn subscribe(
+        &self,
+        filters: Vec<SubscribedFilter>,
+    ) -> impl Future<Output = Result<Vec<ReasonCode>, SubscribeError>> + Send + use<> {
+        let filters = filters.into_iter().map(|wanted| (wanted, None)).collect();
+        self.subscribe_with(filters, UserProperties::new())
     }
 
-    /// Unsubscribes and waits for what the server says to each filter; before MQTT 5 that is always "success".
+    /// Subscribes as [`subscribe`](Self::subscribe) does, with what SUBSCRIBE says besides its filters (MQTT 5): for each
+    /// the Subscription Identifier, where the client is not to make one up, and User Properties.
+    ///
+    /// Those that the client makes up are below [`CALLER_SUBSCRIPTION_IDS`](crate::CALLER_SUBSCRIPTION_IDS). A message that
+    /// several filters with the same identifier match may come once for each.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub fn subscribe_with(
+        &self,
+        filters: Vec<(SubscribedFilter, Option<u32>)>,
+        user_properties: UserProperties,
+    ) -> impl Future<Output = Result<Vec<ReasonCode>, SubscribeError>> + Send + use<> {
+        let asked = self.ask(filters, |filters, reply| Request::Subscribe(filters, user_properties, reply));
+        async { asked?.await.map_err(|_| SubscribeError::Closed) }
+    }
+
+    /// Unsubscribes, and returns what the server says to each filter, to be awaited; before MQTT 5 that is always
+    /// "success". It is asked at the call.
     ///
     /// Until the answer is there, a message that several filters match may come twice.
     ///
@@ -162,13 +186,40 @@ impl Client {
     ///
     /// # Cancel safety
     /// Dropping the future does not take the request back.
-    pub async fn unsubscribe(&self, filters: Vec<TopicFilter>) -> Result<Vec<ReasonCode>, SubscribeError> {
+    pub fn unsubscribe(
+        &self,
+        filters: Vec<TopicFilter>,
+    ) -> impl Future<Output = Result<Vec<ReasonCode>, SubscribeError>> + Send + use<> {
+        self.unsubscribe_with(filters, UserProperties::new())
+    }
+
+    /// Unsubscribes as [`unsubscribe`](Self::unsubscribe) does, with User Properties (MQTT 5).
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub fn unsubscribe_with(
+        &self,
+        filters: Vec<TopicFilter>,
+        user_properties: UserProperties,
+    ) -> impl Future<Output = Result<Vec<ReasonCode>, SubscribeError>> + Send + use<> {
+        let asked = self.ask(filters, |filters, reply| Request::Unsubscribe(filters, user_properties, reply));
+        async { asked?.await.map_err(|_| SubscribeError::Closed) }
+    }
+
+    fn ask<T>(
+        &self,
+        filters: Vec<T>,
+        request: impl FnOnce(Vec<T>, oneshot::Sender<Reasons>) -> Request,
+    ) -> Result<oneshot::Receiver<Reasons>, SubscribeError> {
         if filters.is_empty() {
             return Err(SubscribeError::NoFilter);
         }
         let (reply, reasons) = oneshot::channel();
-        self.handle.shared.request(Request::Unsubscribe(filters, reply));
-        reasons.await.map_err(|_| SubscribeError::Closed)
+        self.handle.shared.request(request(filters, reply));
+        Ok(reasons)
     }
 
     /// Authenticates again on the connection that there is, with another password of the same user, and waits until the

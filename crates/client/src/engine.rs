@@ -340,8 +340,12 @@ impl Engine {
     fn take_requests(&mut self, requests: Vec<Request>) {
         for request in requests {
             match request {
-                Request::Subscribe(filters, reply) => self.subscriptions.subscribe(filters, reply),
-                Request::Unsubscribe(filters, reply) => self.subscriptions.unsubscribe(filters, reply),
+                Request::Subscribe(filters, user_properties, reply) => {
+                    self.subscriptions.subscribe(filters, &user_properties, reply);
+                }
+                Request::Unsubscribe(filters, user_properties, reply) => {
+                    self.subscriptions.unsubscribe(filters, &user_properties, reply);
+                }
                 Request::Reauthenticate(_, reply) if self.asked_again.is_some() => {
                     drop(reply.send(Err(ReauthenticateError::Busy)));
                 }

@@ -81,6 +81,7 @@ pub use store::{
     MemoryStore, NO_COOKIE, SaveReceipt, SessionChange, SessionStore, StoredSession, StoredSubscription,
 };
 pub use subscribe::{SubscribeError, SubscriptionStatus};
+pub use subscriptions::CALLER_SUBSCRIPTION_IDS;
 
 pub use crosspoint_protocol as protocol;
 
@@ -89,7 +90,8 @@ pub use crosspoint_protocol::{
     Message, QoS, ReasonCode, TopicFilter, TopicName, Version,
     connection::Delta,
     packet::{
-        PublishPropertyValues, RetainHandling, SubscribedFilter, SubscriptionOptions, Will, WillProperties,
+        PublishPropertyValues, RetainHandling, SubscribedFilter, SubscriptionOptions, UserProperties, Will,
+        WillProperties,
     },
     scram::ScramFault,
 };

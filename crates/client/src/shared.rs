@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crosspoint_protocol::{Now, ReasonCode, TopicFilter, packet::SubscribedFilter};
+use crosspoint_protocol::{
+    Now, ReasonCode, TopicFilter,
+    packet::{SubscribedFilter, UserProperties},
+};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
@@ -56,8 +59,8 @@ pub(crate) struct Inbox {
 /// A request that the server answers.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Subscribe(Vec<SubscribedFilter>, oneshot::Sender<Reasons>),
-    Unsubscribe(Vec<TopicFilter>, oneshot::Sender<Reasons>),
+    Subscribe(Vec<(SubscribedFilter, Option<u32>)>, UserProperties, oneshot::Sender<Reasons>),
+    Unsubscribe(Vec<TopicFilter>, UserProperties, oneshot::Sender<Reasons>),
     /// Authenticate again, with this password.
     Reauthenticate(Password, oneshot::Sender<Reauthenticated>),
 }

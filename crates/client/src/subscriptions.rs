@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use crosspoint_protocol::{
     PacketId, ReasonCode, TopicFilter,
-    packet::{SubscribedFilter, SubscriptionOptions},
+    packet::{SubscribedFilter, SubscriptionOptions, UserProperties},
     topic::FilterTree,
 };
 use tokio::sync::oneshot;
@@ -27,6 +27,9 @@ use {
 
 /// The most requests without an answer.
 const REQUESTS_MAX: usize = 64;
+
+/// Identifiers from here on are the caller's to give: none of them is ever made up.
+pub const CALLER_SUBSCRIPTION_IDS: u32 = 1 << 27;
 
 /// What the server has of our subscriptions when a connection opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub(crate) struct Subscriptions {
     planned: VecDeque<Request>,
     requested: HashMap<PacketId, Request>,
     waiters: Vec<Waiter>,
+    /// What UNSUBSCRIBE says for filters that are on their way out, where it says anything.
+    leaving: HashMap<TopicFilter, UserProperties>,
     /// 3.x: which filter stands for one that is not subscribed itself.
     covered_by: HashMap<TopicFilter, TopicFilter>,
     /// MQTT 5: the places of the filters that the server has, by identifier.
@@ -68,6 +73,7 @@ struct Wanted {
     options: SubscriptionOptions,
     order: u64,
     id: u32,
+    user_properties: UserProperties,
     /// Known at the start: kept when the server refuses it.
     is_permanent: bool,
     status: Option<ReasonCode>,
@@ -90,6 +96,7 @@ impl Subscriptions {
             planned: VecDeque::new(),
             requested: HashMap::new(),
             waiters: Vec::new(),
+            leaving: HashMap::new(),
             covered_by: HashMap::new(),
             places: FilterTree::new(),
             place_of: HashMap::new(),
@@ -102,34 +109,50 @@ impl Subscriptions {
             has_news: true,
         };
         for kept in stored {
-            if let Some(id) = kept.subscription_id {
+            if let Some(id) = kept.subscription_id.filter(|id| *id < CALLER_SUBSCRIPTION_IDS) {
                 this.next_id = this.next_id.max(id + 1);
             }
             let entry = AtServer { options: kept.options, id: kept.subscription_id, is_stale: false };
             this.at_server.insert(kept.filter, entry);
         }
         for SubscribedFilter { filter, options } in permanent {
-            this.want(filter.clone(), *options, true);
+            this.want(filter.clone(), *options, None, UserProperties::new());
+            if let Some(wanted) = this.wanted.get_mut(filter) {
+                wanted.is_permanent = true;
+            }
         }
         this
     }
 
     // --- what the program asks for ---
 
-    pub(crate) fn subscribe(&mut self, filters: Vec<SubscribedFilter>, reply: oneshot::Sender<Reasons>) {
+    pub(crate) fn subscribe(
+        &mut self,
+        filters: Vec<(SubscribedFilter, Option<u32>)>,
+        user_properties: &UserProperties,
+        reply: oneshot::Sender<Reasons>,
+    ) {
         self.batch += 1;
-        let names: Vec<TopicFilter> = filters.iter().map(|wanted| wanted.filter.clone()).collect();
-        for SubscribedFilter { filter, options } in filters {
+        let names: Vec<TopicFilter> = filters.iter().map(|(wanted, _)| wanted.filter.clone()).collect();
+        for (SubscribedFilter { filter, options }, id) in filters {
             if let Some(at_server) = self.at_server.get_mut(&filter) {
                 at_server.is_stale = true;
             }
-            self.want(filter, options, false);
+            self.want(filter, options, id, user_properties.clone());
         }
         self.wait(WaitsFor::Suback, names, reply);
     }
 
-    pub(crate) fn unsubscribe(&mut self, filters: Vec<TopicFilter>, reply: oneshot::Sender<Reasons>) {
+    pub(crate) fn unsubscribe(
+        &mut self,
+        filters: Vec<TopicFilter>,
+        user_properties: &UserProperties,
+        reply: oneshot::Sender<Reasons>,
+    ) {
         for filter in &filters {
+            if !user_properties.is_empty() {
+                self.leaving.insert(filter.clone(), user_properties.clone());
+            }
             let wanted = self.wanted.remove(filter);
             // What we know nothing of may come from another life of this client id: asked to go all the same.
             if wanted.is_none() && !self.at_server.contains_key(filter) {
@@ -202,12 +225,14 @@ impl Subscriptions {
 
     pub(crate) fn on_sent(&mut self, packet_id: PacketId, request: Request) {
         match &request {
-            Request::Subscribe { filters, id } => {
+            Request::Subscribe { filters, id, .. } => {
                 for wanted in filters {
                     self.note_subscribing(wanted, *id);
                 }
             }
-            Request::Unsubscribe(filters) => filters.iter().for_each(|filter| self.forget_place(filter)),
+            Request::Unsubscribe { filters, .. } => {
+                filters.iter().for_each(|filter| self.forget_place(filter));
+            }
         }
         self.has_changed = true;
         self.requested.insert(packet_id, request);
@@ -268,22 +293,30 @@ impl Subscriptions {
 
     // --- parts ---
 
-    fn want(&mut self, filter: TopicFilter, options: SubscriptionOptions, is_permanent: bool) {
+    fn want(
+        &mut self,
+        filter: TopicFilter,
+        options: SubscriptionOptions,
+        given: Option<u32>,
+        user_properties: UserProperties,
+    ) {
         self.needs_plan = true;
         self.has_news = true;
-        if let Some(wanted) = self.wanted.get_mut(&filter) {
-            wanted.options = options;
-            wanted.status = None;
-            wanted.is_permanent |= is_permanent;
-            return;
-        }
-        let kept_id = self.at_server.get(&filter).and_then(|at_server| at_server.id);
-        let id = kept_id.unwrap_or_else(|| {
+        let known = self.wanted.get(&filter).map(|wanted| wanted.id);
+        let kept = known.or_else(|| self.at_server.get(&filter).and_then(|at_server| at_server.id));
+        // One that a caller gave once says what that caller meant by it, and is nobody else's.
+        let ours = kept.filter(|id| *id < CALLER_SUBSCRIPTION_IDS);
+        let id = given.or(ours).unwrap_or_else(|| {
             self.next_id += 1;
             self.next_id - 1
         });
+        if let Some(wanted) = self.wanted.get_mut(&filter) {
+            *wanted = Wanted { options, id, user_properties, status: None, ..*wanted };
+            return;
+        }
         self.next_order += 1;
-        let wanted = Wanted { options, order: self.next_order, id, is_permanent, status: None };
+        let order = self.next_order;
+        let wanted = Wanted { options, order, id, user_properties, is_permanent: false, status: None };
         self.wanted.insert(filter, wanted);
     }
 }

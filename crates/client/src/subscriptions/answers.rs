@@ -59,7 +59,7 @@ impl Subscriptions {
                     self.on_subscribed(&wanted.filter, reason.unwrap_or(ReasonCode::UnspecifiedError));
                 }
             }
-            Request::Unsubscribe(filters) => {
+            Request::Unsubscribe { filters, .. } => {
                 for (filter, reason) in filters.into_iter().zip(reasons) {
                     self.busy.remove(&filter);
                     // 3.1 and 3.1.1 give no reasons: then it succeeded.

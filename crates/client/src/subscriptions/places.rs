@@ -10,11 +10,25 @@ use super::{AtServer, Subscriptions};
 /// The place of a filter among those that match a message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    /// The lowest that matches counts.
+    /// Of two that are alike the lower counts.
     order: u64,
     /// Filters subscribed together, whose retained messages overlap.
     batch: u64,
     options: SubscriptionOptions,
+}
+
+impl Place {
+    /// Tells whether a copy for this place comes whenever one for the other does, is as good in everything, and is
+    /// the first of both. Of two copies none of which is so both count: better twice than never.
+    ///
+    /// With No Local there is no copy of our own messages; and while we are away a server keeps none at QoS 0.
+    fn comes_before(&self, other: &Self) -> bool {
+        let rank =
+            |place: &Self| (!place.options.no_local, place.options.qos, place.options.retain_as_published);
+        let (ours, theirs) = (rank(self), rank(other));
+        let is_as_good = ours.0 >= theirs.0 && ours.1 >= theirs.1 && ours.2 >= theirs.2;
+        is_as_good && (ours != theirs || self.order < other.order)
+    }
 }
 
 impl Subscriptions {
@@ -29,20 +43,19 @@ impl Subscriptions {
         // A retained message comes once for each filter when that is subscribed: only filters that were subscribed
         // together give copies of the same.
         let is_snapshot = is_retained && !own.options.retain_as_published;
-        // With No Local there is no copy of our own messages: such a filter is first only among its like.
-        let mut first: Option<((bool, u64), u32)> = None;
+        let mut is_second = false;
         self.places.for_each_match(topic, |&id, place| {
             let is_rival = !is_snapshot
                 || (place.batch == own.batch && place.options.retain_handling != RetainHandling::DoNotSend);
-            let rank = (place.options.no_local, place.order);
-            if is_rival && first.is_none_or(|(lowest, _)| rank < lowest) {
-                first = Some((rank, id));
-            }
+            is_second |= is_rival && !ids.contains(&id) && place.comes_before(own);
         });
-        first.is_none_or(|(_, id)| ids.contains(&id))
+        !is_second
     }
 
     pub(super) fn note_subscribing(&mut self, wanted: &SubscribedFilter, id: Option<u32>) {
+        if self.at_server.get(&wanted.filter).is_some_and(|before| before.id != id) {
+            self.forget_place(&wanted.filter);
+        }
         let entry = AtServer { options: wanted.options, id, is_stale: false };
         self.at_server.insert(wanted.filter.clone(), entry);
         if let Some(id) = id {

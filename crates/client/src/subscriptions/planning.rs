@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use crosspoint_protocol::{
     ReasonCode, TopicFilter,
-    packet::{SubscribedFilter, SubscriptionOptions},
+    packet::{SubscribedFilter, SubscriptionOptions, UserProperties},
 };
 
 use super::{AtServer, Subscriptions, request::Request};
@@ -39,22 +39,40 @@ impl Subscriptions {
             .collect();
         // First what is new, so that nothing is missed between the two.
         self.plan_subscribes(subscribe);
-        for filters in unsubscribe.chunks(FILTERS_PER_REQUEST_MAX) {
-            self.put(Request::Unsubscribe(filters.to_vec()));
-        }
+        self.plan_unsubscribes(unsubscribe);
     }
 
     fn plan_subscribes(&mut self, subscribe: Vec<(SubscribedFilter, Option<u32>)>) {
         let mut together = Vec::new();
         for (wanted, id) in subscribe {
-            match id {
-                // An identifier holds for all filters of its SUBSCRIBE, so each filter gets one of its own.
-                Some(_) => self.put(Request::Subscribe { filters: vec![wanted], id }),
-                None => together.push(wanted),
+            let said = self.wanted.get(&wanted.filter).map(|wanted| wanted.user_properties.clone());
+            let user_properties = said.unwrap_or_default();
+            // An identifier and properties hold for all filters of their SUBSCRIBE, so each filter gets one of its own.
+            if id.is_some() || !user_properties.is_empty() {
+                self.put(Request::Subscribe { filters: vec![wanted], id, user_properties });
+            } else {
+                together.push(wanted);
             }
         }
         for filters in together.chunks(FILTERS_PER_REQUEST_MAX) {
-            self.put(Request::Subscribe { filters: filters.to_vec(), id: None });
+            let user_properties = UserProperties::new();
+            self.put(Request::Subscribe { filters: filters.to_vec(), id: None, user_properties });
+        }
+    }
+
+    fn plan_unsubscribes(&mut self, unsubscribe: Vec<TopicFilter>) {
+        let mut together = Vec::new();
+        for filter in unsubscribe {
+            match self.leaving.remove(&filter) {
+                Some(user_properties) => {
+                    self.put(Request::Unsubscribe { filters: vec![filter], user_properties });
+                }
+                None => together.push(filter),
+            }
+        }
+        for filters in together.chunks(FILTERS_PER_REQUEST_MAX) {
+            let user_properties = UserProperties::new();
+            self.put(Request::Unsubscribe { filters: filters.to_vec(), user_properties });
         }
     }
 

@@ -1,19 +1,22 @@
 //! One SUBSCRIBE or UNSUBSCRIBE.
 
-use crosspoint_protocol::{TopicFilter, packet::SubscribedFilter};
+use crosspoint_protocol::{
+    TopicFilter,
+    packet::{SubscribedFilter, UserProperties},
+};
 
 /// A request to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
-    Subscribe { filters: Vec<SubscribedFilter>, id: Option<u32> },
-    Unsubscribe(Vec<TopicFilter>),
+    Subscribe { filters: Vec<SubscribedFilter>, id: Option<u32>, user_properties: UserProperties },
+    Unsubscribe { filters: Vec<TopicFilter>, user_properties: UserProperties },
 }
 
 impl Request {
     pub(super) fn filters(&self) -> Box<dyn Iterator<Item = &TopicFilter> + '_> {
         match self {
             Self::Subscribe { filters, .. } => Box::new(filters.iter().map(|wanted| &wanted.filter)),
-            Self::Unsubscribe(filters) => Box::new(filters.iter()),
+            Self::Unsubscribe { filters, .. } => Box::new(filters.iter()),
         }
     }
 }

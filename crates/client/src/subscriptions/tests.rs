@@ -66,7 +66,7 @@ fn what_the_server_does_not_offer_is_not_asked_for() {
     let mut subscriptions = connected(&[], true);
     subscriptions.on_connected(ServerLimits { wildcards: false, ..limits(true) }, Kept::None);
     let (reply, mut reasons) = oneshot::channel();
-    subscriptions.subscribe(vec![wanted("a/#"), wanted("a")], reply);
+    subscriptions.subscribe(vec![(wanted("a/#"), None), (wanted("a"), None)], &UserProperties::new(), reply);
     assert_eq!(requested(&mut subscriptions), ["a"]);
     subscriptions.on_suback(PacketId::MIN, &[ReasonCode::GrantedQoS1]);
     subscriptions.answer_waiters();
@@ -100,4 +100,60 @@ fn a_filter_that_leaves_our_own_messages_out_does_not_swallow_the_copy_of_anothe
     requested(&mut subscriptions);
     assert!(subscriptions.counts("a/x", &[2], false), "our own message comes for this filter alone");
     assert!(!subscriptions.counts("a/x", &[1], false), "another's message comes for both");
+}
+
+#[test]
+fn a_copy_at_a_lower_qos_does_not_swallow_one_that_the_server_keeps_while_we_are_away() {
+    let mut rarely = wanted("a/#");
+    rarely.options.qos = QoS::AtMostOnce;
+    let mut subscriptions = Subscriptions::new(&[rarely, wanted("a/x")], Vec::new());
+    subscriptions.on_connected(limits(true), Kept::None);
+    requested(&mut subscriptions);
+    assert!(subscriptions.counts("a/x", &[2], false), "of what was kept for us this is the only copy");
+    assert!(!subscriptions.counts("a/x", &[1], false));
+}
+
+#[test]
+fn a_copy_without_the_retain_flag_as_published_does_not_swallow_one_that_has_it() {
+    let mut as_published = wanted("a/#");
+    as_published.options.retain_as_published = true;
+    let mut subscriptions = Subscriptions::new(&[wanted("a/x"), as_published], Vec::new());
+    subscriptions.on_connected(limits(true), Kept::None);
+    requested(&mut subscriptions);
+    assert!(subscriptions.counts("a/x", &[2], true));
+    assert!(!subscriptions.counts("a/x", &[1], false));
+}
+
+#[test]
+fn an_identifier_that_a_caller_gave_is_his_alone() {
+    let mut subscriptions = connected(&["a/#"], true);
+    requested(&mut subscriptions);
+    subscriptions.on_suback(PacketId::MIN, &[ReasonCode::GrantedQoS1]);
+    let given = Some(CALLER_SUBSCRIPTION_IDS);
+    let subscribe = |subscriptions: &mut Subscriptions, id| {
+        subscriptions.subscribe(vec![(wanted("b"), id)], &UserProperties::new(), oneshot::channel().0);
+    };
+    subscribe(&mut subscriptions, given);
+    let ids = |subscriptions: &mut Subscriptions| {
+        std::iter::from_fn(|| subscriptions.next_request())
+            .map(|request| match request {
+                Request::Subscribe { id, .. } => id,
+                Request::Unsubscribe { .. } => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&mut subscriptions), [given]);
+    subscriptions.on_disconnected();
+    subscriptions.on_connected(limits(true), Kept::All);
+    subscribe(&mut subscriptions, None);
+    assert_eq!(ids(&mut subscriptions), [Some(2)], "whoever wants it now did not give it");
+
+    let kept = |filter: &str, id| {
+        let SubscribedFilter { filter, options } = wanted(filter);
+        StoredSubscription { filter, options, subscription_id: Some(id) }
+    };
+    let stored = vec![kept("b", CALLER_SUBSCRIPTION_IDS + 7), kept("c", 4)];
+    let mut another_life = Subscriptions::new(&[wanted("b"), wanted("d")], stored);
+    another_life.on_connected(limits(true), Kept::All);
+    assert_eq!(ids(&mut another_life), [Some(5), Some(6), None]);
 }

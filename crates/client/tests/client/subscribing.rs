@@ -5,7 +5,7 @@ use crosspoint_client::{
 };
 use crosspoint_protocol::{
     connection::Delta,
-    packet::{Ack, Packet, Subscribe, Unsubscribe},
+    packet::{Ack, Packet, Subscribe, SubscribeProperties, Unsubscribe},
 };
 
 use crate::harness::*;
@@ -233,4 +233,27 @@ async fn before_mqtt_5_covered_filters_are_not_subscribed() {
     let unsubscribe = recv_unsubscribe(&mut peer).await;
     peer.unsuback(unsubscribe.packet_id, Vec::new()).await;
     assert_eq!(gone.await.unwrap(), Ok(vec![ReasonCode::Success]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_says_besides_its_filters_is_said_each_time() {
+    let mut world = start(options().session(SessionKeeping::Durable));
+    let mut peer = world.network.let_in(false).await;
+    let pair = |name: &str, value: &str| vec![(name.into(), value.into())];
+    let said = SubscribeProperties { subscription_id: Some(7), user_properties: pair("who", "me") };
+    let wishes = ["a", "b"].map(|filter| (wanted(filter, QoS::AtLeastOnce), said.subscription_id)).to_vec();
+    // It is asked at the call, whether anybody waits for the answer or not.
+    drop(world.client.subscribe_with(wishes, said.user_properties.clone()));
+    for is_last in [false, true] {
+        for subscribe in peer.grant(2).await {
+            assert_eq!(subscribe.properties, said);
+        }
+        if !is_last {
+            peer.cut();
+            peer = world.network.let_in(false).await;
+        }
+    }
+    drop(world.client.unsubscribe_with(vec![TopicFilter::parse("a").unwrap()], pair("why", "done")));
+    let unsubscribe = recv_unsubscribe(&mut peer).await;
+    assert_eq!(unsubscribe.user_properties, pair("why", "done"));
 }

@@ -31,10 +31,13 @@ impl Engine {
 
 fn send_request(core: &mut ClientConnection, request: &Request) -> Option<PacketId> {
     match request {
-        Request::Subscribe { filters, id } => {
-            let properties = SubscribeProperties { subscription_id: *id, ..SubscribeProperties::default() };
+        Request::Subscribe { filters, id, user_properties } => {
+            let properties =
+                SubscribeProperties { subscription_id: *id, user_properties: user_properties.clone() };
             core.subscribe(filters.clone(), properties)
         }
-        Request::Unsubscribe(filters) => core.unsubscribe(filters.clone(), Vec::new()),
+        Request::Unsubscribe { filters, user_properties } => {
+            core.unsubscribe(filters.clone(), user_properties.clone())
+        }
     }
 }
