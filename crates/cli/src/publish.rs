@@ -1,6 +1,6 @@
 //! `crosspoint pub`: publishes, and ends well only when the broker has it.
 
-use std::{path::PathBuf, pin::pin, process::ExitCode, time::Duration};
+use std::{pin::pin, process::ExitCode, time::Duration};
 
 use clap::Args;
 use crosspoint_client::{
@@ -15,8 +15,8 @@ use crate::{
     remote::{Remote, RemoteFlags, qos},
 };
 
-mod embedded;
-mod keeping;
+pub(crate) mod keeping;
+mod through;
 
 /// How long the goodbye to the broker may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -60,15 +60,6 @@ pub(crate) struct PublishFlags {
         conflicts_with_all = ["max_inflight", "id", "id_prefix", "will_topic"]
     )]
     store: bool,
-    /// With --store: the hub's own folder (default: crosspoint-data beside the project file)
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "store",
-        conflicts_with = "project",
-        help_heading = "Project"
-    )]
-    data: Option<PathBuf>,
     #[command(flatten)]
     remote: RemoteFlags,
 }
@@ -89,10 +80,11 @@ struct Publish {
 /// Runs the command.
 pub(crate) fn run(flags: &PublishFlags) -> ExitCode {
     let voice = flags.remote.voice();
-    let ended = match (flags.store, flags.remote.embedded()) {
+    let through = if flags.store { Ok(None) } else { flags.remote.through(voice) };
+    let ended = match (flags.store, through) {
         (true, _) => keeping::run(flags, voice),
         (false, Ok(None)) => flags.publish().and_then(|publish| block_on(publish.run(voice))),
-        (false, Ok(Some(place))) => embedded::run(flags, &place, voice),
+        (false, Ok(Some(through))) => through::run(flags, &through, voice),
         (false, Err(failure)) => Err(failure),
     };
     match ended {

@@ -18,6 +18,7 @@ use crate::{
     place::Place,
     property::{ConnectValues, PropertyFlags},
     secret::entering,
+    through::{Standing, Through},
     url::Url,
 };
 
@@ -58,7 +59,8 @@ pub(crate) struct RemoteFlags {
     #[arg(short = 'V', long, value_name = "VERSION", value_parser = protocol, help_heading = "Broker")]
     pub(crate) protocol_version: Option<Protocol>,
 
-    /// Use the broker and the login of this connector of the project file, under a client id of our own
+    /// Use this connector of the project file: through the hub that runs there, else its broker and its login under a client
+    /// id of our own; -i, -I, --will-* and -D connect mean the latter
     #[arg(
         long, value_name = "NAME", help_heading = "Project",
         conflicts_with_all = [
@@ -67,6 +69,9 @@ pub(crate) struct RemoteFlags {
         ]
     )]
     pub(crate) connector: Option<String>,
+    /// The folder of the hub that may run there (default: crosspoint-data beside the project file)
+    #[arg(long, value_name = "DIR", requires = "connector", help_heading = "Project")]
+    pub(crate) data: Option<PathBuf>,
     /// The project file
     #[arg(long, value_name = "FILE", default_value = PROJECT_FILE, requires = "connector", help_heading = "Project")]
     pub(crate) project: PathBuf,
@@ -199,24 +204,43 @@ impl RemoteFlags {
         self.timeout.map(|seconds| Duration::from_secs(seconds.into()))
     }
 
-    /// Returns the hub that is to be asked, where the connector is its embedded broker.
+    /// Returns the hub through which the connector is reached: one that runs and is connected there, or whose embedded
+    /// broker it is. Otherwise a client of our own goes there, and says why where a hub runs.
     ///
     /// # Errors
-    /// The project file is wrong, or has no such connector; or a flag is about a connection of our own.
-    pub(crate) fn embedded(&self) -> Result<Option<Place>, Failure> {
+    /// The project file is wrong, or has no such connector; or a flag does not go with the way there.
+    pub(crate) fn through(&self, voice: Voice) -> Result<Option<Through>, Failure> {
         let Some(name) = &self.connector else { return Ok(None) };
-        if !connector::is_embedded(name, &self.project, self.env.as_deref())? {
-            return Ok(None);
+        let is_embedded = connector::is_embedded(name, &self.project, self.env.as_deref())?;
+        let place = Place::of(self.data.as_deref(), &self.project);
+        let through = Through { place, connector: name.clone() };
+        match (is_embedded, self.is_of_our_own()) {
+            (true, true) => Err(about_a_connection()),
+            (true, false) => Ok(Some(through)),
+            (false, true) => Ok(None),
+            (false, false) => match through.standing()? {
+                Standing::NoHub => Ok(None),
+                Standing::NotConnected(why) => {
+                    voice.warn(format_args!(
+                        "this does not go through the hub that runs, but to the broker of {name} itself: {why}"
+                    ));
+                    Ok(None)
+                }
+                Standing::Connected { version } if self.properties.is_any && version != "5.0" => {
+                    Err(properties_of_connector())
+                }
+                Standing::Connected { .. } => Ok(Some(through)),
+            },
         }
-        if self.id.is_some() || self.id_prefix.is_some() || self.will_topic.is_some() {
-            let cause =
-                "-i, -I and --will-* are about a connection, and the embedded broker is reached without one";
-            return Err(Failure::usage(
-                cause,
-                "leave them away, or give the address of a listener with -h and -p",
-            ));
-        }
-        Ok(Some(Place::of(None, &self.project)))
+    }
+
+    /// Tells whether something is said about the connection, so that it must be one of our own.
+    fn is_of_our_own(&self) -> bool {
+        self.id.is_some()
+            || self.id_prefix.is_some()
+            || self.will_topic.is_some()
+            || self.properties.is_will
+            || self.properties.connect != ConnectValues::default()
     }
 
     /// Checks that no property is about a connection, where none is made.
@@ -411,6 +435,13 @@ impl RemoteFlags {
             .iter()
             .fold(options, |options, (name, value)| options.user_property(name, value))
     }
+}
+
+fn about_a_connection() -> Failure {
+    Failure::usage(
+        "-i, -I, --will-* and -D connect are about a connection, and the embedded broker is reached without one",
+        "leave them away, or give the address of a listener with -h and -p",
+    )
 }
 
 fn properties_of_connector() -> Failure {

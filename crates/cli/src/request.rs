@@ -14,10 +14,11 @@ use crate::{
     failure::{EXIT_CODES, Exit, Failure, Voice},
     output::Output,
     payload::{Payload, PayloadFlags},
-    print::Look,
-    publish::{not_published, topic_name},
+    print::{Look, Selection},
+    publish::{keeping, not_published, topic_name},
     remote::{Remote, RemoteFlags, qos},
     subscribe::{denied, look_of, unwritable},
+    through::{Hearing, Wish},
 };
 
 /// How long the goodbye to the broker may take.
@@ -72,7 +73,12 @@ struct Ask {
 /// Runs the command.
 pub(crate) fn run(flags: &RequestFlags) -> ExitCode {
     let voice = flags.remote.voice();
-    match flags.ask().and_then(|ask| block_on(ask.run(voice))) {
+    let asked = match flags.remote.through(voice) {
+        Ok(None) => flags.ask().and_then(|ask| block_on(ask.run(voice))),
+        Ok(Some(through)) => flags.hearing().and_then(|hearing| block_on(hearing.run(&through, voice))),
+        Err(failure) => Err(failure),
+    };
+    match asked {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             voice.fail(&failure);
@@ -84,10 +90,6 @@ pub(crate) fn run(flags: &RequestFlags) -> ExitCode {
 impl RequestFlags {
     /// Checks what was typed, and reads the question.
     fn ask(&self) -> Result<Ask, Failure> {
-        if self.remote.embedded()?.is_some() {
-            let cause = "the embedded broker has no address of its own here";
-            return Err(Failure::usage(cause, "give the address of a listener of it, with -h and -p"));
-        }
         let mut remote = self.remote.remote()?;
         remote.options = remote.options.reconnect_ms(200, 1_000);
         let topic = topic_name(self.topic.as_deref(), remote.topic.as_deref())?;
@@ -99,18 +101,48 @@ impl RequestFlags {
         if is_old && response_topic.is_none() {
             return Err(no_response_topic("MQTT 3.1 and 3.1.1 questions cannot say where their answer goes"));
         }
-        let Payload::One(payload) = self.payload.payload()? else {
-            return Err(Failure::usage("-l is many questions, and request asks one", "use -m, -f, -s or -n"));
-        };
+        let payload = self.question()?;
         let properties = self.remote.properties.publish.clone();
         let question = Question { topic, payload, qos: self.qos, properties, response_topic };
-        let end: &'static [u8] = if self.no_end_of_line { b"" } else { b"\n" };
-        Ok(Ask {
-            question,
-            count: self.count,
-            look: look_of(self.format.as_deref(), self.verbose, end)?,
-            remote,
+        Ok(Ask { question, count: self.count, look: self.look()?, remote })
+    }
+
+    /// Checks what was typed about a connector of a hub that runs, and reads the question.
+    fn hearing(&self) -> Result<Hearing, Failure> {
+        self.remote.only_publish_properties()?;
+        let topic = topic_name(self.topic.as_deref(), None)?;
+        let properties = keeping::properties(&self.remote.properties.publish)?;
+        let message = keeping::message(&topic, &self.question()?, self.qos, false, &properties);
+        let response_topic = self.response_topic.as_deref().map(response_topic).transpose()?;
+        let selection = Selection {
+            left: Some(self.count),
+            skips_retained: false,
+            ends_after_retained: false,
+            filters_out: Vec::new(),
+        };
+        Ok(Hearing {
+            wish: Wish::Answers { message, response_topic },
+            look: self.look()?,
+            selection,
+            exit_after_subscribe: false,
+            timeout: self.remote.timeout(),
+            when_over: unanswered,
+            when_interrupted: || Err(interrupted()),
         })
+    }
+
+    fn question(&self) -> Result<Vec<u8>, Failure> {
+        match self.payload.payload()? {
+            Payload::One(payload) => Ok(payload),
+            Payload::Lines => {
+                Err(Failure::usage("-l is many questions, and request asks one", "use -m, -f, -s or -n"))
+            }
+        }
+    }
+
+    fn look(&self) -> Result<Look, Failure> {
+        let end: &'static [u8] = if self.no_end_of_line { b"" } else { b"\n" };
+        look_of(self.format.as_deref(), self.verbose, end)
     }
 }
 
@@ -124,7 +156,7 @@ impl Ask {
         let mut timeout = pin!(after(self.remote.timeout));
         let result = tokio::select! {
             biased;
-            () = &mut interrupted => Err(Failure::new("interrupted before the answer came", "ask again")),
+            () = &mut interrupted => Err(self::interrupted()),
             result = self.answers(&client, deliveries, voice) => result,
             failure = connection.given_up() => Err(failure),
             () = &mut timeout => Err(unanswered()),
@@ -205,6 +237,10 @@ fn not_askable(error: &NotAskable) -> Failure {
 
 fn no_response_topic(cause: &str) -> Failure {
     Failure::usage(cause, "add -e TOPIC, the topic on which whoever answers will answer")
+}
+
+fn interrupted() -> Failure {
+    Failure::new("interrupted before the answer came", "ask again")
 }
 
 fn unanswered() -> Failure {

@@ -12,12 +12,12 @@ use crosspoint_client::{
 
 use crate::{
     connection::{Connection, Patience, after, block_on, interruption},
-    embedded::Listening,
     failure::{EXIT_CODES, Exit, Failure, Voice},
     format::Format,
     output::Output,
     print::{Look, Selection, Verdict},
     remote::{Remote, RemoteFlags, qos},
+    through::{Hearing, Wish},
 };
 
 /// How long the goodbye to the broker may take.
@@ -81,9 +81,9 @@ struct Subscribe {
 /// Runs the command.
 pub(crate) fn run(flags: &SubscribeFlags) -> ExitCode {
     let voice = flags.remote.voice();
-    let ended = match flags.remote.embedded() {
+    let ended = match flags.remote.through(voice) {
         Ok(None) => flags.subscribe().and_then(|subscribe| block_on(subscribe.run(voice))),
-        Ok(Some(place)) => flags.listening().and_then(|listening| block_on(listening.run(&place, voice))),
+        Ok(Some(through)) => flags.hearing().and_then(|hearing| block_on(hearing.run(&through, voice))),
         Err(failure) => Err(failure),
     };
     match ended {
@@ -120,19 +120,21 @@ impl SubscribeFlags {
         })
     }
 
-    /// Checks what was typed about the embedded broker of a hub that runs.
-    fn listening(&self) -> Result<Listening, Failure> {
+    /// Checks what was typed about a connector of a hub that runs.
+    fn hearing(&self) -> Result<Hearing, Failure> {
         self.remote.only_publish_properties()?;
         if !self.unsubscribe.is_empty() {
-            let cause = "-U ends subscriptions of a session that is kept, and --connector broker keeps none";
-            return Err(Failure::usage(cause, "leave it away"));
+            let cause = "-U ends subscriptions of a session of our own, and through a hub there is none";
+            return Err(Failure::usage(cause, "leave it away, or go to the broker with -h and -p"));
         }
-        Ok(Listening {
-            filters: self.filters(None)?,
+        Ok(Hearing {
+            wish: Wish::Messages { filters: self.filters(None)?, user_properties: Vec::new() },
             look: self.look()?,
             selection: self.selection()?,
             exit_after_subscribe: self.exit_after_subscribe,
             timeout: self.remote.timeout(),
+            when_over: timed_out,
+            when_interrupted: || Ok(()),
         })
     }
 

@@ -2,12 +2,12 @@
 //! and never stored.
 //!
 //! ```text
-//!   publish ──► connector ──► the connector's own client        given ──► a client for this one action
-//!   subscribe, ask ─► a client of our own: another client id, a clean session
+//!   connector ──► its own client: its login, its client id, its session      (who listens there: `listeners`)
+//!        └──────► what cannot share a connection: a client beside it, with another client id and a clean session
+//!   given ──────► a client for this one action
 //! ```
 //!
-//! A subscription has a client of its own, so that it neither takes the connector's session nor makes its broker send
-//! retained messages to flows once more. On the embedded broker there is no socket.
+//! On the embedded broker there is no socket.
 //!
 //! Invariant: nothing here outlives the one who asked; what is dropped has ended. What goes through an outbox stands in
 //! `outbox`, what is subscribed for good in flows.
@@ -23,6 +23,7 @@ use std::time::Duration;
 use crosspoint_broker::{LocalClient, LocalOptions, NotAccepted};
 use crosspoint_client::{
     Client, Message, Publication, PublishError, ReasonCode, State, SubscribedFilter, SubscriptionOptions,
+    UserProperties,
 };
 use crosspoint_store::Batch;
 use parking_lot::Mutex;
@@ -33,7 +34,7 @@ pub use subscribed::{Arrived, Subscribed};
 pub(crate) use visit::of_stored;
 
 use crate::config::plan::{ConnectorPlan, MqttPlan};
-use crate::connector::Reach;
+use crate::connector::{Line, Reach};
 use crate::control::Board;
 use crate::diagnosis;
 use crate::environment::Environment;
@@ -97,7 +98,10 @@ impl Actions {
     }
 
     /// Subscribes, and waits for at most `within` until the broker has answered. What comes is for whoever holds the
-    /// value, and ends with it.
+    /// value, and ends with it. `user_properties` are said to the broker (MQTT 5).
+    ///
+    /// On a connector it is the connector's own connection that subscribes. Where that cannot be shared, it is a client
+    /// beside it: [`Subscribed::apart`] tells why.
     ///
     /// # Errors
     /// The place cannot be reached, or does not answer in time. A filter that is refused is no error:
@@ -109,17 +113,19 @@ impl Actions {
         &self,
         place: &Place,
         filters: Vec<SubscribedFilter>,
+        user_properties: UserProperties,
         within: Duration,
     ) -> Result<Subscribed, ActionError> {
         timely(within, async {
-            let mut subscribed = self.visit(place).await?;
-            subscribed.subscribe(filters).await?;
+            let mut subscribed = self.open(place, user_properties).await?;
+            self.to(place, &mut subscribed, filters).await?;
             Ok(subscribed)
         })
         .await
     }
 
-    /// Asks, and returns what is awaited: each [`Subscribed::next`] is an answer.
+    /// Asks, and returns what is awaited, where each [`Subscribed::next`] is an answer, and what the broker said to the
+    /// question: "no matching subscribers" is no error.
     ///
     /// # Errors
     /// As for [`subscribe`](Self::subscribe) and [`publish`](Self::publish); the broker refuses the subscription to the
@@ -132,38 +138,70 @@ impl Actions {
         place: &Place,
         question: &Question,
         within: Duration,
-    ) -> Result<Subscribed, ActionError> {
+    ) -> Result<(Subscribed, ReasonCode), ActionError> {
         timely(within, async {
-            let mut subscribed = self.visit(place).await?;
+            let mut subscribed = self.open(place, UserProperties::new()).await?;
             let asking =
                 question.prepare(subscribed.version(), fastrand::u128(..), (self.environment.now())())?;
             let options = SubscriptionOptions { qos: question.qos, ..SubscriptionOptions::default() };
             let filter = SubscribedFilter { filter: asking.filter.clone(), options };
-            subscribed.subscribe(vec![filter]).await?;
+            self.to(place, &mut subscribed, vec![filter]).await?;
             if let Some(reason) = subscribed.reasons().iter().find(|reason| reason.is_error()) {
                 return Err(ActionError::Refused(format!(
                     "the broker refuses the subscription to {}: {reason}",
                     asking.filter
                 )));
             }
-            subscribed.publish(asking.message.clone()).await?;
-            Ok(subscribed.only_answers_to(asking))
+            let reason = subscribed.publish(asking.message.clone()).await?;
+            Ok((subscribed.only_answers_to(asking), reason))
         })
         .await
     }
 
-    async fn visit(&self, place: &Place) -> Result<Subscribed, ActionError> {
-        let plan = match place {
-            Place::Given(plan) => (**plan).clone(),
-            Place::Connector(name) => match self.plan(name)? {
-                Some(plan) => of_stored(plan),
-                None => return Ok(Subscribed::of_local(self.local().await?)),
-            },
+    /// Opens a place to subscribe there, as near to the connector as can be.
+    async fn open(&self, place: &Place, user_properties: UserProperties) -> Result<Subscribed, ActionError> {
+        let name = match place {
+            Place::Given(plan) => return self.visit((**plan).clone(), user_properties).await,
+            Place::Connector(name) => name,
         };
+        match self.reach(name)? {
+            Reach::Local => Ok(Subscribed::of_local(self.local().await?)),
+            Reach::Remote(client) => {
+                self.connected(name, &client)?;
+                let listening = self.line(name)?.listeners().listen(user_properties.clone());
+                let listening = listening.map_err(|_| ActionError::Off(name.clone()))?;
+                Ok(Subscribed::of_own(listening, client, user_properties))
+            }
+        }
+    }
+
+    /// Subscribes, beside the connector where its connection cannot be shared.
+    async fn to(
+        &self,
+        place: &Place,
+        subscribed: &mut Subscribed,
+        filters: Vec<SubscribedFilter>,
+    ) -> Result<(), ActionError> {
+        match (subscribed.subscribe(filters.clone()).await, place) {
+            (Err(ActionError::Apart(why)), Place::Connector(name)) => {
+                let Some(plan) = self.plan(name)? else { return Err(ActionError::Apart(why)) };
+                let visit = self.visit(of_stored(plan), subscribed.user_properties()).await?;
+                *subscribed = visit.beside(why);
+                subscribed.subscribe(filters).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn visit(
+        &self,
+        plan: MqttPlan,
+        user_properties: UserProperties,
+    ) -> Result<Subscribed, ActionError> {
         // Each draws lots of its own, so that two have different client ids.
         let environment = self.environment.of_visit();
         let (visit, deliveries) = Visit::begin(plan, environment).await?;
-        Ok(Subscribed::of_remote(visit, deliveries))
+        Ok(Subscribed::of_visit(visit, deliveries, user_properties))
     }
 
     async fn publish_remote(
@@ -172,24 +210,32 @@ impl Actions {
         client: &Client,
         message: Message,
     ) -> Result<ReasonCode, ActionError> {
-        let state = client.state().borrow().clone();
-        match state {
-            State::Connected(_) => {}
-            State::BackingOff { cause, .. } | State::Refused { cause, .. } => {
-                return Err(match self.plan(name)? {
-                    Some(plan) => ActionError::not_connected(diagnosis::of_cause(&plan, &cause, None)),
-                    None => ActionError::Off(name.to_owned()),
-                });
-            }
-            _ => return Err(ActionError::Off(name.to_owned())),
-        }
+        self.connected(name, client)?;
         published(client.publish(Publication::of_message(message)).await)
     }
 
+    /// Checks that a connector is connected, or says why it is not.
+    fn connected(&self, name: &str, client: &Client) -> Result<(), ActionError> {
+        let state = client.state().borrow().clone();
+        let cause = match state {
+            State::Connected(_) => return Ok(()),
+            State::BackingOff { cause, .. } | State::Refused { cause, .. } => cause,
+            _ => return Err(ActionError::Off(name.to_owned())),
+        };
+        Err(match self.plan(name)? {
+            Some(plan) => ActionError::not_connected(diagnosis::of_cause(&plan, &cause, None)),
+            None => ActionError::Off(name.to_owned()),
+        })
+    }
+
     fn reach(&self, name: &str) -> Result<Reach, ActionError> {
+        self.line(name)?.reach().ok_or_else(|| ActionError::Off(name.to_owned()))
+    }
+
+    fn line(&self, name: &str) -> Result<Arc<Line>, ActionError> {
         let board = self.board.lock();
         match board.lines.get(name) {
-            Some(line) => line.reach().ok_or_else(|| ActionError::Off(name.to_owned())),
+            Some(line) => Ok(line.clone()),
             None => Err(ActionError::no_such(name, board.lines.keys().map(|known| &**known))),
         }
     }

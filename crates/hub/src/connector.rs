@@ -15,6 +15,7 @@ use crate::connect;
 use crate::durable::Session;
 use crate::flow::Flows;
 use crate::intake::{self, Routes, Sink, Source, Surroundings};
+use crate::listeners::{Wanted, of_flow};
 use crate::outbox::{Backlog, IN_FLIGHT_MAX, OutboxFigures, Restored, Target};
 
 mod flapping;
@@ -24,7 +25,6 @@ mod line;
 mod reporter;
 mod session;
 mod state;
-mod subscriber;
 mod trial;
 
 use history::{History, Identity};
@@ -32,7 +32,6 @@ pub(crate) use keeping::Keeping;
 pub(crate) use line::{Line, Reach};
 use session::{Resumed, resume};
 pub use state::{Condition, ConnectorState};
-use subscriber::{Wanted, options_of};
 use trial::{Trial, differs_in_credentials};
 
 /// A connector of the project: its outbox lives as long as the store keeps it, its link as long as its settings.
@@ -67,8 +66,7 @@ enum End {
         /// What it says before it disconnects.
         close: Option<Box<Announcement>>,
         session: Option<Session>,
-        wanted: watch::Sender<Vec<Wanted>>,
-        /// The client's engine, and what reports on it, subscribes and saves for it. They end with the client.
+        /// The client's engine, and what reports on it and saves for it. They end with the client.
         tasks: JoinSet<()>,
     },
     Local {
@@ -159,7 +157,8 @@ impl Connector {
         // Its queue has room for everything that the pump may have in flight, and for a birth message.
         let mut options = connect::client_options(plan, client_id).publish_queue_max(IN_FLIGHT_MAX + 1);
         for wanted in &subscribed {
-            options = options.subscribe(wanted.0.clone(), options_of(wanted));
+            let wanted = of_flow(wanted);
+            options = options.subscribe(wanted.filter, wanted.options);
         }
         let mut tasks = JoinSet::new();
         let Resumed { session, store, restored } =
@@ -172,12 +171,11 @@ impl Connector {
         self.line.note(|history, now| history.begin(identity, now));
         self.line.set_reach(Some(Reach::Remote(client.clone())));
         tasks.spawn(reporter::run(self.name.clone(), client.clone(), self.line(), plan.birth.clone()));
-        let wanted = watch::Sender::new(subscribed.clone());
-        tasks.spawn(subscriber::run(client.clone(), wanted.subscribe(), subscribed));
+        self.line.listeners().connect(client.clone(), subscribed);
         let target = Target::Remote(client.clone());
         let source = Source::Remote(deliveries, session.clone());
         let close = plan.close.clone().map(Box::new);
-        self.start(End::Remote { client, close, session, wanted, tasks }, source, target, restored);
+        self.start(End::Remote { client, close, session, tasks }, source, target, restored);
         self.running = Some(Box::new(plan.clone()));
         Ok(())
     }
@@ -194,7 +192,7 @@ impl Connector {
         for wanted in &subscribed {
             // What is retained has been given to a Subscription that was kept.
             let retain_handling = RetainHandling::SendIfNew;
-            let options = SubscriptionOptions { retain_handling, ..options_of(wanted) };
+            let options = SubscriptionOptions { retain_handling, ..of_flow(wanted).options };
             client.subscribe(&wanted.0, options, 0);
         }
         self.line.note(History::begin_connected);
@@ -209,13 +207,15 @@ impl Connector {
         let now_wanted = flows.subscriptions();
         self.routes.send_replace(Arc::new(Routes { flows, sinks }));
         match self.link.as_mut().map(|link| &mut link.end) {
-            Some(End::Remote { wanted, .. }) => drop(wanted.send_replace(now_wanted)),
+            Some(End::Remote { .. }) => self.line.listeners().set_flows(now_wanted),
             Some(End::Local { client, subscribed }) => {
-                let (gone, new) = subscriber::difference(subscribed, &now_wanted);
-                for filter in &gone {
+                let is_gone = |(filter, ..): &&Wanted| !now_wanted.iter().any(|(kept, ..)| kept == filter);
+                for (filter, ..) in subscribed.iter().filter(is_gone) {
                     client.unsubscribe(filter);
                 }
-                new.iter().for_each(|wanted| client.subscribe(&wanted.0, options_of(wanted), 0));
+                for wanted in now_wanted.iter().filter(|wanted| !subscribed.contains(wanted)) {
+                    client.subscribe(&wanted.0, of_flow(wanted).options, 0);
+                }
                 *subscribed = now_wanted;
             }
             None => {}
@@ -262,6 +262,7 @@ impl Connector {
     pub(crate) async fn stop(&mut self, within: Duration) {
         (self.trial, self.running) = (None, None);
         self.line.set_reach(None);
+        self.line.listeners().disconnect();
         self.line.note(History::end);
         let Some(link) = self.link.take() else { return };
         self.backlog = link.stop(&self.name, within).await;
@@ -286,11 +287,18 @@ impl Connector {
     fn start(&mut self, end: End, source: Source, target: Target, restored: Vec<Restored>) {
         let Some(backlog) = self.backlog.take() else { return };
         let (stop, stopped) = oneshot::channel();
-        let intake = intake::run(source, self.routes.subscribe(), self.surroundings.clone(), stopped);
+        let (routes, listeners) = (self.routes.subscribe(), self.line.listeners().clone());
+        let intake = intake::run(source, routes, listeners, self.surroundings.clone(), stopped);
         let intake = Task { stop, task: tokio::spawn(intake) };
         let (stop, stopped) = oneshot::channel();
         let pump = Task { stop, task: tokio::spawn(backlog.pump(target, restored, stopped)) };
         self.link = Some(Link { end, intake, pump });
+    }
+}
+
+impl Drop for Connector {
+    fn drop(&mut self) {
+        self.line.listeners().end();
     }
 }
 
@@ -306,7 +314,7 @@ impl Link {
 
 impl End {
     async fn close(self, name: &str, within: Duration) {
-        let Self::Remote { client, close, session, wanted, mut tasks } = self else { return };
+        let Self::Remote { client, close, session, mut tasks } = self else { return };
         let is_connected = client.state().borrow().is_connected();
         let left = match close {
             Some(close) if is_connected => say_goodbye(name, &client, &close, within).await,
@@ -316,7 +324,6 @@ impl End {
         if left.unconfirmed > 0 {
             info!(connector = name, messages = left.unconfirmed, "Messages were not confirmed in time.");
         }
-        drop(wanted);
         while tasks.join_next().await.is_some() {}
         if let Some(session) = session {
             session.flush().await;

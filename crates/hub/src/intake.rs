@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   source ──► gathering: flows, outboxes ──► one batch ──► store ──► acknowledgements, in order
-//!     ▲            up to 256 messages        several on their way           │
+//!     ▲            up to 256 messages        several on their way           ├──► who listens
 //!     └────────────── again, when the disk was full ◄───────────────────────┘
 //! ```
 //!
@@ -24,6 +24,7 @@ use tracing::warn;
 use crate::config::plan::Durability;
 use crate::durable::{Session, Storage};
 use crate::flow::Flows;
+use crate::listeners::Listeners;
 use crate::outbox::{Clock, Outbox};
 
 mod arrived;
@@ -86,12 +87,13 @@ impl fmt::Debug for Surroundings {
 pub(crate) async fn run(
     source: Source,
     routes: watch::Receiver<Arc<Routes>>,
+    listeners: Arc<Listeners>,
     surroundings: Surroundings,
     mut stop: oneshot::Receiver<()>,
 ) {
     let session = source.session();
     let mut gathering = Gathering::new(source, routes, surroundings.clock);
-    let mut commits = Commits::new(surroundings.storage, session);
+    let mut commits = Commits::new(surroundings.storage, session, listeners);
     let mut full_until: Option<Instant> = None;
     loop {
         let may_gather = full_until.is_none() && !commits.is_refused() && commits.len() < COMMITS_MAX;

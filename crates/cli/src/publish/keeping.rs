@@ -28,7 +28,7 @@ struct Keeping {
 pub(super) fn run(flags: &PublishFlags, voice: Voice) -> Result<(), Failure> {
     let remote = &flags.remote;
     let keeping = Keeping {
-        place: Place::of(flags.data.as_deref(), &remote.project),
+        place: Place::of(remote.data.as_deref(), &remote.project),
         connector: remote.connector.clone().unwrap_or_default(),
         topic: flags.topic(None)?,
         properties: remote.properties.publish.clone(),
@@ -87,13 +87,13 @@ impl Keeping {
 ///
 /// # Errors
 /// A value cannot be sent.
-pub(super) fn properties(values: &PublishPropertyValues) -> Result<PublishProperties, Failure> {
+pub(crate) fn properties(values: &PublishPropertyValues) -> Result<PublishProperties, Failure> {
     PublishProperties::from_values(values)
         .map_err(|error| Failure::usage(format!("-D publish: {error}"), "correct the value of the property"))
 }
 
 /// Makes a message that is published now.
-pub(super) fn message(
+pub(crate) fn message(
     topic: &TopicName,
     payload: &[u8],
     qos: QoS,

@@ -26,6 +26,9 @@ pub enum ActionError {
     /// The connection cannot be made with these settings.
     #[error("the connection cannot be made: {0}")]
     Settings(String),
+    /// It cannot share the connector's connection: why.
+    #[error("the connection of the connector cannot be shared for this: {0}")]
+    Apart(String),
     /// The broker refuses.
     #[error("{0}")]
     Refused(String),
@@ -55,6 +58,9 @@ impl ActionError {
                     .to_owned()
             }
             Self::NotConnected(diagnosis) => diagnosis.next_step.clone(),
+            Self::Apart(_) => {
+                "subscribe to it with another action, which gets a client of its own".to_owned()
+            }
             Self::Settings(_) => "correct the settings of the connection".to_owned(),
             Self::Refused(_) => "check what the broker allows this user and client id to do".to_owned(),
             Self::NotAskable(NotAskable::NoResponseTopic(_)) => {

@@ -1,7 +1,10 @@
 //! A message that wants answers, and which messages are answers to it: pure.
 
 use crosspoint_client::{Message, PublishPropertyValues, QoS, TopicFilter, TopicName, Version};
-use crosspoint_protocol::{Now, packet::PublishProperties};
+use crosspoint_protocol::{
+    Now,
+    packet::{PublishProperties, PublishProperty},
+};
 
 use crate::environment::Environment;
 
@@ -46,6 +49,34 @@ pub enum NotAskable {
 }
 
 impl Question {
+    /// Takes a question from the message that asks it; `None` when that is for no topic that can be published to. An
+    /// expiry counts from `now`.
+    pub fn of_message(message: &Message, response_topic: Option<TopicName>, now: Now) -> Option<Self> {
+        let left_ms = message.expires_wall_ms().map(|at| at.saturating_sub(now.wall_ms));
+        let mut properties = PublishPropertyValues {
+            message_expiry_s: left_ms.map(|left| u32::try_from(left.div_ceil(1_000)).unwrap_or(u32::MAX)),
+            ..PublishPropertyValues::default()
+        };
+        for property in message.properties().iter() {
+            match property {
+                PublishProperty::PayloadFormatIndicator(is_utf8) => {
+                    properties.payload_is_utf8 = Some(is_utf8)
+                }
+                PublishProperty::CorrelationData(data) => {
+                    properties.correlation_data = Some(data.to_vec().into());
+                }
+                PublishProperty::ContentType(text) => properties.content_type = Some(text.into()),
+                PublishProperty::UserProperty(name, value) => {
+                    properties.user_properties.push((name.into(), value.into()));
+                }
+                // The response topic is said apart; the others are of one connection.
+                _ => {}
+            }
+        }
+        let (topic, payload) = (message.topic_name()?, message.payload().to_vec());
+        Some(Self { topic, payload, qos: message.qos(), properties, response_topic })
+    }
+
     /// Prepares it as [`prepare`](Self::prepare) does, with this machine's clock and randomness.
     ///
     /// # Errors

@@ -4,23 +4,31 @@ use std::fmt;
 
 use crosspoint_broker::LocalClient;
 use crosspoint_client::{
-    Ack, Deliveries, Message, Publication, ReasonCode, SubscribedFilter, TopicFilter, Version,
+    Ack, Client, Deliveries, Message, Publication, ReasonCode, SubscribeError, SubscribedFilter, TopicFilter,
+    UserProperties, Version,
 };
 use crosspoint_protocol::PacketId;
 
 use super::visit::Visit;
 use super::{ActionError, Asking, publish_local, published};
+use crate::listeners::{Heard, Listening, NotListening, Said};
 
 /// A subscription that ends with this value, or with [`close`](Self::close), which says goodbye to the broker.
 pub struct Subscribed {
     end: End,
+    user_properties: UserProperties,
     reasons: Vec<ReasonCode>,
+    before: Vec<TopicFilter>,
+    apart: Option<String>,
     /// Where only answers are wanted: to what.
     asking: Option<Asking>,
 }
 
 enum End {
-    Remote(Visit, Deliveries),
+    /// The connector's own connection.
+    Own(Listening, Client),
+    /// One of our own.
+    Visit(Visit, Deliveries),
     Local(LocalClient),
 }
 
@@ -35,7 +43,8 @@ pub struct Arrived {
 }
 
 impl Arrived {
-    /// Says that the message is safe: only then it is acknowledged to the broker. One that is dropped comes again.
+    /// Says that the message is safe: only then a client of our own acknowledges it to the broker. One that is dropped
+    /// comes again.
     pub fn accept(self) {
         if let Some(ack) = self.ack {
             ack.accept();
@@ -44,12 +53,24 @@ impl Arrived {
 }
 
 impl Subscribed {
-    pub(super) const fn of_remote(visit: Visit, deliveries: Deliveries) -> Self {
-        Self { end: End::Remote(visit, deliveries), reasons: Vec::new(), asking: None }
+    pub(super) const fn of_own(listening: Listening, client: Client, said: UserProperties) -> Self {
+        Self::new(End::Own(listening, client), said)
+    }
+
+    pub(super) const fn of_visit(visit: Visit, deliveries: Deliveries, said: UserProperties) -> Self {
+        Self::new(End::Visit(visit, deliveries), said)
     }
 
     pub(super) const fn of_local(client: LocalClient) -> Self {
-        Self { end: End::Local(client), reasons: Vec::new(), asking: None }
+        Self::new(End::Local(client), UserProperties::new())
+    }
+
+    const fn new(end: End, user_properties: UserProperties) -> Self {
+        Self { end, user_properties, reasons: Vec::new(), before: Vec::new(), apart: None, asking: None }
+    }
+
+    pub(super) fn beside(self, why: String) -> Self {
+        Self { apart: Some(why), ..self }
     }
 
     pub(super) fn only_answers_to(self, asking: Asking) -> Self {
@@ -59,11 +80,19 @@ impl Subscribed {
     /// Subscribes to more; [`reasons`](Self::reasons) tells what the broker said then.
     ///
     /// # Errors
-    /// The connection has ended.
+    /// The connection has ended, or cannot be shared for one of them: then nothing is subscribed.
     pub async fn subscribe(&mut self, filters: Vec<SubscribedFilter>) -> Result<(), ActionError> {
+        self.before.clear();
         self.reasons = match &self.end {
-            End::Remote(visit, _) => {
-                visit.client().subscribe(filters).await.map_err(|error| ended(&error))?
+            End::Own(listening, _) => {
+                let Said { reasons, before } = listening.subscribe(filters).await.map_err(not_listening)?;
+                self.before = before;
+                reasons
+            }
+            End::Visit(visit, _) => {
+                let filters = filters.into_iter().map(|wanted| (wanted, None)).collect();
+                let asked = visit.client().subscribe_with(filters, self.user_properties.clone());
+                asked.await.map_err(|error| ended(&error))?
             }
             End::Local(client) => {
                 filters.iter().for_each(|one| client.subscribe(&one.filter, one.options, 0));
@@ -73,13 +102,15 @@ impl Subscribed {
         Ok(())
     }
 
-    /// Unsubscribes, and returns what the broker said to each filter.
+    /// Unsubscribes, and returns what the broker said to each filter. On a connector's own connection what others still
+    /// want stays subscribed there.
     ///
     /// # Errors
     /// The connection has ended.
     pub async fn unsubscribe(&mut self, filters: Vec<TopicFilter>) -> Result<Vec<ReasonCode>, ActionError> {
         match &self.end {
-            End::Remote(visit, _) => visit.client().unsubscribe(filters).await.map_err(|error| ended(&error)),
+            End::Own(listening, _) => Ok(listening.unsubscribe(&filters).await),
+            End::Visit(visit, _) => visit.client().unsubscribe(filters).await.map_err(|error| ended(&error)),
             End::Local(client) => {
                 let said = |was_there| {
                     if was_there { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted }
@@ -94,10 +125,40 @@ impl Subscribed {
         &self.reasons
     }
 
+    /// Returns those filters of the last subscription that the connector's connection had subscribed before: what is
+    /// retained is not sent again for them.
+    pub fn subscribed_before(&self) -> &[TopicFilter] {
+        &self.before
+    }
+
+    /// Returns why it has a client of its own beside the connector, with another client id, where it has.
+    pub fn apart(&self) -> Option<&str> {
+        self.apart.as_deref()
+    }
+
+    /// Returns how many messages were left out since the last call, because too many waited to be taken: at most 1,024,
+    /// or 16 MiB. A client of our own leaves none out.
+    pub fn take_missed(&self) -> u64 {
+        match &self.end {
+            End::Own(listening, _) => listening.take_missed(),
+            End::Visit(..) | End::Local(_) => 0,
+        }
+    }
+
+    /// Returns where answers are awaited, after a question.
+    pub fn answers_on(&self) -> Option<&TopicFilter> {
+        self.asking.as_ref().map(|asking| &asking.filter)
+    }
+
+    pub(super) fn user_properties(&self) -> UserProperties {
+        self.user_properties.clone()
+    }
+
     /// Returns the version that is spoken; on the embedded broker it is like MQTT 5.
     pub const fn version(&self) -> Version {
         match &self.end {
-            End::Remote(visit, _) => visit.version(),
+            End::Own(listening, _) => listening.version(),
+            End::Visit(visit, _) => visit.version(),
             End::Local(_) => Version::V5,
         }
     }
@@ -117,25 +178,30 @@ impl Subscribed {
         }
     }
 
-    /// Says goodbye to the broker.
+    /// Ends, and waits until the broker knows.
     pub async fn close(self) {
-        if let End::Remote(visit, _) = self.end {
-            visit.end().await;
+        match self.end {
+            End::Own(listening, _) => listening.close().await,
+            End::Visit(visit, _) => visit.end().await,
+            End::Local(_) => {}
         }
     }
 
     pub(super) async fn publish(&self, message: Message) -> Result<ReasonCode, ActionError> {
         match &self.end {
-            End::Remote(visit, _) => {
-                published(visit.client().publish(Publication::of_message(message)).await)
-            }
+            End::Own(_, client) => published(client.publish(Publication::of_message(message)).await),
+            End::Visit(visit, _) => published(visit.client().publish(Publication::of_message(message)).await),
             End::Local(client) => publish_local(client, &message).await,
         }
     }
 
     async fn any(&mut self) -> Option<Arrived> {
         match &mut self.end {
-            End::Remote(_, deliveries) => {
+            End::Own(listening, _) => {
+                let Heard { message, packet_id } = listening.heard().await?;
+                Some(Arrived { message, packet_id, ack: None })
+            }
+            End::Visit(_, deliveries) => {
                 let delivery = deliveries.next().await?;
                 Some(Arrived {
                     message: delivery.message,
@@ -152,7 +218,15 @@ impl Subscribed {
     }
 }
 
-fn ended(error: &crosspoint_client::SubscribeError) -> ActionError {
+fn not_listening(error: NotListening) -> ActionError {
+    match error {
+        NotListening::Apart(why) => ActionError::Apart(why),
+        NotListening::Ended(what) => ActionError::Refused(what),
+        NotListening::Off => ActionError::Refused("the connector is not connected any more".to_owned()),
+    }
+}
+
+fn ended(error: &SubscribeError) -> ActionError {
     ActionError::Refused(error.to_string())
 }
 

@@ -12,6 +12,7 @@ use super::history::History;
 use super::state::{Condition, ConnectorState};
 use crate::diagnosis::{Diagnosis, Fault};
 use crate::intake::Routes;
+use crate::listeners::Listeners;
 use crate::outbox::{Clock, Outbox};
 
 /// A connector as seen from outside: shared, and good as long as the connector lives. Its locks are leaves.
@@ -21,6 +22,7 @@ pub(crate) struct Line {
     history: Mutex<History>,
     reach: Mutex<Option<Reach>>,
     routes: watch::Receiver<Arc<Routes>>,
+    listeners: Arc<Listeners>,
 }
 
 /// Our end of the connection, while there is one.
@@ -35,7 +37,7 @@ pub(crate) enum Reach {
 impl Line {
     pub(super) fn new(name: Arc<str>, clock: Clock, routes: watch::Receiver<Arc<Routes>>) -> Self {
         let history = Mutex::new(History::new(clock()));
-        Self { name, clock, history, reach: Mutex::default(), routes }
+        Self { name, clock, history, reach: Mutex::default(), routes, listeners: Arc::default() }
     }
 
     pub(super) fn set_reach(&self, reach: Option<Reach>) {
@@ -51,6 +53,11 @@ impl Line {
     /// Returns our end of the connection, while the connector runs.
     pub(crate) fn reach(&self) -> Option<Reach> {
         self.reach.lock().clone()
+    }
+
+    /// Returns who listens on the connection, and what it subscribes to.
+    pub(crate) const fn listeners(&self) -> &Arc<Listeners> {
+        &self.listeners
     }
 
     /// Tells whether a flow that reads from this connector was stopped because it is part of a loop.

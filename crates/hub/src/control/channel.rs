@@ -141,7 +141,7 @@ async fn serve_one(
         }
         Ok(true)
     };
-    let is_listener = matches!(request, Request::Subscribe { .. });
+    let is_listener = matches!(request, Request::Subscribe { .. } | Request::Ask { .. });
     let answered = async { tokio::join!(desk.answer(request, given), passed_on).1 };
     tokio::select! {
         biased;

@@ -118,6 +118,11 @@ impl Desk {
         Actions::new(self.board.clone(), self.environment.clone())
     }
 
+    /// Returns what the clock shows.
+    pub(super) fn now(&self) -> Now {
+        (self.environment.now())()
+    }
+
     /// Lets one more listen for as long as he likes.
     pub(super) fn may_listen(&self) -> Option<OwnedSemaphorePermit> {
         self.listening.clone().try_acquire_owned().ok()
@@ -176,8 +181,11 @@ impl Desk {
             Request::PublishNow { name, message, within } => {
                 self.publish_now(&teller, name, message, within).await
             }
-            Request::Subscribe { name, filters, within } => {
-                self.subscribe(&teller, name, filters, within).await
+            Request::Subscribe { name, filters, user_properties, within } => {
+                self.subscribe(&teller, name, filters, user_properties, within).await
+            }
+            Request::Ask { name, message, response_topic, within } => {
+                self.ask(&teller, name, &message, response_topic, within).await
             }
         };
         let last = ended.map_or_else(|failed| failed, Answer::Done);

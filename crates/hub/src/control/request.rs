@@ -10,8 +10,8 @@
 use std::time::Duration;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use crosspoint_protocol::packet::{RetainHandling, SubscribedFilter, SubscriptionOptions};
-use crosspoint_protocol::{Message, QoS, TopicFilter};
+use crosspoint_protocol::packet::{RetainHandling, SubscribedFilter, SubscriptionOptions, UserProperties};
+use crosspoint_protocol::{Message, QoS, TopicFilter, TopicName};
 use serde_json::{Map, Value, json};
 
 /// What is asked of a hub, or of what it left on disk.
@@ -80,13 +80,26 @@ pub enum Request {
         /// How long the broker may take.
         within: Duration,
     },
-    /// Subscribes on a connector that runs, beside what it does itself, until whoever asked hangs up: a row with what the
-    /// broker said to each filter, then a row a message.
+    /// Subscribes on a connector that runs, until whoever asked hangs up: a row with what the broker said to each filter,
+    /// then a row a message.
     Subscribe {
         /// On which connector.
         name: String,
         /// To what.
         filters: Vec<SubscribedFilter>,
+        /// What is said to the broker besides (MQTT 5).
+        user_properties: UserProperties,
+        /// How long the broker may take to answer.
+        within: Duration,
+    },
+    /// Asks on a connector that runs, until whoever asked hangs up: a row about the question, then a row an answer.
+    Ask {
+        /// On which connector.
+        name: String,
+        /// The question.
+        message: Message,
+        /// Where answers are awaited; `None`: on a topic of its own (MQTT 5).
+        response_topic: Option<TopicName>,
         /// How long the broker may take to answer.
         within: Duration,
     },
@@ -180,10 +193,20 @@ impl Request {
                 "do": "publish_now", "name": name, "message": encode_message(message),
                 "within_ms": milliseconds(*within),
             }),
-            Self::Subscribe { name, filters, within } => {
+            Self::Subscribe { name, filters, user_properties, within } => {
                 let filters: Vec<Value> = filters.iter().map(encode_filter).collect();
-                json!({"do": "subscribe", "name": name, "filters": filters, "within_ms": milliseconds(*within)})
+                let said: Vec<[&str; 2]> =
+                    user_properties.iter().map(|(name, value)| [&**name, &**value]).collect();
+                json!({
+                    "do": "subscribe", "name": name, "filters": filters, "user_properties": said,
+                    "within_ms": milliseconds(*within),
+                })
             }
+            Self::Ask { name, message, response_topic, within } => json!({
+                "do": "ask", "name": name, "message": encode_message(message),
+                "response_topic": response_topic.as_ref().map(TopicName::as_str),
+                "within_ms": milliseconds(*within),
+            }),
         };
         line.to_string()
     }
@@ -219,6 +242,13 @@ impl Request {
             "subscribe" => Ok(Self::Subscribe {
                 name: request.name()?,
                 filters: request.filters()?,
+                user_properties: request.user_properties()?,
+                within: Duration::from_millis(request.number("within_ms")?),
+            }),
+            "ask" => Ok(Self::Ask {
+                name: request.name()?,
+                message: request.message()?,
+                response_topic: request.response_topic()?,
                 within: Duration::from_millis(request.number("within_ms")?),
             }),
             _ => Err("what it says to do is not known here"),
@@ -355,6 +385,17 @@ impl<'a> Object<'a> {
         filters.iter().map(decode_filter).collect::<Option<_>>().ok_or("one of `filters` is none")
     }
 
+    fn user_properties(&self) -> Result<UserProperties, &'static str> {
+        let said = self.0.get("user_properties").and_then(Value::as_array).into_iter().flatten();
+        let pair = |pair: &Value| Some((pair.get(0)?.as_str()?.into(), pair.get(1)?.as_str()?.into()));
+        said.map(pair).collect::<Option<_>>().ok_or("one of `user_properties` is no pair")
+    }
+
+    fn response_topic(&self) -> Result<Option<TopicName>, &'static str> {
+        let Some(topic) = self.0.get("response_topic").and_then(Value::as_str) else { return Ok(None) };
+        TopicName::parse(topic).map(Some).map_err(|_| "`response_topic` is no topic")
+    }
+
     fn which(&self) -> Result<Which, &'static str> {
         self.0.get("which").and_then(Which::decode).ok_or("it does not say which")
     }
@@ -367,7 +408,7 @@ pub(super) fn encode_message(message: &Message) -> String {
     BASE64_STANDARD.encode(stored)
 }
 
-/// Returns the message of a row of [`Request::Subscribe`], and its packet identifier; `None` for a row without one.
+/// Returns the message of a row of [`Request::Subscribe`] or [`Request::Ask`], and its packet identifier; `None` for a row without one.
 pub fn message_of(row: &Map<String, Value>) -> Option<(Message, u16)> {
     let message = decode_message(row.get("message")?.as_str()?)?;
     Some((message, u16::try_from(row.get("packet_id")?.as_u64()?).ok()?))
@@ -411,7 +452,7 @@ fn milliseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crosspoint_protocol::{Now, TopicName, packet::PublishProperties};
+    use crosspoint_protocol::{Now, packet::PublishProperties};
 
     fn requests() -> Vec<Request> {
         let name = || "pläñt".to_owned();
@@ -446,8 +487,20 @@ mod tests {
             Request::Edit { name: name(), position: 9, edit },
             Request::Edit { name: name(), position: 9, edit: Edit::default() },
             Request::Publish { name: name(), message: message.clone() },
-            Request::PublishNow { name: name(), message, within: Duration::from_millis(7) },
-            Request::Subscribe { name: name(), filters: vec![filter], within: Duration::from_secs(1) },
+            Request::PublishNow { name: name(), message: message.clone(), within: Duration::from_millis(7) },
+            Request::Subscribe {
+                name: name(),
+                filters: vec![filter],
+                user_properties: vec![("wér".into(), "a\"b".into())],
+                within: Duration::from_secs(1),
+            },
+            Request::Ask {
+                name: name(),
+                message: message.clone(),
+                response_topic: None,
+                within: Duration::ZERO,
+            },
+            Request::Ask { name: name(), message, response_topic: Some(topic), within: Duration::ZERO },
         ]
     }
 

@@ -2,15 +2,19 @@
 
 use crosspoint_broker::LocalDelivery;
 use crosspoint_client::{Ack, Delivery, Message, QoS, ReasonCode};
+use crosspoint_protocol::PacketId;
 use crosspoint_protocol::connection::Delta;
 
 use crate::durable::Offered;
+use crate::listeners::Came;
 
 /// One message with what its source waits for.
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) message: Message,
     pub(super) qos: QoS,
+    subscription_ids: Vec<u32>,
+    packet_id: Option<PacketId>,
     pub(super) promise: Promise,
 }
 
@@ -25,18 +29,25 @@ pub(super) enum Promise {
 
 impl Arrived {
     pub(super) fn of_remote(delivery: Delivery) -> Self {
-        let Delivery { message, delta, connection, ack, .. } = delivery;
+        let Delivery { message, delta, connection, ack, subscription_ids, packet_id, .. } = delivery;
         let offered = match delta {
             Some(Delta::Offered { id }) => Some(Offered { connection, id: id.packet_id() }),
             _ => None,
         };
-        Self { qos: message.qos(), message, promise: Promise::Remote(ack, offered) }
+        let promise = Promise::Remote(ack, offered);
+        Self { qos: message.qos(), message, subscription_ids, packet_id, promise }
     }
 
     /// `queue` is where the embedded broker keeps messages, if it keeps this client's.
     pub(super) fn of_local(delivery: LocalDelivery, queue: Option<u64>) -> Self {
         let kept_at = queue.zip(delivery.position);
-        Self { qos: delivery.qos, message: delivery.message, promise: Promise::Local(kept_at) }
+        let LocalDelivery { qos, message, subscription_ids, .. } = delivery;
+        Self { qos, message, subscription_ids, packet_id: None, promise: Promise::Local(kept_at) }
+    }
+
+    /// Returns the message as those have it who listen.
+    pub(super) fn came(&self) -> Came<'_> {
+        Came { message: &self.message, subscription_ids: &self.subscription_ids, packet_id: self.packet_id }
     }
 
     /// Returns the queue that keeps it until it is consumed there, and its position.

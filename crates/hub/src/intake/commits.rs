@@ -1,6 +1,7 @@
 //! Batches on their way to the disk, and what they promise when they are there.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crosspoint_client::ReasonCode;
 use crosspoint_store::{Committed, Error, Ticket};
@@ -9,19 +10,21 @@ use tracing::error;
 use super::arrived::Arrived;
 use super::gathering::Gathered;
 use crate::durable::{Offered, Session, Storage};
+use crate::listeners::Listeners;
 
 /// Every batch of one source that has been handed in and not answered, oldest first.
 pub(super) struct Commits {
     storage: Storage,
     session: Option<Session>,
+    listeners: Arc<Listeners>,
     waiting: VecDeque<(Ticket<Committed>, Gathered)>,
     /// What could not be kept because the disk is full, in order.
     refused: Vec<Arrived>,
 }
 
 impl Commits {
-    pub(super) const fn new(storage: Storage, session: Option<Session>) -> Self {
-        Self { storage, session, waiting: VecDeque::new(), refused: Vec::new() }
+    pub(super) const fn new(storage: Storage, session: Option<Session>, listeners: Arc<Listeners>) -> Self {
+        Self { storage, session, listeners, waiting: VecDeque::new(), refused: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -68,6 +71,7 @@ impl Commits {
         match outcome {
             Ok(committed) => {
                 let arrived = gathered.keep(&committed).await;
+                self.listeners.hand(arrived.iter().map(Arrived::came));
                 arrived.into_iter().for_each(Arrived::accept);
                 true
             }

@@ -122,7 +122,12 @@ impl Gathering {
     fn begin(&mut self, arrived: Arrived) {
         let now = (self.clock)();
         let routes = self.routes.borrow_and_update().clone();
-        let (outputs, failures) = routes.flows.run(&arrived.message, arrived.qos, now.monotonic_ms);
+        let (outputs, failures) = if arrived.came().is_for_listeners() {
+            // What is retained and comes for who has begun to listen has been through the flows before.
+            (Vec::new(), Vec::new())
+        } else {
+            routes.flows.run(&arrived.message, arrived.qos, now.monotonic_ms)
+        };
         report(&mut self.pace, &failures, arrived.message.topic());
         let mut outputs: Vec<(Sink, Item)> =
             outputs.into_iter().filter_map(|output| to_sink(output, &routes, now.wall_ms)).collect();

@@ -49,7 +49,8 @@ impl Site {
     fn intake(&self, routes: &watch::Sender<Arc<Routes>>) -> (oneshot::Sender<()>, JoinHandle<()>) {
         let (stop, stopped) = oneshot::channel();
         let surroundings = Surroundings { storage: self.storage.clone(), clock: clock() };
-        (stop, tokio::spawn(run(Source::Local(self.hub.clone()), routes.subscribe(), surroundings, stopped)))
+        let (source, listeners) = (Source::Local(self.hub.clone()), Arc::default());
+        (stop, tokio::spawn(run(source, routes.subscribe(), listeners, surroundings, stopped)))
     }
 
     async fn sink(&self, number: u64, policy: OutboxPlan) -> (Sink, Backlog) {

@@ -53,7 +53,8 @@ async fn messages_go_and_come_on_each_kind_of_place() {
     let actions = running.hub.actions();
     for place in [stored("plant"), stored("broker"), given(remote.port())] {
         let other = if place == stored("broker") { stored("broker") } else { stored("plant") };
-        let mut subscribed = actions.subscribe(&place, filters(&["t/#", "u"]), WITHIN).await.unwrap();
+        let mut subscribed =
+            actions.subscribe(&place, filters(&["t/#", "u"]), Vec::new(), WITHIN).await.unwrap();
         assert_eq!(subscribed.reasons(), [ReasonCode::GrantedQoS2; 2], "{place:?}");
         assert_eq!(publish(&actions, &other, "t/1", "one").await, ReasonCode::Success);
         assert_eq!(next(&mut subscribed).await, came("t/1", "one"));
@@ -83,7 +84,7 @@ async fn what_is_dropped_has_ended_at_the_broker_too() {
     until(|| running.is_connected("plant")).await;
     let actions = running.hub.actions();
     for place in [stored("plant"), stored("broker")] {
-        let subscribed = actions.subscribe(&place, filters(&["t"]), WITHIN).await.unwrap();
+        let subscribed = actions.subscribe(&place, filters(&["t"]), Vec::new(), WITHIN).await.unwrap();
         assert_eq!(publish(&actions, &place, "t", "x").await, ReasonCode::Success);
         drop(subscribed);
         soon(async {
@@ -103,7 +104,7 @@ async fn a_question_gets_its_own_answer() {
     until(|| running.is_connected("plant")).await;
     let actions = running.hub.actions();
     for place in [stored("plant"), stored("broker")] {
-        let mut answering = actions.subscribe(&place, filters(&["ask"]), WITHIN).await.unwrap();
+        let mut answering = actions.subscribe(&place, filters(&["ask"]), Vec::new(), WITHIN).await.unwrap();
         let question = |payload: &str| Question {
             topic: TopicName::parse("ask").unwrap(),
             payload: payload.as_bytes().to_vec(),
@@ -111,8 +112,9 @@ async fn a_question_gets_its_own_answer() {
             properties: PublishPropertyValues::default(),
             response_topic: Some(TopicName::parse("answers").unwrap()),
         };
-        let mut first = actions.ask(&place, &question("1"), WITHIN).await.unwrap();
-        let mut second = actions.ask(&place, &question("2"), WITHIN).await.unwrap();
+        let (mut first, _) = actions.ask(&place, &question("1"), WITHIN).await.unwrap();
+        let (mut second, said) = actions.ask(&place, &question("2"), WITHIN).await.unwrap();
+        assert_eq!(said, ReasonCode::Success);
         for _ in 0..2 {
             let asked = soon(answering.next()).await.unwrap();
             let properties = asked.message.properties();
@@ -144,8 +146,10 @@ async fn what_cannot_be_done_says_why_and_what_to_do() {
     let actions = running.hub.actions();
     let refused = async |place: Place| {
         let outcome = actions.publish(&place, message("t", "x", QoS::AtLeastOnce), WITHIN).await;
-        let (published, subscribed) =
-            (outcome.unwrap_err(), actions.subscribe(&place, filters(&["t"]), WITHIN).await.unwrap_err());
+        let (published, subscribed) = (
+            outcome.unwrap_err(),
+            actions.subscribe(&place, filters(&["t"]), Vec::new(), WITHIN).await.unwrap_err(),
+        );
         assert_eq!(
             std::mem::discriminant(&published),
             std::mem::discriminant(&subscribed),

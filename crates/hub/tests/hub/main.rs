@@ -7,6 +7,7 @@ mod crashes;
 mod credentials;
 mod delivery;
 mod disk;
+mod listening;
 mod loops;
 mod outages;
 mod proxy;
