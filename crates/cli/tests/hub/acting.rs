@@ -162,8 +162,8 @@ fn through_a_hub_that_runs_there_is_one_client_at_the_broker() {
     assert_eq!(sites.clients(), 1);
     sites.run(&[&publish[..], &["-t", "answers", "-m", "yes"]].concat());
     assert_eq!(printed(asked), "yes\n");
-    let unanswered =
-        run(sites.site.path(), &["request", "--connector", "plant", "-t", "ask", "-m", "?", "-W", "1"]);
+    let words = ["request", "--connector", "plant", "-t", "ask", "-m", "?", "-q", "1", "-W", "1"];
+    let unanswered = run(sites.site.path(), &words);
     let said = text(&unanswered.stderr);
     assert_eq!(unanswered.status.code(), Some(27), "{said}");
     assert!(said.contains("nobody is subscribed to ask now"), "{said}");
