@@ -173,3 +173,29 @@ fn trial_id(plan: &MqttPlan, client_id: &str) -> String {
     }
     id
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+    use crate::config::plan::ConnectorPlan;
+
+    fn plan(keys: &str) -> Box<MqttPlan> {
+        let text = format!("[connector.a]\nurl = \"mqtt://h\"\nusername = \"u\"\npassword = \"p\"\n{keys}\n");
+        let (mut plan, _) = parse(&text, "crosspoint.toml", None).unwrap();
+        match plan.connectors.remove("a") {
+            Some(ConnectorPlan::Mqtt(mqtt)) => mqtt,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn another_way_to_show_who_it_is_is_tried_like_another_password() {
+        let (password, scram) = (plan(""), plan("auth = \"scram-sha-256\""));
+        assert!(differs_in_credentials(&password, &scram) && differs_in_credentials(&scram, &password));
+        let elsewhere = plan("auth = \"scram-sha-256\"\nkeep_alive_s = 5");
+        assert!(!differs_in_credentials(&password, &elsewhere), "there is more to it");
+        assert!(!differs_in_credentials(&scram, &scram));
+        assert!(!differs_in_credentials(&password, &plan("protocol = \"5.0\"")));
+    }
+}

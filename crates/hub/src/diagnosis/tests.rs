@@ -1,4 +1,4 @@
-use crosspoint_client::{Cause, Spoken};
+use crosspoint_client::{Cause, ScramFault, Spoken};
 use crosspoint_net::{DialError, ProxyFault, Stage, TlsCause};
 use crosspoint_protocol::{ReasonCode, Version};
 
@@ -71,6 +71,16 @@ fn settings_that_are_named_exist() {
         all.push(of_subscribe("a/#", *reason));
         all.push(of_publish("a", *reason));
     }
+    for fault in [
+        ScramFault::Unpreparable,
+        ScramFault::Nonce,
+        ScramFault::ServerUnproven,
+        ScramFault::TooFewIterations(1),
+        ScramFault::TooManyIterations(u32::MAX),
+        ScramFault::Malformed("x"),
+    ] {
+        all.push(of_scram(fault));
+    }
     all.push(of_keep_alive(60, 10, Version::V5));
     for diagnosis in all {
         assert!(!diagnosis.cause.is_empty() && !diagnosis.next_step.is_empty(), "{diagnosis:?}");
@@ -122,6 +132,27 @@ fn a_refused_login_names_what_is_missing() {
     assert_eq!(of(""), "username = ...");
     assert_eq!(of("username = \"u\"\n"), "password = ...");
     assert_eq!(of("username = \"u\"\npassword = \"p\"\n"), "password = ...");
+}
+
+#[test]
+fn scram_is_mended_without_giving_the_password_away_unasked() {
+    let text =
+        "[connector.a]\nurl = \"mqtt://h\"\nusername = \"u\"\npassword = \"p\"\nauth = \"scram-sha-256\"\n";
+    let scram = plan(text);
+    let none = of_refusal(&scram, ReasonCode::BadAuthenticationMethod, None, None);
+    assert_eq!(
+        (none.fault, none.mend.unwrap().to_string()),
+        (Fault::MethodNotOffered, "auth = ...".to_owned())
+    );
+    assert!(none.next_step.contains("only over TLS"), "{}", none.next_step);
+    let old = of_cause(&scram, &Cause::UnsupportedVersion { version: Version::V5 }, None);
+    assert_eq!((old.fault, old.mend.unwrap().to_string()), (Fault::VersionRefused, "auth = ...".to_owned()));
+    assert!(old.cause.contains("SCRAM-SHA-256 needs MQTT 5"), "{}", old.cause);
+    let liar = of_cause(&scram, &Cause::Scram(ScramFault::ServerUnproven), None);
+    assert_eq!(liar.fault, Fault::BrokerUnproven);
+    // Who does not use it is told that the broker may want it.
+    let wanted = of_refusal(&bare(), ReasonCode::BadAuthenticationMethod, None, None);
+    assert!(wanted.next_step.contains("auth = \"scram-sha-256\""), "{}", wanted.next_step);
 }
 
 #[test]

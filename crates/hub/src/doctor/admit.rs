@@ -313,3 +313,26 @@ fn seen(connack: &ConnAck) -> String {
     let aliases = said.topic_alias_maximum.unwrap_or(0);
     format!("packets of {packet}, {in_flight} in flight, {aliases} topic aliases")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+    use crate::config::plan::ConnectorPlan;
+
+    #[test]
+    fn a_password_that_is_only_proven_is_never_sent() {
+        let login = "[connector.a]\nurl = \"mqtt://h\"\nusername = \"u\"\npassword = \"p\"\n";
+        for (auth, password) in [("password", Some(&b"p"[..])), ("scram-sha-256", None)] {
+            let (plan, _) = parse(&format!("{login}auth = \"{auth}\"\n"), "crosspoint.toml", None).unwrap();
+            let ConnectorPlan::Mqtt(mqtt) = &plan.connectors["a"] else { panic!("{plan:?}") };
+            for version in [Version::V5, Version::V3_1_1, Version::V3_1] {
+                let connect = connect_as(mqtt, "me", version);
+                assert_eq!(connect.login.password.as_deref(), password, "{auth} {version}");
+                assert_eq!(connect.properties.authentication_method.is_some(), password.is_none());
+            }
+            let only_5 = versions(mqtt.protocol) == [Version::V5];
+            assert_eq!(only_5, password.is_none(), "no other version is tried");
+        }
+    }
+}
