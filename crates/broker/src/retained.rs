@@ -11,6 +11,8 @@ use crosspoint_protocol::{Message, Now, topic::TopicTree};
 #[derive(Debug)]
 pub(crate) struct Retained {
     topics: TopicTree<Message>,
+    /// How many of them the broker itself has published about itself.
+    system: usize,
     /// Before this time on the wall clock nothing expires.
     next_expiry_ms: u64,
     /// What has expired and is still to be taken out of the store.
@@ -19,7 +21,7 @@ pub(crate) struct Retained {
 
 impl Retained {
     pub(crate) fn new() -> Self {
-        Self { topics: TopicTree::new(), next_expiry_ms: u64::MAX, expired: Vec::new() }
+        Self { topics: TopicTree::new(), system: 0, next_expiry_ms: u64::MAX, expired: Vec::new() }
     }
 
     /// Keeps a message instead of the one that its topic had. Returns `false` when there are `messages_max`.
@@ -28,13 +30,22 @@ impl Retained {
             return false;
         }
         self.next_expiry_ms = self.next_expiry_ms.min(message.expires_wall_ms().unwrap_or(u64::MAX));
-        self.topics.insert(topic, message);
+        if self.topics.insert(topic, message).is_none() {
+            self.system += usize::from(is_system(topic));
+        }
         true
     }
 
     /// Forgets the message of a topic, and tells whether there was one.
     pub(crate) fn remove(&mut self, topic: &str) -> bool {
-        self.topics.remove(topic).is_some()
+        let was_there = self.topics.remove(topic).is_some();
+        self.system -= usize::from(was_there && is_system(topic));
+        was_there
+    }
+
+    /// Returns how many there are of others: without what the broker says about itself.
+    pub(crate) fn published(&self) -> usize {
+        self.len() - self.system
     }
 
     /// Tells whether a message is the one of its topic.
@@ -96,6 +107,10 @@ impl Retained {
     }
 }
 
+fn is_system(topic: &str) -> bool {
+    topic.starts_with("$SYS/")
+}
+
 #[cfg(test)]
 mod tests {
     use crosspoint_protocol::{
@@ -147,5 +162,18 @@ mod tests {
         assert!(retained.keep("a/ever", message("a/ever", None), 3));
         retained.remove("a/ever");
         assert!(retained.keep("b", message("b", None), 3));
+    }
+
+    #[test]
+    fn what_the_broker_says_about_itself_is_not_counted_among_what_others_have_published() {
+        let (mut retained, topic) = (table(), "$SYS/broker/uptime");
+        let published = retained.published();
+        for _ in 0..2 {
+            assert!(retained.keep(topic, message(topic, None), 10));
+            assert_eq!((retained.published(), retained.len()), (published, published + 1));
+        }
+        retained.remove(topic);
+        retained.remove(topic);
+        assert_eq!((retained.published(), retained.len()), (published, published));
     }
 }

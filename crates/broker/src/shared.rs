@@ -101,7 +101,7 @@ impl Shared {
             connections: self.connections.len() as u64,
             sessions,
             subscriptions: router.len() as u64,
-            retained_messages: router.retained.lock().len() as u64,
+            retained_messages: router.retained.lock().published() as u64,
             ..Statistics::default()
         };
         if let Some(durable) = &self.durable {

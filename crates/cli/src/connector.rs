@@ -9,6 +9,7 @@ use crosspoint_hub::{
         plan::{self, ConnectorPlan, Plan},
     },
     connect::visiting_options,
+    secret::KeySource,
 };
 
 use crate::failure::Failure;
@@ -26,8 +27,13 @@ pub(crate) struct Visited {
 ///
 /// # Errors
 /// The project file is wrong, or has no such connector of kind `mqtt`.
-pub(crate) fn options(name: &str, project: &Path, env: Option<&str>) -> Result<Visited, Failure> {
-    let plan = load(project, env)?;
+pub(crate) fn options(
+    name: &str,
+    project: &Path,
+    env: Option<&str>,
+    key: &KeySource,
+) -> Result<Visited, Failure> {
+    let plan = load(project, env, key)?;
     let mqtt = match plan.connectors.get(name) {
         Some(ConnectorPlan::Mqtt(mqtt)) => mqtt,
         Some(ConnectorPlan::Local) => {
@@ -48,16 +54,21 @@ pub(crate) fn options(name: &str, project: &Path, env: Option<&str>) -> Result<V
 ///
 /// # Errors
 /// The project file is wrong, or has no such connector.
-pub(crate) fn is_embedded(name: &str, project: &Path, env: Option<&str>) -> Result<bool, Failure> {
-    let plan = load(project, env)?;
+pub(crate) fn is_embedded(
+    name: &str,
+    project: &Path,
+    env: Option<&str>,
+    key: &KeySource,
+) -> Result<bool, Failure> {
+    let plan = load(project, env, key)?;
     match plan.connectors.get(name) {
         Some(connector) => Ok(matches!(connector, ConnectorPlan::Local)),
         None => Err(no_such(name, &plan, project)),
     }
 }
 
-fn load(project: &Path, env: Option<&str>) -> Result<Plan, Failure> {
-    let (plan, _warnings) = config::load(project, env).map_err(|diagnostics| {
+fn load(project: &Path, env: Option<&str>, key: &KeySource) -> Result<Plan, Failure> {
+    let (plan, _warnings) = config::load_with(project, env, key).map_err(|diagnostics| {
         let rendered: Vec<String> =
             diagnostics.iter().map(|diagnostic| diagnostic.render(Colour::Never)).collect();
         let cause = format!("the project file {} cannot be used\n{}", project.display(), rendered.join("\n"));

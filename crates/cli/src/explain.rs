@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::check::{PROJECT_FILE, print_all};
 use crate::failure::{Failure, Verbosity, Voice};
+use crate::place::Place;
+use crate::secret::KeyFlags;
 use crate::table::{self, Column, Form, Row};
 
 /// What `explain` is asked for.
@@ -19,6 +21,11 @@ pub(crate) struct Explain {
     /// The project file.
     #[arg(long, value_name = "FILE", default_value = PROJECT_FILE)]
     project: PathBuf,
+    /// The hub's own folder (default: crosspoint-data beside the project file).
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    sealing_key: KeyFlags,
     /// The environment whose overlay is applied.
     #[arg(long, value_name = "NAME", env = "CROSSPOINT_ENV")]
     env: Option<String>,
@@ -64,8 +71,10 @@ pub(crate) fn run(asked: &Explain) -> ExitCode {
 }
 
 fn print(asked: &Explain) -> Result<(), Failure> {
-    let found =
-        explain(&asked.project, asked.env.as_deref(), &asked.key).map_err(|error| failure(asked, error))?;
+    let place = Place::of(asked.data.as_deref(), &asked.project);
+    let key = asked.sealing_key.source(place.data());
+    let found = explain(&asked.project, asked.env.as_deref(), &key, &asked.key);
+    let found = found.map_err(|error| failure(asked, error))?;
     let form = Form::of_flag(asked.json);
     match (found.as_slice(), form) {
         ([one], Form::Table) => table::print_one(form, ONE, &one_row(asked, one)),

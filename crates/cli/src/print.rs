@@ -31,6 +31,15 @@ pub(crate) struct Selection {
     pub(crate) filters_out: Vec<TopicFilter>,
 }
 
+/// What a message bore on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wire {
+    /// 0 at QoS 0.
+    pub(crate) packet_id: u16,
+    /// Where one was asked for.
+    pub(crate) subscription_id: Option<u32>,
+}
+
 /// What happens with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -67,8 +76,8 @@ impl Selection {
 }
 
 impl Look {
-    /// Appends a message as it looks. Its packet identifier is 0 at QoS 0.
-    pub(crate) fn append(&self, message: &Message, packet_id: u16, out: &mut Vec<u8>, voice: Voice) {
+    /// Appends a message as it looks.
+    pub(crate) fn append(&self, message: &Message, wire: Wire, out: &mut Vec<u8>, voice: Voice) {
         let end = match self {
             Self::Payload { end } => {
                 out.extend_from_slice(message.payload());
@@ -86,7 +95,7 @@ impl Look {
                 end
             }
             Self::Formatted { format, end } => {
-                append_formatted(format, message, packet_id, out, voice);
+                append_formatted(format, message, wire, out, voice);
                 end
             }
         };
@@ -94,16 +103,15 @@ impl Look {
     }
 }
 
-fn append_formatted(format: &Format, message: &Message, packet_id: u16, out: &mut Vec<u8>, voice: Voice) {
+fn append_formatted(format: &Format, message: &Message, wire: Wire, out: &mut Vec<u8>, voice: Voice) {
     let received = Received {
         topic: message.topic(),
         payload: message.payload(),
         qos: message.qos(),
         retain: message.retain(),
-        packet_id,
+        packet_id: wire.packet_id,
         expiry_s: message.expires_wall_ms().map(left_s),
-        // Those on the wire are the client's own, by which it tells overlapping filters apart.
-        subscription_id: None,
+        subscription_id: wire.subscription_id,
         properties: &message.properties(),
     };
     if format.render(&received, &Zoned::now(), out).is_err() {

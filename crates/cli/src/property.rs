@@ -1,7 +1,7 @@
 //! The MQTT 5 properties of `-D COMMAND IDENTIFIER [NAME] VALUE`.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind};
-use crosspoint_client::{PublishPropertyValues, WillProperties};
+use crosspoint_client::{PublishPropertyValues, UserProperties, WillProperties};
 
 /// What the properties of a command line say, put where it belongs.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -9,6 +9,9 @@ pub(crate) struct PropertyFlags {
     pub(crate) connect: ConnectValues,
     pub(crate) publish: PublishPropertyValues,
     pub(crate) will: WillProperties,
+    pub(crate) subscribe: SubscribeValues,
+    /// The User Properties of UNSUBSCRIBE.
+    pub(crate) unsubscribe: UserProperties,
     /// Whether there is any: then MQTT 5 is spoken.
     pub(crate) is_any: bool,
     /// Whether there is one for PUBLISH.
@@ -27,6 +30,16 @@ pub(crate) struct ConnectValues {
     pub(crate) user_properties: Vec<(String, String)>,
 }
 
+/// The properties of SUBSCRIBE.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SubscribeValues {
+    pub(crate) subscription_id: Option<u32>,
+    pub(crate) user_properties: UserProperties,
+}
+
+/// The highest Subscription Identifier.
+const SUBSCRIPTION_ID_MAX: u32 = 268_435_455;
+
 const CONNECT: &str =
     "maximum-packet-size, receive-maximum, session-expiry-interval, topic-alias-maximum, user-property";
 const PUBLISH: &str = "content-type, correlation-data, message-expiry-interval, payload-format-indicator, \
@@ -44,7 +57,7 @@ impl Args for PropertyFlags {
                 .action(ArgAction::Append)
                 .allow_negative_numbers(true)
                 .value_names(["COMMAND", "IDENTIFIER", "VALUE", "VALUE"])
-                .help("An MQTT 5 property, as in: -D publish content-type text/plain, -D publish user-property NAME VALUE; commands are connect, publish and will"),
+                .help("An MQTT 5 property, as in: -D publish content-type text/plain, -D publish user-property NAME VALUE; commands are connect, publish, subscribe, unsubscribe and will"),
         )
     }
 
@@ -88,8 +101,17 @@ impl PropertyFlags {
                 self.is_will = true;
                 add_will(&mut self.will, identifier, values)
             }
+            "subscribe" => self.subscribe.add(identifier, values),
+            "unsubscribe" => match identifier {
+                "user-property" => {
+                    let (name, value) = pair(values)?;
+                    self.unsubscribe.push((name.into(), value.into()));
+                    Ok(())
+                }
+                _ => Err(unknown("unsubscribe", identifier, "user-property")),
+            },
             _ => Err(format!(
-                "properties of {command:?} cannot be set: the commands are connect, publish and will"
+                "properties of {command:?} cannot be set: the commands are connect, publish, subscribe, unsubscribe and will"
             )),
         }
     }
@@ -104,6 +126,28 @@ impl ConnectValues {
             "topic-alias-maximum" => self.topic_alias_max = Some(number(identifier, values)?),
             "user-property" => self.user_properties.push(pair(values)?),
             _ => return Err(unknown("connect", identifier, CONNECT)),
+        }
+        Ok(())
+    }
+}
+
+impl SubscribeValues {
+    fn add(&mut self, identifier: &str, values: &[&str]) -> Result<(), String> {
+        match identifier {
+            "subscription-identifier" => {
+                let id: u32 = number(identifier, values)?;
+                if !(1..=SUBSCRIPTION_ID_MAX).contains(&id) {
+                    return Err(format!(
+                        "{identifier} is {id}; it must be a number from 1 to {SUBSCRIPTION_ID_MAX}"
+                    ));
+                }
+                self.subscription_id = Some(id);
+            }
+            "user-property" => {
+                let (name, value) = pair(values)?;
+                self.user_properties.push((name.into(), value.into()));
+            }
+            _ => return Err(unknown("subscribe", identifier, "subscription-identifier, user-property")),
         }
         Ok(())
     }
@@ -250,9 +294,12 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_what_would_be_right() {
-        let cases: [(&[&str], &str); 8] = [
+        let cases: [(&[&str], &str); 11] = [
             (&["-D", "publish", "content-type"], "3"),
-            (&["-D", "publsh", "content-type", "x"], "connect, publish and will"),
+            (&["-D", "publsh", "content-type", "x"], "connect, publish, subscribe, unsubscribe and will"),
+            (&["-D", "subscribe", "subscription-identifier", "0"], "1 to 268435455"),
+            (&["-D", "subscribe", "subscription-identifier", "268435456"], "1 to 268435455"),
+            (&["-D", "unsubscribe", "reason-string", "x"], "there are: user-property"),
             (&["-D", "publish", "content", "x"], "content-type, correlation-data"),
             (&["-D", "publish", "content-type", "x", "y"], "takes one value"),
             (&["-D", "will", "user-property", "x"], "a name and a value"),

@@ -99,6 +99,7 @@ pub(crate) fn run(flags: &PublishFlags) -> ExitCode {
 impl PublishFlags {
     /// Checks what was typed, and reads the message.
     fn publish(&self) -> Result<Publish, Failure> {
+        self.remote.no_subscribe_properties()?;
         let mut remote = self.remote.remote()?;
         remote.options = remote.options.reconnect_ms(200, 1_000);
         if let Some(count) = self.max_inflight {

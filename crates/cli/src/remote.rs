@@ -3,21 +3,26 @@
 //! [`RemoteFlags`] is what was typed, [`Remote`] what is meant; between them every fault is found that can be found
 //! without a broker.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use crosspoint_client::{
-    ClientOptions, DialOptions, OptionsError, Password, Pem, Protocol, QoS, SessionKeeping, TlsClientOptions,
-    TopicName, Transport, Verify, Will,
+    ClientOptions, DialOptions, OptionsError, Password, Pem, PrivateKey, Protocol, QoS, SessionKeeping,
+    TlsClientOptions, TlsVersion, TopicName, Transport, Verify, Will,
 };
+use crosspoint_hub::secret::KeySource;
 
 use crate::{
     check::PROJECT_FILE,
     connector,
     failure::{Failure, Verbosity, Voice},
     place::Place,
-    property::{ConnectValues, PropertyFlags},
-    secret::entering,
+    property::{ConnectValues, PropertyFlags, SubscribeValues},
+    secret::{KeyFlags, entering},
     through::{Standing, Through},
     url::Url,
 };
@@ -65,7 +70,7 @@ pub(crate) struct RemoteFlags {
         long, value_name = "NAME", help_heading = "Project",
         conflicts_with_all = [
             "host", "port", "url", "unix", "ws", "username", "password", "password_from", "protocol_version", "disable_clean_session",
-            "session_expiry_interval", "cafile", "cert", "tls_use_os_certs", "tls_alpn", "insecure",
+            "session_expiry_interval", "cafile", "cert", "tls_use_os_certs", "tls_alpn", "tls_version", "insecure",
         ]
     )]
     pub(crate) connector: Option<String>,
@@ -75,6 +80,8 @@ pub(crate) struct RemoteFlags {
     /// The project file
     #[arg(long, value_name = "FILE", default_value = PROJECT_FILE, requires = "connector", help_heading = "Project")]
     pub(crate) project: PathBuf,
+    #[command(flatten)]
+    pub(crate) sealing_key: KeyFlags,
     /// The environment of the project file
     #[arg(long, value_name = "NAME", env = "CROSSPOINT_ENV", help_heading = "Project")]
     pub(crate) env: Option<String>,
@@ -109,6 +116,15 @@ pub(crate) struct RemoteFlags {
     /// The private key of the certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "cert", help_heading = "TLS")]
     pub(crate) key: Option<PathBuf>,
+    /// Take the password of the private key from a variable or a file: env:NAME or file:PATH
+    #[arg(long, value_name = "SOURCE", requires = "key", help_heading = "TLS")]
+    pub(crate) key_password_from: Option<String>,
+    /// Speak no lower version of TLS: tlsv1.2 or tlsv1.3
+    #[arg(long, value_name = "VERSION", value_parser = tls_version, help_heading = "TLS")]
+    pub(crate) tls_version: Option<TlsVersion>,
+    /// Does nothing, for those who are used to it: what is written is sent at once
+    #[arg(long, hide = true)]
+    pub(crate) nodelay: bool,
     /// Trust the certificates of the system; turns TLS on
     #[arg(long, conflicts_with = "cafile", help_heading = "TLS")]
     pub(crate) tls_use_os_certs: bool,
@@ -211,8 +227,9 @@ impl RemoteFlags {
     /// The project file is wrong, or has no such connector; or a flag does not go with the way there.
     pub(crate) fn through(&self, voice: Voice) -> Result<Option<Through>, Failure> {
         let Some(name) = &self.connector else { return Ok(None) };
-        let is_embedded = connector::is_embedded(name, &self.project, self.env.as_deref())?;
-        let place = Place::of(self.data.as_deref(), &self.project);
+        let is_embedded =
+            connector::is_embedded(name, &self.project, self.env.as_deref(), &self.key_source())?;
+        let place = self.place();
         let through = Through { place, connector: name.clone() };
         match (is_embedded, self.is_of_our_own()) {
             (true, true) => Err(about_a_connection()),
@@ -234,13 +251,36 @@ impl RemoteFlags {
         }
     }
 
-    /// Tells whether something is said about the connection, so that it must be one of our own.
+    /// Returns the hub that may run beside the project.
+    pub(crate) fn place(&self) -> Place {
+        Place::of(self.data.as_deref(), &self.project)
+    }
+
+    fn key_source(&self) -> KeySource {
+        self.sealing_key.source(self.place().data())
+    }
+
+    /// Tells whether something is said about the connection, or the identifiers on it, so that it must be one of our own.
     fn is_of_our_own(&self) -> bool {
         self.id.is_some()
             || self.id_prefix.is_some()
             || self.will_topic.is_some()
             || self.properties.is_will
             || self.properties.connect != ConnectValues::default()
+            || self.properties.subscribe.subscription_id.is_some()
+    }
+
+    /// Checks that no property is about subscriptions, where none are made.
+    ///
+    /// # Errors
+    /// One is.
+    pub(crate) fn no_subscribe_properties(&self) -> Result<(), Failure> {
+        let PropertyFlags { subscribe, unsubscribe, .. } = &self.properties;
+        if *subscribe != SubscribeValues::default() || !unsubscribe.is_empty() {
+            let cause = "-D subscribe and -D unsubscribe set properties of what only sub sends";
+            return Err(Failure::usage(cause, "leave them away"));
+        }
+        Ok(())
     }
 
     /// Checks that no property is about a connection, where none is made.
@@ -250,7 +290,7 @@ impl RemoteFlags {
     pub(crate) fn only_publish_properties(&self) -> Result<(), Failure> {
         if self.properties.is_will || self.properties.connect != ConnectValues::default() {
             let cause = "-D connect and -D will are about a connection, and none is made here";
-            return Err(Failure::usage(cause, "use -D publish only"));
+            return Err(Failure::usage(cause, "leave them away"));
         }
         Ok(())
     }
@@ -260,7 +300,7 @@ impl RemoteFlags {
         name: &str,
         notice: &mut Option<String>,
     ) -> Result<(ClientOptions, Protocol), Failure> {
-        let visited = connector::options(name, &self.project, self.env.as_deref())?;
+        let visited = connector::options(name, &self.project, self.env.as_deref(), &self.key_source())?;
         if self.properties.is_will || self.properties.connect != ConnectValues::default() {
             return Err(properties_of_connector());
         }
@@ -289,7 +329,7 @@ impl RemoteFlags {
 
     fn typed_options(&self, url: Option<&Url>) -> Result<ClientOptions, Failure> {
         let options = ClientOptions::default()
-            .server(self.server(url))
+            .server(self.server(url)?)
             .protocol(self.protocol()?)
             .keep_alive_s(self.keepalive);
         Ok(self.with_connect_values(self.with_session(self.with_login(options, url)?)?))
@@ -307,18 +347,18 @@ impl RemoteFlags {
         }
     }
 
-    fn server(&self, url: Option<&Url>) -> DialOptions {
+    fn server(&self, url: Option<&Url>) -> Result<DialOptions, Failure> {
         if let Some(path) = &self.unix {
-            return DialOptions::unix(path);
+            return Ok(DialOptions::unix(path));
         }
         let transport = self.transport(url);
         let host = url.map(|url| url.host.as_str()).or(self.host.as_deref()).unwrap_or("localhost");
         let port = url.and_then(|url| url.port).or(self.port).unwrap_or(default_port(transport));
-        let server = DialOptions::new(transport, host, port).tls(self.tls());
-        match &self.ws {
+        let server = DialOptions::new(transport, host, port).tls(self.tls()?);
+        Ok(match &self.ws {
             Some(path) => server.path(if path.starts_with('/') { path.clone() } else { format!("/{path}") }),
             None => server,
-        }
+        })
     }
 
     fn transport(&self, url: Option<&Url>) -> Transport {
@@ -338,18 +378,36 @@ impl RemoteFlags {
         }
     }
 
-    fn tls(&self) -> TlsClientOptions {
+    fn tls(&self) -> Result<TlsClientOptions, Failure> {
         let mut tls = TlsClientOptions::default();
         if let Some(file) = &self.cafile {
             tls = tls.authority(Pem::file(file));
         }
         if let (Some(certificate), Some(key)) = (&self.cert, &self.key) {
-            tls = tls.identity(Pem::file(certificate), Pem::file(key));
+            tls = tls.identity(Pem::file(certificate), self.private_key(key)?);
+        }
+        if let Some(version) = self.tls_version {
+            tls = tls.version_min(version);
         }
         if let Some(protocol) = &self.tls_alpn {
             tls = tls.alpn(protocol);
         }
-        if self.insecure { tls.verify(Verify::Chain) } else { tls }
+        Ok(if self.insecure { tls.verify(Verify::Chain) } else { tls })
+    }
+
+    /// Returns the key in a file, opened where it has a password.
+    fn private_key(&self, path: &Path) -> Result<Pem, Failure> {
+        let Some(source) = &self.key_password_from else { return Ok(Pem::file(path)) };
+        let password = entering::from_source(source)?;
+        let bytes = std::fs::read(path).map_err(|error| {
+            Failure::usage(
+                format!("--key {}: {error}", path.display()),
+                "name a file that this user may read",
+            )
+        })?;
+        let key = PrivateKey::read(&bytes, Some(password.expose()))
+            .map_err(|error| Failure::usage(format!("--key {}: {error}", path.display()), error.hint()))?;
+        Ok(Pem::inline(key.to_pem().as_str()))
     }
 
     fn client_id(&self) -> String {
@@ -439,7 +497,7 @@ impl RemoteFlags {
 
 fn about_a_connection() -> Failure {
     Failure::usage(
-        "-i, -I, --will-* and -D connect are about a connection, and the embedded broker is reached without one",
+        "-i, -I, --will-*, -D connect and subscription identifiers are about a connection, and the embedded broker is reached without one",
         "leave them away, or give the address of a listener with -h and -p",
     )
 }
@@ -467,6 +525,14 @@ fn protocol(text: &str) -> Result<Protocol, String> {
         "mqttv311" | "311" => Ok(Protocol::V3_1_1),
         "mqttv31" | "31" => Ok(Protocol::V3_1),
         _ => Err("a version is mqttv5, mqttv311 or mqttv31, also 5, 311 or 31".to_owned()),
+    }
+}
+
+fn tls_version(text: &str) -> Result<TlsVersion, String> {
+    match text {
+        "tlsv1.2" => Ok(TlsVersion::V1_2),
+        "tlsv1.3" => Ok(TlsVersion::V1_3),
+        _ => Err("a version is tlsv1.2 or tlsv1.3; lower ones are not spoken".to_owned()),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     failure::{EXIT_CODES, Exit, Failure, Voice},
     output::Output,
     payload::{Payload, PayloadFlags},
-    print::{Look, Selection},
+    print::{Look, Selection, Wire},
     publish::{keeping, not_published, topic_name},
     remote::{Remote, RemoteFlags, qos},
     subscribe::{denied, look_of, unwritable},
@@ -90,6 +90,7 @@ pub(crate) fn run(flags: &RequestFlags) -> ExitCode {
 impl RequestFlags {
     /// Checks what was typed, and reads the question.
     fn ask(&self) -> Result<Ask, Failure> {
+        self.remote.no_subscribe_properties()?;
         let mut remote = self.remote.remote()?;
         remote.options = remote.options.reconnect_ms(200, 1_000);
         let topic = topic_name(self.topic.as_deref(), remote.topic.as_deref())?;
@@ -110,6 +111,7 @@ impl RequestFlags {
     /// Checks what was typed about a connector of a hub that runs, and reads the question.
     fn hearing(&self) -> Result<Hearing, Failure> {
         self.remote.only_publish_properties()?;
+        self.remote.no_subscribe_properties()?;
         let topic = topic_name(self.topic.as_deref(), None)?;
         let properties = keeping::properties(&self.remote.properties.publish)?;
         let message = keeping::message(&topic, &self.question()?, self.qos, false, &properties);
@@ -178,7 +180,8 @@ impl Ask {
             let Some(delivery) = deliveries.next().await else { return Ok(()) };
             if asking.is_answered_by(&delivery.message) {
                 let packet_id = delivery.packet_id.map_or(0, |id| id.value());
-                self.look.append(&delivery.message, packet_id, output.buffer(), voice);
+                let wire = Wire { packet_id, subscription_id: None };
+                self.look.append(&delivery.message, wire, output.buffer(), voice);
                 output.flush().await.map_err(|error| unwritable(&error))?;
                 left -= 1;
             }

@@ -7,7 +7,7 @@ use std::{io::ErrorKind, pin::pin, process::ExitCode, time::Duration};
 use clap::{ArgAction, Args};
 use crosspoint_client::{
     Ack, Client, Deliveries, Delivery, Protocol, QoS, ReasonCode, SubscribeError, SubscribedFilter,
-    SubscriptionOptions, TopicFilter, protocol::PacketId,
+    SubscriptionOptions, TopicFilter, UserProperties, protocol::PacketId,
 };
 
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
     failure::{EXIT_CODES, Exit, Failure, Voice},
     format::Format,
     output::Output,
-    print::{Look, Selection, Verdict},
+    print::{Look, Selection, Verdict, Wire},
+    property::SubscribeValues,
     remote::{Remote, RemoteFlags, qos},
     through::{Hearing, Wish},
 };
@@ -73,9 +74,17 @@ struct Subscribe {
     remote: Remote,
     filters: Vec<SubscribedFilter>,
     unsubscribe: Vec<TopicFilter>,
+    said: Said,
     exit_after_subscribe: bool,
     look: Look,
     selection: Selection,
+}
+
+/// What SUBSCRIBE and UNSUBSCRIBE say besides their filters.
+#[derive(Debug, Clone, Default)]
+struct Said {
+    subscribe: SubscribeValues,
+    unsubscribe: UserProperties,
 }
 
 /// Runs the command.
@@ -113,6 +122,10 @@ impl SubscribeFlags {
         Ok(Subscribe {
             filters,
             unsubscribe: self.unsubscribe.iter().map(|text| filter("-U", text)).collect::<Result<_, _>>()?,
+            said: Said {
+                subscribe: self.remote.properties.subscribe.clone(),
+                unsubscribe: self.remote.properties.unsubscribe.clone(),
+            },
             exit_after_subscribe: self.exit_after_subscribe,
             look: self.look()?,
             selection: self.selection()?,
@@ -127,8 +140,9 @@ impl SubscribeFlags {
             let cause = "-U ends subscriptions of a session of our own, and through a hub there is none";
             return Err(Failure::usage(cause, "leave it away, or go to the broker with -h and -p"));
         }
+        let user_properties = self.remote.properties.subscribe.user_properties.clone();
         Ok(Hearing {
-            wish: Wish::Messages { filters: self.filters(None)?, user_properties: Vec::new() },
+            wish: Wish::Messages { filters: self.filters(None)?, user_properties },
             look: self.look()?,
             selection: self.selection()?,
             exit_after_subscribe: self.exit_after_subscribe,
@@ -180,6 +194,8 @@ struct Printing {
     output: Output,
     /// The promises for what is in the output.
     acks: Vec<Ack>,
+    /// The identifier that was asked for; those of the client's own making are its own business.
+    subscription_id: Option<u32>,
     /// Nothing more is taken; what is in the output is still written.
     is_ending: bool,
     voice: Voice,
@@ -206,9 +222,11 @@ impl Subscribe {
         let mut connection = Connection::new(client, Patience::OnceConnected, self.remote.protocol, voice);
         let mut interrupted = pin!(interrupted);
         let mut timeout = pin!(after(self.remote.timeout));
-        let mut subscribing = pin!(subscribe(client, self.filters, self.unsubscribe, voice));
+        let mut subscribing =
+            pin!(subscribe(client, self.filters, self.unsubscribe, self.said.clone(), voice));
         let mut is_subscribed = false;
-        let mut printing = Printing::new(self.look, self.selection, voice);
+        let subscription_id = self.said.subscribe.subscription_id;
+        let mut printing = Printing::new(self.look, self.selection, subscription_id, voice);
         loop {
             if printing.is_done() {
                 return Ok(());
@@ -239,8 +257,9 @@ impl Subscribe {
 }
 
 impl Printing {
-    fn new(look: Look, selection: Selection, voice: Voice) -> Self {
-        Self { look, selection, output: Output::new(), acks: Vec::new(), is_ending: false, voice }
+    fn new(look: Look, selection: Selection, subscription_id: Option<u32>, voice: Voice) -> Self {
+        let (output, acks) = (Output::new(), Vec::new());
+        Self { look, selection, output, acks, subscription_id, is_ending: false, voice }
     }
 
     fn is_done(&self) -> bool {
@@ -264,17 +283,17 @@ impl Printing {
 
     fn print(&mut self, delivery: Delivery) {
         let packet_id = delivery.packet_id.map_or(0, PacketId::value);
+        let subscription_id = self.subscription_id.filter(|id| delivery.subscription_ids.contains(id));
+        let wire = Wire { packet_id, subscription_id };
         match self.selection.judge(&delivery.message) {
             Verdict::End => {
                 self.is_ending = true;
                 return;
             }
             Verdict::Skip => {}
-            Verdict::Print => {
-                self.look.append(&delivery.message, packet_id, self.output.buffer(), self.voice)
-            }
+            Verdict::Print => self.look.append(&delivery.message, wire, self.output.buffer(), self.voice),
             Verdict::PrintLast => {
-                self.look.append(&delivery.message, packet_id, self.output.buffer(), self.voice);
+                self.look.append(&delivery.message, wire, self.output.buffer(), self.voice);
                 self.is_ending = true;
             }
         }
@@ -311,10 +330,13 @@ async fn subscribe(
     client: &Client,
     filters: Vec<SubscribedFilter>,
     unsubscribe: Vec<TopicFilter>,
+    said: Said,
     voice: Voice,
 ) -> Result<(), Failure> {
     if !filters.is_empty() {
-        let reasons = client.subscribe(filters.clone()).await.map_err(closed)?;
+        let SubscribeValues { subscription_id, user_properties } = said.subscribe;
+        let wanted = filters.iter().map(|wanted| (wanted.clone(), subscription_id)).collect();
+        let reasons = client.subscribe_with(wanted, user_properties).await.map_err(closed)?;
         let refused: Vec<_> = filters.iter().zip(&reasons).filter(|(_, reason)| reason.is_error()).collect();
         match refused.first() {
             Some((first, reason)) if refused.len() == filters.len() => {
@@ -328,7 +350,7 @@ async fn subscribe(
         voice.debug("subscribed");
     }
     if !unsubscribe.is_empty() {
-        client.unsubscribe(unsubscribe).await.map_err(closed)?;
+        client.unsubscribe_with(unsubscribe, said.unsubscribe).await.map_err(closed)?;
         voice.debug("unsubscribed");
     }
     Ok(())

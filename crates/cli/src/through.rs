@@ -12,7 +12,7 @@ use crate::ask;
 use crate::connection::{after, block_on, interruption};
 use crate::failure::{Failure, Voice};
 use crate::place::Place;
-use crate::print::{Look, Selection, Verdict};
+use crate::print::{Look, Selection, Verdict, Wire};
 use crate::subscribe::{denied, unwritable};
 use crate::table::Row;
 
@@ -256,7 +256,12 @@ impl Printing<'_> {
     fn print(&mut self, message: &Message, packet_id: u16) -> Result<bool, Failure> {
         let (verdict, mut out) = (self.hearing.selection.judge(message), Vec::new());
         if matches!(verdict, Verdict::Print | Verdict::PrintLast) {
-            self.hearing.look.append(message, packet_id, &mut out, self.voice);
+            self.hearing.look.append(
+                message,
+                Wire { packet_id, subscription_id: None },
+                &mut out,
+                self.voice,
+            );
         }
         let mut stdout = std::io::stdout().lock();
         match stdout.write_all(&out).and_then(|()| stdout.flush()) {

@@ -85,7 +85,9 @@ pub use subscriptions::CALLER_SUBSCRIPTION_IDS;
 
 pub use crosspoint_protocol as protocol;
 
-pub use crosspoint_net::{DialOptions, Pem, Spoken, TlsClientOptions, TlsVersion, Transport, Verify};
+pub use crosspoint_net::{
+    DialOptions, Pem, PrivateKey, Spoken, TlsClientOptions, TlsVersion, Transport, Verify,
+};
 pub use crosspoint_protocol::{
     Message, QoS, ReasonCode, TopicFilter, TopicName, Version,
     connection::Delta,

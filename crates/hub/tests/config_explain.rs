@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crosspoint_hub::config::{ExplainError, Explained, Origin, Shown, explain};
+use crosspoint_hub::secret::KeySource;
 use tempfile::TempDir;
 
 const PROJECT: &str = "\
@@ -45,7 +46,7 @@ fn project(text: &str) -> Project {
 impl Project {
     #[track_caller]
     fn all(&self, key: &str, environment: Option<&str>) -> Vec<Explained> {
-        explain(&self.path, environment, key).unwrap()
+        explain(&self.path, environment, &KeySource::beside(&self.path), key).unwrap()
     }
 
     #[track_caller]
@@ -58,7 +59,7 @@ impl Project {
 
     #[track_caller]
     fn unknown(&self, key: &str) -> (String, String) {
-        match explain(&self.path, None, key) {
+        match explain(&self.path, None, &KeySource::beside(&self.path), key) {
             Err(ExplainError::Key { what, help }) => (what, help),
             other => panic!("{other:?}"),
         }
@@ -184,7 +185,8 @@ fn a_key_that_is_not_there_is_answered_with_one_that_is() {
 #[test]
 fn a_file_that_is_no_toml_or_has_no_such_environment_is_not_explained() {
     for (text, environment) in [("url = ", None), (PROJECT, Some("prodution"))] {
-        let found = explain(&project(text).path, environment, "connector");
+        let project = project(text);
+        let found = explain(&project.path, environment, &KeySource::beside(&project.path), "connector");
         let Err(ExplainError::File(findings)) = found else { panic!("{found:?}") };
         assert!(!findings.is_empty());
     }

@@ -28,7 +28,7 @@ struct Keeping {
 pub(super) fn run(flags: &PublishFlags, voice: Voice) -> Result<(), Failure> {
     let remote = &flags.remote;
     let keeping = Keeping {
-        place: Place::of(remote.data.as_deref(), &remote.project),
+        place: remote.place(),
         connector: remote.connector.clone().unwrap_or_default(),
         topic: flags.topic(None)?,
         properties: remote.properties.publish.clone(),
@@ -37,6 +37,7 @@ pub(super) fn run(flags: &PublishFlags, voice: Voice) -> Result<(), Failure> {
     };
     keeping.properties()?;
     remote.only_publish_properties()?;
+    remote.no_subscribe_properties()?;
     let payload = flags.payload.payload()?;
     let timeout = remote.timeout();
     block_on(async {

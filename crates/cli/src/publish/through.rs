@@ -12,6 +12,7 @@ use crate::through::Through;
 pub(super) fn run(flags: &PublishFlags, through: &Through, voice: Voice) -> Result<(), Failure> {
     let topic = flags.topic(None)?;
     flags.remote.only_publish_properties()?;
+    flags.remote.no_subscribe_properties()?;
     let payload = flags.payload.payload()?;
     block_on(async {
         tokio::select! {

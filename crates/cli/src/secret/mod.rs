@@ -208,6 +208,7 @@ fn keygen(keygen: &Keygen) -> Result<(), Failure> {
 
 fn seal(seal: &Seal) -> Result<(), Failure> {
     let mut vault = seal.project.vault()?;
+    Vault::check_path(&seal.path).map_err(failure)?;
     let secret = entering::secret(&seal.path)?;
     let sealed = vault.seal(&seal.path, &secret).map_err(failure)?;
     say_made(&vault);
@@ -219,6 +220,7 @@ fn set(set: &Set) -> Result<(), Failure> {
     let written = match &set.path {
         path if set.keep => vault.keep(path.as_deref()).map_err(failure)?,
         Some(path) => {
+            vault.check(path, set.env.as_deref()).map_err(failure)?;
             let secret = entering::secret(path)?;
             let written = match set.env.as_deref().filter(|_| set.overlay) {
                 Some(environment) => vault.set_in_overlay(path, environment, &secret),

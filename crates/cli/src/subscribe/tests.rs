@@ -26,6 +26,8 @@ fn each_flag_says_what_comes_and_how_it_is_printed() {
         (&["-t", "a", "--retain-as-published"], "retain_as_published: true"),
         (&["-t", "a", "--retain-as-published"], "protocol: V5"),
         (&["-t", "a", "-U", "b"], r#"unsubscribe: ["b"]"#),
+        (&["-t", "a", "-D", "subscribe", "user-property", "k", "v"], r#"user_properties: [("k", "v")]"#),
+        (&["-t", "a", "-D", "unsubscribe", "user-property", "k", "v"], r#"unsubscribe: [("k", "v")]"#),
         (&["-U", "b"], r#"filters: [], unsubscribe: ["b"]"#),
         (&["-t", "a", "-E"], "exit_after_subscribe: true"),
         (&["-t", "a"], "look: Payload { end: [10] }"),

@@ -223,3 +223,42 @@ fn a_new_key_is_written_for_its_owner_only_and_over_nothing() {
     done(&run(site.path(), &["check", "--key-file", "my.key"]));
     refused(&run(site.path(), &["check"]), 2);
 }
+
+#[test]
+fn where_a_secret_goes_is_looked_at_before_anybody_is_asked_for_it() {
+    let site = site();
+    for (words, what) in [
+        (&["secret", "set", "connector.plent.password"][..], "no `connector.plent`"),
+        (&["secret", "set", PATH, "--env", "nowhere"], "no environment nowhere"),
+        (&["secret", "seal", "connector.plant.url"], "not the path of a secret"),
+    ] {
+        // There is nothing on stdin.
+        let said = refused(&run(site.path(), words), 2);
+        assert!(said.contains(what) && !said.contains("is empty"), "{words:?}: {said}");
+    }
+    assert!(refused(&run(site.path(), &["secret", "set", PATH]), 2).contains("the secret is empty"));
+}
+
+#[test]
+fn every_command_that_reads_the_project_takes_the_key_from_a_file() {
+    let site = site();
+    let set = run_with(site.path(), &["secret", "set", PATH], "hunter2");
+    done(&set);
+    let elsewhere = site.path().join("elsewhere.key");
+    fs::rename(key(&site), &elsewhere).unwrap();
+    let file = elsewhere.to_str().unwrap();
+    for words in [&["explain", "connector.plant.keep_alive_s"][..], &["check"]] {
+        done(&run(site.path(), &[words, &["--key-file", file]].concat()));
+    }
+    for words in [
+        &["pub", "--connector", "plant", "-t", "a", "-m", "x"][..],
+        &["sub", "--connector", "plant", "-t", "a"],
+        &["request", "--connector", "plant", "-t", "a", "-m", "x"],
+    ] {
+        // The project is wrong without the key, and with it nobody answers at its port.
+        let closed = refused(&run(site.path(), words), 2);
+        assert!(closed.contains("cannot be used"), "{words:?}: {closed}");
+        let opened = refused(&run(site.path(), &[words, &["--key-file", file, "-W", "20"]].concat()), 1);
+        assert!(!opened.contains("cannot be used"), "{words:?}: {opened}");
+    }
+}

@@ -249,3 +249,17 @@ fn is_taken(site: &Site) -> bool {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     ended.stderr.contains("published to a: success")
 }
+
+#[test]
+fn a_subscription_identifier_that_is_asked_for_is_printed_and_one_of_our_own_is_not() {
+    let site = Site::start();
+    let asked =
+        ["-D", "subscribe", "subscription-identifier", "7", "-D", "subscribe", "user-property", "k", "v"];
+    for (words, expected) in [(&asked[..], "7 x\n"), (&[], " x\n")] {
+        let sub = site.subscribe(&[&["-V", "5", "-t", "a/#", "-C", "1", "-F", "%S %p"], words].concat());
+        site.publish(&["-t", "a/b", "-m", "x"]).printed();
+        assert_eq!(sub.end().printed(), expected);
+    }
+    let words = ["-t", "a", "-m", "x", "-D", "subscribe", "user-property", "k", "v"];
+    site.publish(&words).failed(2, "only sub sends", "leave them away");
+}

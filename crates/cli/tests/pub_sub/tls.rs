@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use pkcs8::PrivateKeyInfoRef;
+use pkcs8::pkcs5::pbes2::Parameters;
 use tempfile::TempDir;
 
 use crate::site::{Ended, Program, Site};
@@ -66,4 +68,36 @@ fn a_certificate_file_that_is_not_there_is_named() {
     let plain = Site::start();
     let ended = plain.publish(&["-t", "a", "-m", "x", "--cafile", "/nowhere/ca.pem"]);
     ended.failed(1, "/nowhere/ca.pem", "");
+}
+
+#[test]
+fn a_key_with_a_password_opens_with_it_alone() {
+    let secured = Secured::start();
+    let made = rcgen::generate_simple_self_signed(vec!["me".to_owned()]).unwrap();
+    let (own, key) =
+        (secured.certificate.with_file_name("own.pem"), secured.certificate.with_file_name("own.key"));
+    std::fs::write(&own, made.cert.pem()).unwrap();
+    let der = made.signing_key.serialize_der();
+    let parameters = Parameters::generate_pbkdf2_sha256_aes256cbc(1_000, b"saltsalt", [7; 16]).unwrap();
+    let info = PrivateKeyInfoRef::try_from(der.as_slice()).unwrap();
+    std::fs::write(&key, info.encrypt_with_params(parameters, "open sesame").unwrap().to_bytes()).unwrap();
+    let (right, wrong) = (key.with_extension("right"), key.with_extension("wrong"));
+    std::fs::write(&right, "open sesame\n").unwrap();
+    std::fs::write(&wrong, "open says me\n").unwrap();
+    let own = own.to_str().unwrap();
+    let given = |more: &[&str]| {
+        let files = [
+            "--cafile",
+            secured.certificate.to_str().unwrap(),
+            "--cert",
+            own,
+            "--key",
+            key.to_str().unwrap(),
+        ];
+        secured.publish("localhost", &[&files[..], more].concat())
+    };
+    given(&["--key-password-from", &format!("file:{}", right.display())]).printed();
+    given(&["--key-password-from", &format!("file:{}", wrong.display())]).failed(2, "own.key", "password");
+    let closed = given(&[]);
+    assert!(closed.stderr.contains("encrypted"), "{}", closed.stderr);
 }

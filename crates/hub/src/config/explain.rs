@@ -91,13 +91,19 @@ pub enum ExplainError {
 }
 
 /// Explains a key, or every key of a table: `connector.plant.url`, `connector.plant`, or `` for all that is written.
+/// `sealing` opens what is sealed.
 ///
 /// # Errors
 /// The file is no TOML, has no such environment, or there is no such key.
-pub fn explain(path: &Path, environment: Option<&str>, key: &str) -> Result<Vec<Explained>, ExplainError> {
+pub fn explain(
+    path: &Path,
+    environment: Option<&str>,
+    sealing: &KeySource,
+    key: &str,
+) -> Result<Vec<Explained>, ExplainError> {
     let name = path.display().to_string();
     let text = super::read(path).map_err(|reason| ExplainError::File(super::unreadable(&name, &reason)))?;
-    let (plan, findings) = match super::check(&text, &name, path, environment, &KeySource::beside(path)) {
+    let (plan, findings) = match super::check(&text, &name, path, environment, sealing) {
         Ok((plan, _)) => (Some(plan), Vec::new()),
         Err(findings) => (None, findings),
     };

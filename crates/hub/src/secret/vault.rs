@@ -180,6 +180,24 @@ impl Vault {
         Ok(sealed)
     }
 
+    /// Checks that a path is that of a secret, written or not.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn check_path(path: &str) -> Result<(), VaultError> {
+        secret_keys(path).map(drop)
+    }
+
+    /// Checks that a secret may be written at a path, before anybody is asked for it.
+    ///
+    /// # Errors
+    /// The path is not that of a secret; the section or the environment is not there.
+    pub fn check(&self, path: &str, environment: Option<&str>) -> Result<(), VaultError> {
+        let keys = secret_keys(path)?;
+        environment.map_or(Ok(()), |name| self.check_environment(name))?;
+        self.check_section(&keys, environment)
+    }
+
     /// Seals a secret and writes it where the effective value comes from: into the overlay of an environment if it
     /// stands there, and into the rest of the file otherwise.
     ///
