@@ -34,7 +34,7 @@ pub struct Statistics {
     pub sessions: u64,
     /// Subscriptions that exist now, shared ones included.
     pub subscriptions: u64,
-    /// Retained messages that are kept now.
+    /// Retained messages that are kept now, without those under `$SYS/` in which the broker tells of itself.
     pub retained_messages: u64,
     /// Sessions that are kept in the store, online or not.
     pub stored_sessions: u64,
