@@ -178,6 +178,7 @@ impl Broker {
             return false;
         };
         let OpenListener { number, bound, task } = self.listeners.remove(place);
+        self.shared.doors.lock().retain(|(open, _)| *open != number);
         task.abort();
         // Cut short is what it should be.
         task.await.unwrap_or_default();
@@ -202,6 +203,7 @@ impl Broker {
 
     fn serve(&mut self, bound: BoundListener) {
         let number = self.shared.connections.new_number();
+        self.shared.doors.lock().push((number, bound.door()));
         let is_stopping = self.stopping.subscribe();
         let task = bound.serve(number, self.shared.clone(), self.workers.clone(), is_stopping);
         self.listeners.push(OpenListener { number, bound, task });
@@ -212,7 +214,7 @@ impl Broker {
     pub fn serve_stream(&self, stream: Stream, durability: Durability) {
         let Some((worker, runtime)) = self.workers.next() else { return };
         let task = |place: Place| async move {
-            let entrance = Entrance { anonymous: Arc::new(AtomicBool::new(true)), durability };
+            let entrance = Entrance { anonymous: Arc::new(AtomicBool::new(true)), durability, door: None };
             Connection::new(place.shared().clone(), worker, stream, entrance).run().await;
         };
         Connections::spawn(&self.shared, OF_NO_LISTENER, runtime, task);

@@ -20,7 +20,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use crosspoint_net::Stream;
+use crosspoint_net::{FirstBytes, Stream};
 use crosspoint_protocol::{
     Now, PacketId, ReasonCode,
     connection::{AcceptConnect, Delta, IncomingPublish, Output, ServerConnection, ServerEvent},
@@ -76,8 +76,8 @@ pub(crate) struct Connection {
 }
 
 enum Stage {
-    /// CONNECT is awaited; so many bytes of it have come.
-    Greeting { bytes: usize },
+    /// CONNECT is awaited; so many bytes of it have come, and these first.
+    Greeting { bytes: usize, first: FirstBytes },
     /// CONNECT is being decided.
     Admitting(Admission),
     /// The answer to a challenge is awaited; so many bytes of it have come.
@@ -127,7 +127,7 @@ impl Connection {
             shared,
             worker,
             stream,
-            stage: Stage::Greeting { bytes: 0 },
+            stage: Stage::Greeting { bytes: 0, first: FirstBytes::default() },
             // The core has a deadline to tell before the first byte comes.
             is_undrained: true,
             entrance,
@@ -215,7 +215,7 @@ impl Connection {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => self.core.handle_eof(),
                 Poll::Ready(Ok(bytes)) => {
                     turn_bytes += bytes;
-                    self.check_greeting(bytes);
+                    self.check_greeting(&workspace.read_buffer);
                     count(&self.shared.counters(self.worker).bytes_received, bytes);
                     self.core.handle_input(workspace.read_buffer.split().freeze(), now);
                 }
@@ -224,11 +224,16 @@ impl Connection {
         }
     }
 
-    /// Ends a connection whose CONNECT, or AUTH before it is let in, is longer than any that means something: a stranger's bytes are held only so
-    /// far.
-    fn check_greeting(&mut self, more: usize) {
-        let (Stage::Greeting { bytes } | Stage::Challenged { bytes, .. }) = &mut self.stage else { return };
-        *bytes += more;
+    /// Ends a connection whose CONNECT, or AUTH before it is let in, is longer than any that means something: a
+    /// stranger's bytes are held only so far.
+    fn check_greeting(&mut self, read: &[u8]) {
+        if let Stage::Greeting { bytes: 0, first } = &mut self.stage {
+            *first = FirstBytes::of(read);
+        }
+        let (Stage::Greeting { bytes, .. } | Stage::Challenged { bytes, .. }) = &mut self.stage else {
+            return;
+        };
+        *bytes += read.len();
         if *bytes > GREETING_BYTES_MAX {
             self.core.disconnect(ReasonCode::PacketTooLarge);
         }
@@ -326,7 +331,7 @@ impl Connection {
             Err(Refused { reason, properties, client_id }) => {
                 count(&self.shared.counters(self.worker).connections_refused, 1);
                 info!(%client_id, peer = %self.stream.peer().address(), %reason, "A client was refused.");
-                self.stage = Stage::Greeting { bytes: 0 };
+                self.stage = Stage::Greeting { bytes: 0, first: FirstBytes::default() };
                 self.core.reject_connect(reason, *properties);
             }
         }

@@ -38,6 +38,7 @@ mod clock;
 mod connection;
 mod connections;
 mod counters;
+mod door;
 mod durable;
 mod housekeeping;
 mod listener;

@@ -11,11 +11,12 @@ use crosspoint_net::{
     Acceptor, BindAddress, Incoming, ListenError, ListenOptions, Listener, TlsOptionsError, TlsServerOptions,
 };
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
-use tracing::{debug, error};
+use tracing::error;
 
 use crate::{
     connection::Connection,
     connections::{Connections, Place},
+    door::Door,
     durable::Urgency,
     shared::Shared,
     workers::WorkerPool,
@@ -82,13 +83,16 @@ pub(crate) struct BoundListener {
     listener: Arc<Listener>,
     anonymous: Arc<AtomicBool>,
     durability: Durability,
+    door: Arc<Door>,
 }
 
 impl BoundListener {
     pub(crate) async fn bind(options: ListenerOptions) -> Result<Self, ListenError> {
         let listener = Arc::new(Listener::bind(&options.listen).await?);
         let anonymous = Arc::new(AtomicBool::new(options.anonymous));
-        Ok(Self { name: options.name, listener, anonymous, durability: options.durability })
+        let address = listener.local_addr().to_string();
+        let door = Arc::new(Door::new(&options.name, address, listener.acceptor().transport()));
+        Ok(Self { name: options.name, listener, anonymous, durability: options.durability, door })
     }
 
     /// Sets whether clients without a user name are let in from now on.
@@ -99,6 +103,10 @@ impl BoundListener {
     /// Presents other certificates from now on.
     pub(crate) fn reload_tls(&self, tls: &TlsServerOptions) -> Result<(), TlsOptionsError> {
         self.listener.acceptor().reload_tls(tls)
+    }
+
+    pub(crate) fn door(&self) -> Arc<Door> {
+        self.door.clone()
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -121,7 +129,11 @@ impl BoundListener {
         mut stopping: watch::Receiver<bool>,
     ) -> JoinHandle<()> {
         let acceptor = self.listener.acceptor();
-        let entrance = Entrance { anonymous: self.anonymous.clone(), durability: self.durability };
+        let entrance = Entrance {
+            anonymous: self.anonymous.clone(),
+            durability: self.durability,
+            door: Some(self.door.clone()),
+        };
         let gate = Gate { number, shared, workers, entrance, acceptor };
         let listener = self.listener.clone();
         let name = self.name.clone();
@@ -159,6 +171,8 @@ pub(crate) struct Entrance {
     /// Whether anonymous clients are let in now.
     pub(crate) anonymous: Arc<AtomicBool>,
     pub(crate) durability: Durability,
+    /// `None` for a stream that was opened elsewhere.
+    pub(crate) door: Option<Arc<Door>>,
 }
 
 impl Gate {
@@ -174,10 +188,15 @@ impl Gate {
 async fn serve(place: Place, worker: usize, incoming: Incoming, acceptor: Arc<Acceptor>, entrance: Entrance) {
     let shared = place.shared();
     let deadline = Instant::now() + Duration::from_millis(shared.options.server.connect_deadline_ms);
+    let peer = incoming.address();
     // Boxed: the handshakes would otherwise make the future of every connection as large as theirs.
     match Box::pin(incoming.open(&acceptor, deadline)).await {
         Ok(stream) => Connection::new(shared.clone(), worker, stream, entrance).run().await,
-        Err(error) => debug!(%error, "A connection did not get as far as MQTT."),
+        Err(error) => {
+            if let Some(door) = &entrance.door {
+                door.on_not_opened(&error, peer, shared);
+            }
+        }
     }
 }
 
@@ -198,8 +217,11 @@ mod tests {
         let _peer = tokio::net::TcpStream::connect(address).await.unwrap();
         let incoming = listener.accept().await.unwrap();
         let place = Place::of(&shared);
-        let entrance =
-            Entrance { anonymous: Arc::new(AtomicBool::new(true)), durability: Durability::Synced };
+        let entrance = Entrance {
+            anonymous: Arc::new(AtomicBool::new(true)),
+            durability: Durability::Synced,
+            door: None,
+        };
         let future = serve(place, 0, incoming, listener.acceptor(), entrance);
         assert!(size_of_val(&future) <= 1024, "{}", size_of_val(&future));
         // What it boxes lives as long as the connection: it counts for the memory of an idle one.

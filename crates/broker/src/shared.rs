@@ -5,13 +5,14 @@ use std::sync::{
 
 use crosspoint_protocol::{Message, Now};
 use crosspoint_store::Store;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::{
     access::Authenticator,
     clock::Clock,
     connections::Connections,
     counters::{Counters, Statistics},
+    door::Door,
     durable::Durable,
     options::BrokerOptions,
     router::Router,
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) router: RwLock<Router>,
     pub(crate) schedule: Schedule,
     pub(crate) connections: Connections,
+    /// The listeners that are open, by their numbers, in the order in which they were opened.
+    pub(crate) doors: Mutex<Vec<(u64, Arc<Door>)>>,
     /// What is kept on disk, if there is a store.
     pub(crate) durable: Option<Durable>,
     is_stopping: AtomicBool,
@@ -60,6 +63,7 @@ impl Shared {
             router: RwLock::new(Router::new()),
             schedule: Schedule::default(),
             connections: Connections::default(),
+            doors: Mutex::default(),
             is_stopping: AtomicBool::new(false),
             counters: (0..=workers).map(|_| Counters::default()).collect(),
         }

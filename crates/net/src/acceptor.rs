@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::dial_error::Stage;
 use crate::peer::{Peer, PeerAddress, TlsPeer};
-use crate::sniff::Spoken;
+use crate::sniff::FirstBytes;
 use crate::stream::{Stream, Transport};
 use crate::tls::{TlsCause, TlsOptionsError, TlsServerOptions};
 use crate::ws::{Refusal, UpgradeError, WsPolicy, accept};
@@ -27,12 +27,15 @@ pub enum OpenError {
     /// TLS failed.
     #[error("TLS with the peer failed: {0}")]
     Tls(TlsCause),
+    /// The peer does not speak TLS.
+    #[error("the peer does not speak TLS{}", instead(*.0))]
+    NotTls(FirstBytes),
     /// The upgrade was refused, and the peer was told so.
     #[error("the WebSocket upgrade was refused: {0}")]
     Refused(#[from] Refusal),
     /// The peer speaks something else than HTTP on a WebSocket port.
     #[error("the peer does not speak WebSocket{}", instead(*.0))]
-    NotWebSocket(Option<Spoken>),
+    NotWebSocket(FirstBytes),
     /// The peer closed the connection before the stream was open.
     #[error("the peer closed the connection during {0}")]
     Closed(Stage),
@@ -46,8 +49,8 @@ pub enum OpenError {
     },
 }
 
-fn instead(spoken: Option<Spoken>) -> String {
-    spoken.map(|spoken| format!(" but {spoken}")).unwrap_or_default()
+fn instead(first: FirstBytes) -> String {
+    first.spoken().map(|spoken| format!(" but {spoken}")).unwrap_or_default()
 }
 
 /// What all sockets of a listener share on their way to a stream: certificates, and whom the upgrade lets in.
@@ -189,7 +192,12 @@ impl Opening<'_> {
             self.peer.http = Some(Box::new(http));
             return Ok(Stream::ws(ws, self.peer));
         };
-        let tls = self.within(Stage::Tls, tls.accept(tcp)).await?.map_err(not_encrypted)?;
+        // What is read by the handshake is gone: whoever speaks something else is known by a look before it.
+        let mut first = [0; 8];
+        let count = self.within(Stage::Tls, tcp.peek(&mut first)).await?.unwrap_or(0);
+        let first = FirstBytes::of(first.get(..count).unwrap_or_default());
+        let opened = self.within(Stage::Tls, tls.accept(tcp)).await?;
+        let tls = opened.map_err(|error| not_encrypted(error, first))?;
         self.peer.tls = Some(Box::new(told_by(&tls)));
         if !self.acceptor.transport.is_websocket() {
             return Ok(Stream::tls(tls.into(), self.peer));
@@ -210,9 +218,10 @@ fn told_by(tls: &TlsStream<TcpStream>) -> TlsPeer {
     TlsPeer::new(connection, connection.server_name())
 }
 
-fn not_encrypted(error: io::Error) -> OpenError {
+fn not_encrypted(error: io::Error, first: FirstBytes) -> OpenError {
     match TlsCause::of_handshake(&error) {
         Some(TlsCause::Closed) => OpenError::Closed(Stage::Tls),
+        Some(TlsCause::NotTls) => OpenError::NotTls(first),
         Some(cause) => OpenError::Tls(cause),
         None => OpenError::Io { stage: Stage::Tls, source: error },
     }
@@ -221,7 +230,7 @@ fn not_encrypted(error: io::Error) -> OpenError {
 fn not_upgraded(error: UpgradeError) -> OpenError {
     match error {
         UpgradeError::Refused(refusal) => OpenError::Refused(refusal),
-        UpgradeError::NotHttp(spoken) => OpenError::NotWebSocket(spoken),
+        UpgradeError::NotHttp(first) => OpenError::NotWebSocket(first),
         UpgradeError::Closed => OpenError::Closed(Stage::Upgrade),
         UpgradeError::Io(source) => match TlsCause::of(&source) {
             Some(cause) => OpenError::Tls(cause),

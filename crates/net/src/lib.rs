@@ -45,7 +45,7 @@ pub use listen::{BindAddress, ListenOptions, Listener};
 pub use listen_error::ListenError;
 pub use peer::{HttpPeer, Peer, PeerAddress, TlsPeer};
 pub use proxy::{Proxy, ProxyFault, ProxyKind};
-pub use sniff::Spoken;
+pub use sniff::{FirstBytes, Spoken};
 pub use stream::{Stream, Transport, UnknownTransport};
 pub use tls::{
     CertificateFacts, Certificates, ClientCertificates, Form, Identity, LoadError, Pem, PrivateKey, Standing,

@@ -26,6 +26,38 @@ impl Spoken {
     }
 }
 
+/// The first bytes that a peer sent, by which it can be told what it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FirstBytes {
+    bytes: [u8; FIRST_BYTES_MAX],
+    count: u8,
+}
+
+/// How many bytes are kept of what came first.
+const FIRST_BYTES_MAX: usize = 8;
+
+impl FirstBytes {
+    /// Keeps the first few of what was read.
+    pub fn of(read: &[u8]) -> Self {
+        let mut first = Self::default();
+        for (kept, byte) in first.bytes.iter_mut().zip(read) {
+            *kept = *byte;
+            first.count += 1;
+        }
+        first
+    }
+
+    /// Returns what they look like.
+    pub fn spoken(&self) -> Option<Spoken> {
+        Spoken::guess(self.as_slice())
+    }
+
+    /// Returns the bytes, as many as came, at most eight.
+    pub fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.count)).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Spoken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

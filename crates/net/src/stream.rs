@@ -34,17 +34,17 @@ pub enum Transport {
 
 impl Transport {
     /// Tells whether the bytes are encrypted on their way.
-    pub fn is_encrypted(self) -> bool {
+    pub const fn is_encrypted(self) -> bool {
         matches!(self, Self::Tls | Self::Wss)
     }
 
     /// Tells whether the bytes travel in WebSocket frames.
-    pub fn is_websocket(self) -> bool {
+    pub const fn is_websocket(self) -> bool {
         matches!(self, Self::Ws | Self::Wss)
     }
 
     /// Returns the name as it is written in settings: `tcp`, `tls`, `ws`, `wss`, `unix`.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Tls => "tls",

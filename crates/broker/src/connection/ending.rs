@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use crosspoint_net::FirstBytes;
 use crosspoint_protocol::{
     Now,
     connection::{End, EndCause, ServerConnection},
@@ -59,6 +60,7 @@ impl Connection {
             (EndCause::Violation(violation), Stage::Open(member)) => {
                 info!(client_id = %member.session.client_id, %peer, %violation, "A client was cut off.");
             }
+            (EndCause::Violation(_), Stage::Greeting { first, .. }) if self.is_mistaken(*first) => {}
             (EndCause::Violation(violation), _) => info!(%peer, %violation, "A connection was cut off."),
             (EndCause::Local(reason), Stage::Open(member)) => {
                 info!(client_id = %member.session.client_id, %peer, %reason, "A client was disconnected.");
@@ -68,6 +70,12 @@ impl Connection {
             }
             _ => {}
         }
+    }
+
+    /// Tells of a client that speaks something else than MQTT, if it is that.
+    fn is_mistaken(&self, first: FirstBytes) -> bool {
+        let peer = self.stream.peer().address();
+        self.entrance.door.as_ref().is_some_and(|door| door.on_greeting(first, *peer, &self.shared))
     }
 
     fn close_session(&mut self, member: Member, end: &End, now: Now) {

@@ -21,13 +21,13 @@ tls = { certificate = \"certs/server.pem\", key = \"certs/server.key\" }
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// An authority in a folder, and what it signs.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -36,7 +36,7 @@ impl Authority {
     }
 
     /// Signs a certificate, and returns it and its key.
-    fn sign(&self, name: &str) -> (String, String) {
+    pub(crate) fn sign(&self, name: &str) -> (String, String) {
         self.sign_until(name, SystemTime::now() + 90 * DAY)
     }
 

@@ -4,6 +4,7 @@
 
 mod acting;
 mod certificates;
+mod doors;
 mod explain;
 mod export;
 mod import;

@@ -10,7 +10,7 @@ use super::frames::WsStream;
 use super::head::{HEADERS_MAX, HeadError, read_head};
 use super::{BASE64, Subprotocol, accept_of, lists};
 use crate::peer::HttpPeer;
-use crate::sniff::Spoken;
+use crate::sniff::FirstBytes;
 
 /// Why a WebSocket upgrade was refused.
 ///
@@ -87,7 +87,7 @@ pub(crate) struct WsPolicy {
 
 pub(crate) enum UpgradeError {
     Refused(Refusal),
-    NotHttp(Option<Spoken>),
+    NotHttp(FirstBytes),
     Closed,
     Io(io::Error),
 }
@@ -100,7 +100,7 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     let judged = match read_head(&mut stream).await {
         Ok((head, behind)) => policy.judge(&head).map(|granted| (granted, behind)),
         Err(HeadError::TooLarge) => Err(Refusal::HeadTooLarge),
-        Err(HeadError::NotHttp(read)) => return Err(UpgradeError::NotHttp(Spoken::guess(&read))),
+        Err(HeadError::NotHttp(read)) => return Err(UpgradeError::NotHttp(FirstBytes::of(&read))),
         Err(HeadError::Closed(_)) => return Err(UpgradeError::Closed),
         Err(HeadError::Io(error)) => return Err(UpgradeError::Io(error)),
     };
