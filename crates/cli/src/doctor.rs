@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crosspoint_client::{TopicFilter, TopicName};
+use crosspoint_hub::DataDir;
 use crosspoint_hub::doctor::{Examination, Order, Outcome, Patient, examine};
 
 use crate::check::PROJECT_FILE;
@@ -43,6 +44,13 @@ pub(crate) struct DoctorFlags {
     /// of small messages below `crosspoint/doctor/` and `/crosspoint/doctor/`, and removes them
     #[arg(long, conflicts_with_all = ["topic", "listen", "bytes"])]
     probe: bool,
+    /// Compare with this other node of the broker's cluster: what is kept on one has to be there on the other
+    #[arg(long, value_name = "URL", requires = "probe")]
+    second_node: Option<String>,
+    /// Wait until somebody has restarted the broker, and look what survived; at most so many seconds (600)
+    #[arg(long, value_name = "SECONDS", requires = "probe", num_args = 0..=1, default_missing_value = "600",
+          require_equals = true, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pause_for_restart: Option<u64>,
     /// Let the round trip use this topic instead of one below `crosspoint/doctor/`
     #[arg(long, value_name = "TOPIC", value_parser = topic)]
     topic: Option<TopicName>,
@@ -88,7 +96,7 @@ pub(crate) fn run(flags: &DoctorFlags) -> ExitCode {
 }
 
 async fn examine_all(flags: &DoctorFlags, target: &Target) -> Result<Exit, Failure> {
-    let order = order(flags);
+    let order = order(flags, target.origin)?;
     if flags.probe {
         return Ok(probe::run(target, &order, flags.json).await);
     }
@@ -128,15 +136,18 @@ async fn examine_one(
     examinations
 }
 
-fn order(flags: &DoctorFlags) -> Order {
+fn order(flags: &DoctorFlags, origin: Origin) -> Result<Order, Failure> {
     let usual = Order::default();
-    Order {
+    Ok(Order {
         patience: Duration::from_secs(flags.timeout),
         topic: flags.topic.clone(),
         listen: flags.listen.clone(),
         listen_for: Duration::from_secs(flags.listen_for),
         payload_bytes: usual.payload_bytes.max(usize::try_from(flags.bytes).unwrap_or(usize::MAX)),
-    }
+        second_node: flags.second_node.as_deref().map(target::address).transpose()?,
+        restart_within: flags.pause_for_restart.map(Duration::from_secs),
+        hub: (origin == Origin::Project).then(|| DataDir::beside(&flags.project)),
+    })
 }
 
 fn topic(text: &str) -> Result<TopicName, String> {

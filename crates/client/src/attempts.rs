@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn dial_failed() -> Cause {
-        Cause::Dial { what: String::new(), next_step: String::new() }
+        Cause::Dial(crate::DialFailure::new("", ""))
     }
 
     #[test]

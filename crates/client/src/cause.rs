@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use crosspoint_net::Spoken;
+use crosspoint_net::{DialError, Spoken, TlsCause};
 use crosspoint_protocol::{ReasonCode, Version, Violation, scram::ScramFault};
+
+use crate::DialFailure;
 
 /// Why a client is not connected.
 ///
@@ -12,12 +14,9 @@ use crosspoint_protocol::{ReasonCode, Version, Violation, scram::ScramFault};
 #[non_exhaustive]
 pub enum Cause {
     /// No byte stream to the server could be opened.
-    Dial {
-        /// What went wrong.
-        what: String,
-        /// What to do next.
-        next_step: String,
-    },
+    Dial(DialFailure),
+    /// TLS ended after the handshake. On TLS 1.3 a server judges a client's certificate then.
+    Tls(TlsCause),
     /// The stream was open, but no CONNACK came in time.
     ConnectTimeout {
         /// After how many milliseconds.
@@ -30,6 +29,8 @@ pub enum Cause {
         /// What it speaks, judged by its first bytes.
         spoken: Spoken,
     },
+    /// What answered CONNECT cannot be read as MQTT.
+    NotMqtt(Violation),
     /// The server does not speak the version.
     UnsupportedVersion {
         /// The version that was tried last.
@@ -114,7 +115,8 @@ impl Cause {
     /// Returns what to do next.
     pub fn next_step(&self) -> String {
         match self {
-            Self::Dial { next_step, .. } => next_step.clone(),
+            Self::Dial(failure) => failure.next_step().to_owned(),
+            Self::Tls(cause) => cause.hint().to_owned(),
             Self::Refused { reason, other_server, .. } | Self::Disconnected { reason, other_server, .. } => {
                 other_server.as_ref().map_or_else(
                     || after_reason(*reason).to_owned(),
@@ -135,7 +137,20 @@ impl Cause {
             Self::UnsupportedVersion { .. } | Self::Connect { .. } | Self::Scram(_) => Pace::Refused,
             Self::Refused { reason, .. } if is_lasting(*reason) => Pace::Refused,
             Self::Disconnected { reason, .. } if is_lasting(*reason) => Pace::Refused,
+            other if other.tls().is_some_and(is_about_us) => Pace::Refused,
             _ => Pace::Normal,
+        }
+    }
+
+    /// Returns why TLS failed, in the handshake or after it, if it was that.
+    pub fn tls(&self) -> Option<&TlsCause> {
+        match self {
+            Self::Tls(cause) => Some(cause),
+            Self::Dial(failure) => match failure.error()? {
+                DialError::Tls { cause, .. } => Some(cause),
+                _ => None,
+            },
+            _ => None,
         }
     }
 
@@ -151,6 +166,7 @@ impl Cause {
             Self::OtherProtocol { spoken: Spoken::Http } => {
                 "use the port for MQTT, usually 1883 or with TLS 8883, or WebSocket (ws:// or wss:// in a URL)"
             }
+            Self::NotMqtt(_) => "check the port: another service listens there",
             Self::UnsupportedVersion { .. } => "set the version that the server speaks",
             Self::ClientIdFight { .. } => "give each client of this server a client id of its own",
             Self::ConnectionLost | Self::Stream { .. } => "nothing if it comes back; else check the network",
@@ -167,12 +183,18 @@ impl Cause {
             Self::VersionUpward | Self::ReturnToFirst => "nothing: it goes on at once",
             Self::Scram(fault) => after_fault(*fault),
             Self::Connect { .. } => "check client id, user name, password and will",
-            Self::Dial { .. }
+            Self::Dial(_)
+            | Self::Tls(_)
             | Self::Refused { .. }
             | Self::Disconnected { .. }
             | Self::CanaryLost { .. } => "see the server's log",
         }
     }
+}
+
+/// Tells whether a server does not let us in for our certificate, which only a person can mend.
+const fn is_about_us(cause: &TlsCause) -> bool {
+    matches!(cause, TlsCause::ClientCertificateRequired | TlsCause::RefusedByPeer(_))
 }
 
 /// Tells whether only a person can mend it.
@@ -234,12 +256,15 @@ const fn after_reason(reason: ReasonCode) -> &'static str {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dial { what, .. } | Self::Stream { what } => f.write_str(what),
+            Self::Dial(failure) => failure.fmt(f),
+            Self::Tls(cause) => write!(f, "the server ended TLS: {cause}"),
+            Self::Stream { what } => f.write_str(what),
             Self::ConnectTimeout { after_ms } => write!(f, "the server did not answer within {after_ms} ms"),
             Self::ClosedWithoutConnAck => f.write_str("the server closed the connection without an answer"),
             Self::OtherProtocol { spoken } => {
                 write!(f, "what answers on this port speaks {spoken} instead of MQTT")
             }
+            Self::NotMqtt(violation) => write!(f, "what answers does not speak MQTT: {violation}"),
             Self::UnsupportedVersion { version } => write!(f, "the server does not speak MQTT {version}"),
             Self::Refused { reason, text, .. } => said(f, "the server refused the connection", *reason, text),
             Self::Disconnected { reason, text, .. } => {
@@ -297,6 +322,17 @@ mod tests {
     fn a_busy_server_is_tried_again_soon() {
         let cause = Cause::Refused { reason: ReasonCode::ServerBusy, text: None, other_server: None };
         assert_eq!(cause.pace(), Pace::Normal);
+    }
+
+    #[test]
+    fn a_refused_certificate_waits_as_long_as_a_refused_password() {
+        let wanted = || TlsCause::ClientCertificateRequired;
+        let dialled = DialError::Tls { target: "h:1".to_owned(), cause: wanted() };
+        for cause in [Cause::Tls(wanted()), Cause::Dial(dialled.into())] {
+            assert_eq!((cause.pace(), cause.tls()), (Pace::Refused, Some(&wanted())), "{cause}");
+        }
+        let expired = DialError::Tls { target: "h:1".to_owned(), cause: TlsCause::Expired { days: Some(1) } };
+        assert_eq!(Cause::Dial(expired.into()).pace(), Pace::Normal, "it may be renewed at any time");
     }
 
     #[test]

@@ -24,19 +24,42 @@ pub type Dial =
 /// What a dial waits for first: its turn, or why it gets none now.
 pub type Turn = Arc<dyn Fn() -> BoxFuture<Result<(), DialFailure>> + Send + Sync>;
 
-/// Why a dial came to nothing, in plain words.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why a dial came to nothing: in plain words, and as the network said it where it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{what}")]
 pub struct DialFailure {
-    /// What went wrong.
-    pub what: String,
-    /// What to do next.
-    pub next_step: String,
+    what: String,
+    next_step: String,
+    error: Option<Arc<DialError>>,
+}
+
+impl DialFailure {
+    /// Makes a failure that is not the network's, of what went wrong and what to do next.
+    pub fn new(what: impl Into<String>, next_step: impl Into<String>) -> Self {
+        Self { what: what.into(), next_step: next_step.into(), error: None }
+    }
+
+    /// Returns what to do next.
+    pub fn next_step(&self) -> &str {
+        &self.next_step
+    }
+
+    /// Returns what the network said; `None` when it was not asked.
+    pub fn error(&self) -> Option<&DialError> {
+        self.error.as_deref()
+    }
+}
+
+impl PartialEq for DialFailure {
+    /// Compares what is said: it names the target, the stage and the fault.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.what, &self.next_step) == (&other.what, &other.next_step)
+    }
 }
 
 impl From<DialError> for DialFailure {
     fn from(error: DialError) -> Self {
-        Self { what: error.to_string(), next_step: error.hint().to_owned() }
+        Self { what: error.to_string(), next_step: error.hint().to_owned(), error: Some(Arc::new(error)) }
     }
 }
 

@@ -41,10 +41,10 @@ impl ConnectRate {
                     sleep(wait).await;
                     Ok(())
                 }
-                None => Err(DialFailure {
-                    what: "many other connectors connect at the moment".to_owned(),
-                    next_step: "it is tried again by itself".to_owned(),
-                }),
+                None => Err(DialFailure::new(
+                    "many other connectors connect at the moment",
+                    "nothing: it is tried again by itself",
+                )),
             }
         })
     }

@@ -150,7 +150,7 @@ impl Connector {
         plan: &MqttPlan,
         client_id: &str,
         twin: Option<String>,
-        environment: Environment,
+        environment: &crate::Environment,
     ) -> Result<(), String> {
         let subscribed = self.routes.borrow().flows.subscriptions();
         self.say_what_is_not_checked(plan);
@@ -163,11 +163,12 @@ impl Connector {
         let mut tasks = JoinSet::new();
         let Resumed { session, store, restored } =
             resume(&self.keeping, &self.surroundings, plan, client_id, &mut tasks).await?;
-        let (client, deliveries, engine) =
-            Client::new(options, store, environment).map_err(|error| error.to_string())?;
+        let (client, deliveries, engine) = Client::new(options, store, environment.of_client(&self.name))
+            .map_err(|error| error.to_string())?;
         // What the client says for itself bears the connector's name.
         tasks.spawn(engine.run().instrument(error_span!("connector", name = &*self.name)));
-        let identity = Identity { plan: Arc::new(plan.clone()), twin };
+        let is_on_network = environment.is_on_network();
+        let identity = Identity { plan: Arc::new(plan.clone()), twin, is_on_network };
         self.line.note(|history, now| history.begin(identity, now));
         self.line.set_reach(Some(Reach::Remote(client.clone())));
         tasks.spawn(reporter::run(self.name.clone(), client.clone(), self.line(), plan.birth.clone()));
@@ -200,6 +201,11 @@ impl Connector {
         let (source, target) = (Source::Local(client.clone()), Target::Local(client.clone()));
         self.start(End::Local { client, subscribed }, source, target, Vec::new());
         Ok(())
+    }
+
+    /// Sets which other connector has the same client identifier at the same broker by now.
+    pub(crate) fn set_twin(&self, twin: Option<String>) {
+        self.line.note(|history, _| history.set_twin(twin));
     }
 
     /// Replaces what the flows do, without touching the connection.

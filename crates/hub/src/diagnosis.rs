@@ -15,6 +15,7 @@
 mod broker;
 mod dial;
 mod fault;
+mod reach;
 mod running;
 #[cfg(test)]
 mod tests;
@@ -22,10 +23,10 @@ mod tests;
 use std::fmt;
 
 pub use broker::{of_keep_alive, of_publish, of_refusal, of_scram, of_subscribe};
-pub use dial::{dial_with_words, of_dial};
+pub use dial::of_dial;
+pub(crate) use dial::{of_closed, of_not_mqtt, of_silence, of_spoken_by, of_tls_end};
 pub use fault::Fault;
 pub use running::of_cause;
-pub(crate) use {dial::of_tls, running::of_spoken};
 
 /// What is wrong with a connection, why, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,12 @@ impl Diagnosis {
         Self { fault, cause: cause.into(), next_step: next_step.into(), mend: None }
     }
 
+    /// Names the setting that mends it, as [`Mend`] shows it.
+    pub(crate) fn with_setting(self, shown: &str) -> Self {
+        let mend = Mend::read(shown);
+        Self { mend, ..self }
+    }
+
     /// Names the setting that mends it, when its value is for a person to know.
     #[must_use]
     pub fn setting(mut self, key: &'static str) -> Self {
@@ -83,6 +90,44 @@ impl Diagnosis {
     pub fn integer(mut self, key: &'static str, value: i64) -> Self {
         self.mend = Some(Mend { key, value: Some(MendValue::Integer(value)) });
         self
+    }
+}
+
+/// Every key that a diagnosis names.
+const KEYS: &[&str] = &[
+    "url",
+    "path",
+    "auth",
+    "protocol",
+    "client_id",
+    "username",
+    "password",
+    "keep_alive_s",
+    "ack_deadline_ms",
+    "will",
+    "enabled",
+    "websocket.headers",
+    "tls.ca",
+    "tls.certificate",
+    "tls.key",
+    "tls.server_name",
+    "tls.alpn",
+    "proxy",
+    "proxy.username",
+    "proxy.password",
+];
+
+impl Mend {
+    /// Reads what `Display` writes; `None` for a key that no diagnosis names.
+    fn read(shown: &str) -> Option<Self> {
+        let (key, value) = shown.split_once(" = ")?;
+        let key = KEYS.iter().copied().find(|known| *known == key)?;
+        let value = match (value.parse(), value.strip_prefix('"').and_then(|text| text.strip_suffix('"'))) {
+            (Ok(number), _) => Some(MendValue::Integer(number)),
+            (_, Some(text)) => Some(MendValue::Text(text.to_owned())),
+            _ => None,
+        };
+        Some(Self { key, value })
     }
 }
 

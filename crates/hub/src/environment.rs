@@ -12,7 +12,6 @@ use crosspoint_store::Store;
 use tokio::time::Instant;
 
 use crate::connect_rate::ConnectRate;
-use crate::diagnosis;
 use crate::outbox::Clock;
 
 /// The clock, the randomness and the transport of a hub; the machine's, unless something else is set.
@@ -81,6 +80,11 @@ impl Environment {
         self.clock.as_ref().map(|clock| clock().wall_ms)
     }
 
+    /// Tells whether connectors reach their servers through the network, where other connections reach them too.
+    pub(crate) const fn is_on_network(&self) -> bool {
+        self.dial.is_none()
+    }
+
     /// Returns the environment of a client that lives for one action. Each draws different lots.
     pub(crate) fn of_visit(&self) -> crosspoint_client::Environment {
         self.of_client(&format!("visit {}", self.visits.fetch_add(1, Ordering::Relaxed)))
@@ -97,8 +101,9 @@ impl Environment {
             (seed, connector).hash(&mut hasher);
             environment = environment.seed(hasher.finish());
         }
-        let dial = self.dial.clone().unwrap_or_else(diagnosis::dial_with_words);
-        environment = environment.dial(dial);
+        if let Some(dial) = self.dial.clone() {
+            environment = environment.dial(dial);
+        }
         let rate = self.rate.clone();
         environment.dial_in_turn(Arc::new(move || rate.turn()))
     }

@@ -2,19 +2,24 @@
 
 use crosspoint_client::Version;
 use crosspoint_hub::config;
-use crosspoint_hub::doctor::{Patient, Probed, Verdict, probe};
+use crosspoint_hub::config::plan::{Address, Transport as Carrier};
+use crosspoint_hub::doctor::{Order, Patient, Probed, Progress, Verdict, probe};
 use crosspoint_net::Transport;
-use interop::{Mosquitto, Nats, OurBroker, Rumqttd, within};
+use interop::{DEADLINE, Mosquitto, Nats, OurBroker, Rumqttd, within};
 
 use crate::rig::impatient;
 
 /// Probes a port of this machine.
 pub(crate) async fn probed(port: u16, lines: &str) -> Probed {
+    probed_with(port, lines, &impatient(), |_| {}).await
+}
+
+async fn probed_with(port: u16, lines: &str, order: &Order, told: impl FnMut(Progress<'_>)) -> Probed {
     let project = format!("[connector.a]\nurl = \"mqtt://127.0.0.1:{port}\"\n{lines}\n");
     let (plan, _) = config::parse(&project, "crosspoint.toml", None).unwrap();
     let patient = Patient::of_plan(&plan, "a").unwrap();
     let limit = std::time::Duration::from_secs(240);
-    let mut all = within(limit, "a probe", probe(&patient, &impatient(), |_| {})).await;
+    let mut all = within(limit, "a probe", probe(&patient, order, told)).await;
     let probed = all.remove(0);
     assert!(probed.version.is_some(), "{probed:#?}");
     probed
@@ -48,6 +53,76 @@ async fn mosquitto_is_judged() {
         "it does not come to a shared subscription: it came\n\
          the old connection is told that it was taken over: it is closed without a word\n"
     );
+}
+
+#[tokio::test]
+async fn what_overflows_in_silence_is_told_with_what_is_kept() {
+    let started = Mosquitto::start_of(|ports| {
+        let listeners = ports.map(|port| format!("listener {port} 127.0.0.1\n")).concat();
+        format!("{listeners}allow_anonymous true\nmax_queued_messages 300\n")
+    });
+    let Some(mosquitto) = started.await else { return };
+    let probed = probed(mosquitto.port(), "protocol = \"3.1.1\"").await;
+    let failing = failing(&probed);
+    let said = "of 2,000 messages for a client that is away none is lost without a word: kept 3";
+    assert!(failing.contains(said) && failing.contains("the newest are gone"), "{failing}");
+}
+
+fn seen<'a>(probed: &'a Probed, statement: &str) -> (Verdict, &'a str) {
+    let mut all = probed.judgements.iter().filter(|judgement| judgement.statement.contains(statement));
+    let one = all.next().unwrap();
+    (one.verdict, &one.seen)
+}
+
+#[tokio::test]
+async fn a_restart_and_a_second_node_are_looked_at_when_somebody_helps() {
+    let Some(mut kept) = Mosquitto::start().await else { return };
+    let node =
+        |port| Address { transport: Carrier::Tcp, host: "127.0.0.1".to_owned(), port, path: "/".to_owned() };
+    let with = |port| Order { second_node: Some(node(port)), restart_within: Some(DEADLINE), ..impatient() };
+    let (ask, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let told = |progress: Progress<'_>| {
+        if matches!(progress, Progress::RestartNow(_)) {
+            ask.send(()).unwrap();
+        }
+    };
+    let port = kept.port();
+    let (order, restarting) = (with(port), async {
+        asked.recv().await.unwrap();
+        kept.terminate().await;
+        kept.run_again().await;
+    });
+    let (probed, ()) = tokio::join!(probed_with(port, "", &order, told), restarting);
+    for statement in [
+        "it survives a restart",
+        "a session and what waits for it survive a restart",
+        "on another node of a cluster",
+        "resumed on another node",
+    ] {
+        assert_eq!(seen(&probed, statement).0, Verdict::Holds, "{statement}: {probed:#?}");
+    }
+
+    let Some(mut forgets) = Mosquitto::start_plain().await else { return };
+    let port = forgets.port();
+    let (order, restarting) = (with(kept.port()), async {
+        asked.recv().await.unwrap();
+        forgets.terminate().await;
+        forgets.run_again().await;
+    });
+    let told = |progress: Progress<'_>| {
+        if matches!(progress, Progress::RestartNow(_)) {
+            ask.send(()).unwrap();
+        }
+    };
+    let (probed, ()) = tokio::join!(probed_with(port, "", &order, told), restarting);
+    for (statement, expected) in [
+        ("it survives a restart", "nothing came afterwards"),
+        ("a session and what waits for it survive a restart", "the session was gone"),
+        ("on another node of a cluster", "nothing came there"),
+        ("resumed on another node", "it is not there"),
+    ] {
+        assert_eq!(seen(&probed, statement), (Verdict::Fails, expected), "{statement}");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use crosspoint_net::FirstBytes;
 use crosspoint_protocol::{
     ReasonCode,
     packet::{Auth, AuthProperties},
@@ -28,7 +29,7 @@ pub(super) enum Reauthentication {
 impl Connection {
     pub(super) fn on_auth(&mut self, auth: Auth) {
         let data = auth.properties.data.unwrap_or_default();
-        match std::mem::replace(&mut self.stage, Stage::Greeting { bytes: 0 }) {
+        match std::mem::replace(&mut self.stage, Stage::Greeting { bytes: 0, first: FirstBytes::default() }) {
             Stage::Challenged { challenged, .. } => {
                 self.stage = Stage::Admitting(challenged.answered(data));
             }

@@ -1,8 +1,9 @@
 //! `crosspoint doctor --probe`: what a broker does, statement by statement.
 
 use std::io;
+use std::time::Duration;
 
-use crosspoint_hub::doctor::{Judgement, Order, Outcome, Probed, Verdict, probe};
+use crosspoint_hub::doctor::{Judgement, Order, Outcome, Probed, Progress, Verdict, probe};
 use serde_json::{Value, json};
 
 use super::target::Target;
@@ -15,7 +16,11 @@ pub(super) async fn run(target: &Target, order: &Order, is_json: bool) -> Exit {
     let mut all = Vec::new();
     for patient in &target.patients {
         let mut section = None;
-        let told = |judgement: &Judgement| {
+        let told = |progress: Progress<'_>| {
+            let judgement = match progress {
+                Progress::Judged(judgement) => judgement,
+                Progress::RestartNow(within) => return ask_for_restart(within),
+            };
             if !is_json {
                 if section != Some(judgement.section) {
                     println!("{}", judgement.section);
@@ -33,6 +38,14 @@ pub(super) async fn run(target: &Target, order: &Order, is_json: bool) -> Exit {
     }
     let has_failed = all.iter().any(|probed| probed.version.is_none());
     if has_failed { Exit::Failed } else { Exit::Done }
+}
+
+/// Asks whoever sits there; what is written for programs is not disturbed.
+fn ask_for_restart(within: Duration) {
+    eprintln!(
+        "Restart the broker now, as it would be in an update. What survives is looked at when it is back; {} s are left.",
+        within.as_secs()
+    );
 }
 
 fn show(judgement: &Judgement, is_coloured: bool) {

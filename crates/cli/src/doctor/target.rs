@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crosspoint_client::Transport;
 use crosspoint_hub::DataDir;
-use crosspoint_hub::config::plan::{ConnectorPlan, Plan};
+use crosspoint_hub::config::plan::{Address, ConnectorPlan, Plan};
 use crosspoint_hub::config::{self, Colour, Severity};
 use crosspoint_hub::doctor::Patient;
 
@@ -17,7 +17,7 @@ use crate::url::Url;
 const OF_URL: &str = "url";
 
 /// What was typed about the login at a URL.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct LoginFlags {
     /// The user name at a URL
     #[arg(short, long, value_name = "NAME", allow_hyphen_values = true, help_heading = "URL")]
@@ -76,6 +76,7 @@ pub(super) fn of(flags: &DoctorFlags) -> Result<Target, Wrong> {
     match flags.target.as_deref() {
         Some(url) if url.contains("://") && flags.fix => Err(Wrong::Usage(nothing_to_fix())),
         Some(url) if url.contains("://") => of_url(url, &flags.login).map_err(Wrong::Usage),
+        Some(text) if text.contains([':', '/']) => Err(Wrong::Usage(no_scheme(text))),
         target if flags.login.is_any() => Err(Wrong::Usage(no_login(target))),
         target => {
             let plan = check::load(
@@ -131,6 +132,13 @@ fn of_name(plan: &Plan, name: &str) -> Result<Target, Failure> {
     }
 }
 
+fn no_scheme(text: &str) -> Failure {
+    Failure::usage(
+        format!("{text:?} is neither the name of a connector nor a URL"),
+        format!("write mqtt://{text}, or with TLS mqtts://{text}"),
+    )
+}
+
 fn no_login(target: Option<&str>) -> Failure {
     let whose = target.map_or_else(|| "connectors".to_owned(), |name| format!("connector {name}"));
     Failure::usage(
@@ -146,8 +154,19 @@ fn nothing_to_fix() -> Failure {
     )
 }
 
+/// Returns the address that a URL names.
+///
+/// # Errors
+/// It cannot be used.
+pub(super) fn address(text: &str) -> Result<Address, Failure> {
+    let target = of_url(text, &LoginFlags::default())?;
+    let mut addresses = target.patients.into_iter().flat_map(|patient| patient.mqtt.addresses);
+    addresses.next().ok_or_else(|| Failure::usage("the URL names no address", "name host and port"))
+}
+
 /// Makes a project of a URL, so that it goes through the same checks as one that is written.
 fn of_url(text: &str, login: &LoginFlags) -> Result<Target, Failure> {
+    login.check_files()?;
     let url = Url::parse(text)
         .map_err(|what| Failure::usage(what, "write it like mqtts://broker.example.com:8883"))?;
     let (plan, _) = config::parse(&project(&url, login), "the URL", None).map_err(|findings| {
@@ -195,6 +214,19 @@ fn quoted(text: &str) -> String {
 }
 
 impl LoginFlags {
+    /// Checks that the files are there, in the words of what was typed.
+    fn check_files(&self) -> Result<(), Failure> {
+        for (flag, file) in [("--cafile", &self.cafile), ("--cert", &self.cert), ("--key", &self.key)] {
+            if let Some(file) = file
+                && let Err(error) = std::fs::File::open(file)
+            {
+                let cause = format!("{flag} {} cannot be read: {error}", file.display());
+                return Err(Failure::usage(cause, "name a file that is there and may be read"));
+            }
+        }
+        Ok(())
+    }
+
     const fn is_any(&self) -> bool {
         self.username.is_some() || self.password.is_some() || self.cafile.is_some() || self.cert.is_some()
     }

@@ -197,3 +197,23 @@ async fn a_message_that_comes_back_is_taken_when_it_comes() {
     assert!(fastest < 400.0, "a round trip took {fastest} ms");
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_typed_wrong_is_told_in_its_own_words() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, cause, next) in [
+        (&["127.0.0.1:1883"][..], "neither the name of a connector nor a URL", "write mqtt://127.0.0.1:1883"),
+        (
+            &["mqtts://127.0.0.1:1", "--cafile", "nowhere.pem"][..],
+            "--cafile nowhere.pem cannot be read",
+            "name a file that is there",
+        ),
+    ] {
+        let output = doctor(folder.path(), arguments).await;
+        let shown = text(&output);
+        assert_eq!(output.status.code(), Some(WRONG_USAGE), "{shown}");
+        assert!(shown.contains(cause), "{shown}");
+        assert!(shown.contains(&format!("next: {next}")), "{shown}");
+        assert_eq!(shown.lines().count(), 2, "one cause and one next step: {shown}");
+    }
+}

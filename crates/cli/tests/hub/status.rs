@@ -50,6 +50,17 @@ fn server(says: &'static [u8]) -> u16 {
     port
 }
 
+/// Returns what the doctor has from the hub about a connector.
+#[track_caller]
+fn hub_step(folder: &Path, connector: &str) -> Value {
+    let output = run(folder, &["doctor", connector, "--json", "--listen-for", "1"]);
+    let all: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+    let step = all[0]["steps"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(step["stage"], "hub", "{all:#}");
+    step
+}
+
 #[test]
 fn without_a_running_hub_it_says_so_and_what_to_do() {
     let site = folder(PROJECT);
@@ -94,6 +105,16 @@ fn each_connector_has_its_state_with_cause_and_next_step() {
     let web = wait_for(site.path(), "web", "misconfigured");
     assert!(web["cause"].as_str().unwrap().contains("HTTP"), "{web}");
     wait_for(site.path(), "gone", "backing off");
+    let said = hub_step(site.path(), "plant");
+    assert_eq!(said["outcome"], "passed", "{said:#}");
+    assert!(said["seen"].as_str().unwrap().starts_with("the hub that runs says: connected for "), "{said:#}");
+    // What both have found is said once.
+    let said = hub_step(site.path(), "gone");
+    assert_eq!(
+        (&said["outcome"], said["diagnoses"].as_array().unwrap().len()),
+        (&json!("passed"), 0),
+        "{said:#}"
+    );
     let later = wait_for(site.path(), "later", "off");
     assert!(later["next_step"].as_str().unwrap().contains("enabled = true"), "{later}");
 
@@ -143,5 +164,19 @@ fn two_connectors_that_throw_each_other_out_are_told_of_each_other() {
         (&fighting["fault"], &fighting["setting"]),
         (&json!("client-id-fight"), &json!("client_id = ..."))
     );
+    // The doctor has a client id of its own, and yet it knows.
+    let begin = Instant::now();
+    let told = loop {
+        let step = hub_step(site.path(), "east");
+        if step["diagnoses"][0]["fault"] == "client-id-fight" {
+            break step;
+        }
+        assert!(begin.elapsed() < WITHIN, "{step:#}");
+    };
+    assert!(
+        told["diagnoses"][0]["cause"].as_str().unwrap().contains("connector west of this project"),
+        "{told:#}"
+    );
+    assert!(told["seen"].as_str().unwrap().starts_with("the hub that runs says: "), "{told:#}");
     assert_eq!((up.stop("TERM").0, far_up.stop("TERM").0), (Some(0), Some(0)));
 }

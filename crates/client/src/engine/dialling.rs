@@ -12,6 +12,10 @@ use crate::{BoxFuture, ByteStream, Cause, DialFailure, State};
 /// The shortest time that is left for CONNACK after a slow dial, in milliseconds.
 const CONNACK_WAIT_MIN_MS: u64 = 1_000;
 
+/// How long after its time a dial may still say at which stage the time ran out, in milliseconds. One that knows no time,
+/// or waits for its turn, ends then.
+const DIAL_GRACE_MS: u64 = 500;
+
 /// A dial under way.
 pub(super) struct Dialling {
     pub(super) stream: BoxFuture<Result<Box<dyn ByteStream>, DialFailure>>,
@@ -53,7 +57,7 @@ impl Engine {
 
     /// Returns until when a dial that begins now must have come to something.
     pub(super) fn dial_deadline_ms(&self, now: Now) -> u64 {
-        now.monotonic_ms.saturating_add(self.options.connect_timeout_ms)
+        now.monotonic_ms.saturating_add(self.options.connect_timeout_ms).saturating_add(DIAL_GRACE_MS)
     }
 
     pub(super) fn turn_dialling(&mut self, dialling: Box<Dialling>, now: Now) -> Link {
@@ -68,12 +72,13 @@ impl Engine {
         let Link::Dialling(dialling) = std::mem::replace(&mut self.link, Link::Stopped) else { return };
         self.link = match result {
             Ok(stream) => self.begin(*dialling, stream, now),
-            Err(DialFailure { what, next_step }) => self.fail(Cause::Dial { what, next_step }, now),
+            Err(failure) => self.fail(Cause::Dial(failure), now),
         };
     }
 
     fn begin(&mut self, dialling: Dialling, stream: Box<dyn ByteStream>, now: Now) -> Link {
-        let left_ms = dialling.deadline_ms.saturating_sub(now.monotonic_ms).max(CONNACK_WAIT_MIN_MS);
+        let by_ms = dialling.deadline_ms.saturating_sub(DIAL_GRACE_MS);
+        let left_ms = by_ms.saturating_sub(now.monotonic_ms).max(CONNACK_WAIT_MIN_MS);
         let mut connect = self.options.connect(dialling.version);
         let authenticating = match Authenticating::begin(&self.options, &mut connect) {
             Ok(authenticating) => authenticating,

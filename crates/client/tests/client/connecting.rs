@@ -84,11 +84,11 @@ async fn a_port_that_speaks_tls_or_http_is_named_as_such() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_first_bytes_that_are_not_mqtt_stay_a_violation() {
+async fn other_first_bytes_are_told_from_a_server_that_breaks_the_protocol() {
     let mut world = start(options());
     world.network.accept().await.send_bytes(b"SSH-2.0-OpenSSH_9.6\r\n").await;
     let state = reach(&world.client, |state| matches!(state, State::BackingOff { .. })).await;
-    assert!(matches!(state, State::BackingOff { cause: Cause::Violation(_), .. }), "{state:?}");
+    assert!(matches!(state, State::BackingOff { cause: Cause::NotMqtt(_), .. }), "{state:?}");
 }
 
 #[tokio::test(start_paused = true)]

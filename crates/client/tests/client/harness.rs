@@ -92,11 +92,8 @@ pub(crate) fn start_with(options: ClientOptions, store: Box<dyn SessionStore>, p
             let (near, far) = duplex(pipe_bytes);
             let how = absent.lock().unwrap().get(server.host()).copied();
             let is_refused = down.load(Ordering::Relaxed) || how == Some(Away::Refusing);
-            let result: Result<Box<dyn ByteStream>, DialFailure> = if is_refused {
-                Err(DialFailure { what: "refused".to_owned(), next_step: "start it".to_owned() })
-            } else {
-                Ok(Box::new(near))
-            };
+            let result: Result<Box<dyn ByteStream>, DialFailure> =
+                if is_refused { Err(DialFailure::new("refused", "start it")) } else { Ok(Box::new(near)) };
             // The test may be over.
             drop(sender.send(Dialled { stream: far, server: server.clone(), at: Instant::now() }));
             Box::pin(async move { if how == Some(Away::Silent) { pending().await } else { result } })

@@ -42,6 +42,8 @@ pub(super) struct Loss {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flapping {
     pub(super) diagnosis: Diagnosis,
+    /// What they do, to be said of any cause: `drops every 40 s`.
+    pub(super) rhythm: String,
     /// A connection that holds for so long shows that it is over, in milliseconds.
     pub(super) over_after_ms: u64,
 }
@@ -70,15 +72,21 @@ fn period_ms(losses: &[Loss]) -> Option<u64> {
 fn of_many(losses: &[Loss], now_ms: u64) -> Option<Flapping> {
     let last = losses.last()?;
     let recent = losses.iter().filter(|loss| now_ms.saturating_sub(loss.at_ms) <= WINDOW_MS).count();
+    let rhythm = format!("was lost {recent} times within 10 minutes");
     let cause = format!("lost {recent} times within 10 minutes; the last time: {}", last.cause);
     (recent >= LOSSES_MIN).then(|| Flapping {
         diagnosis: Diagnosis::new(Fault::ConnectionLost, cause, last.cause.next_step()),
+        rhythm,
         over_after_ms: WINDOW_MS,
     })
 }
 
 fn of_period(period_ms: u64, keep_alive_s: u16, last: &Cause) -> Flapping {
-    Flapping { diagnosis: reason(period_ms, keep_alive_s, last), over_after_ms: 2 * period_ms + GRACE_MS }
+    Flapping {
+        diagnosis: reason(period_ms, keep_alive_s, last),
+        rhythm: format!("drops every {} s", seconds(period_ms)),
+        over_after_ms: 2 * period_ms + GRACE_MS,
+    }
 }
 
 /// Returns what it means that connections live so long each.

@@ -7,27 +7,43 @@ use std::time::Duration;
 use crosspoint_client::{Client, PublishResult, State};
 use tracing::{debug, error, info, warn};
 
+use super::history::Glance;
 use super::line::Line;
 use super::state::{Condition, ConnectorState, leaves_by_itself};
 use crate::config::plan::Announcement;
 use crate::connect;
 use crate::diagnosis::Diagnosis;
+use crate::doctor;
+
+/// How long a server may take for each part of a second look.
+const GLANCE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Notes each change of a connection, logs it, one line a change, and publishes the birth message after each connect.
+///
+/// What is not clear it looks at a second time, and says what came of both.
 pub(super) async fn run(connector: Arc<str>, client: Client, line: Arc<Line>, birth: Option<Announcement>) {
     let mut states = client.state();
     let mut told = Told::default();
     let mut birth = birth.map(Birth::new);
+    let mut glance: Option<Looking> = None;
     loop {
         let state = states.borrow_and_update().clone();
-        let known = line.note(|history, now| {
+        let (known, next) = line.note(|history, now| {
             history.on(&state, now);
-            history.state(now)
+            (history.state(now), history.take_glance(now))
         });
-        told.tell(&connector, &state, &known);
+        glance = next.map(look).or(glance).filter(|_| !state.is_connected());
+        if glance.is_none() {
+            told.tell(&connector, &state, &known);
+        }
         let has_changed = tokio::select! {
             biased;
             changed = states.changed() => changed,
+            seen = looking(&mut glance) => {
+                line.note(|history, now| history.on_glance(seen, now));
+                glance = None;
+                continue;
+            }
             () = while_connected(&connector, &client, &line, &mut told, birth.as_mut()), if state.is_connected() => {
                 states.changed().await
             }
@@ -38,6 +54,24 @@ pub(super) async fn run(connector: Arc<str>, client: Client, line: Arc<Line>, bi
             }
             return;
         }
+    }
+}
+
+/// A second look that is being taken.
+type Looking = Pin<Box<dyn Future<Output = Diagnosis> + Send>>;
+
+fn look(Glance { plan, address, at_first }: Glance) -> Looking {
+    Box::pin(async move {
+        let patience = plan.connect_timeout.min(GLANCE_PATIENCE);
+        doctor::second_look(&plan, &address, patience, at_first).await
+    })
+}
+
+/// Waits for what a second look shows; for ever, when none is taken.
+async fn looking(glance: &mut Option<Looking>) -> Diagnosis {
+    match glance {
+        Some(glance) => glance.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crosspoint_client::{Cause, Connected, Pace, ReasonCode};
 
-use crate::diagnosis::Diagnosis;
+use crate::diagnosis::{Diagnosis, Fault};
 
 /// What a connector is doing, why, and what to do about it. Times are on the wall clock, in milliseconds since
 /// 1970-01-01 UTC.
@@ -25,6 +25,8 @@ pub struct ConnectorState {
     pub agreed: Option<Arc<Connected>>,
     /// How often the connection was lost since the connector was started with its settings.
     pub drops: u64,
+    /// How long the last connections that were lost had lived on average, in milliseconds, once there were two.
+    pub lived_ms: Option<u64>,
 }
 
 /// What a connector is doing, in one word.
@@ -64,22 +66,40 @@ impl Condition {
         }
     }
 
+    /// Returns the condition of a word.
+    pub(crate) fn of_word(word: &str) -> Option<Self> {
+        let all = [
+            Self::Off,
+            Self::Connecting,
+            Self::Connected,
+            Self::Degraded,
+            Self::BackingOff,
+            Self::Refused,
+            Self::Fighting,
+            Self::Misconfigured,
+        ];
+        all.into_iter().find(|condition| condition.word() == word)
+    }
+
     /// Tells whether messages can flow.
     pub const fn is_connected(self) -> bool {
         matches!(self, Self::Connected | Self::Degraded)
     }
 
-    /// Returns what a connector is in that has no connection for this cause.
-    pub(super) fn of(cause: &Cause) -> Self {
+    /// Returns what a connector is in that has no connection for this cause, which means this.
+    pub(super) fn of(cause: &Cause, meaning: &Diagnosis) -> Self {
         match cause {
             Cause::ClientIdFight { .. } => Self::Fighting,
-            Cause::OtherProtocol { .. } | Cause::UnsupportedVersion { .. } | Cause::Connect { .. } => {
-                Self::Misconfigured
-            }
+            Cause::OtherProtocol { .. }
+            | Cause::NotMqtt(_)
+            | Cause::UnsupportedVersion { .. }
+            | Cause::Connect { .. } => Self::Misconfigured,
             Cause::Refused { reason, .. } | Cause::Disconnected { reason, .. } if is_setting(*reason) => {
                 Self::Misconfigured
             }
             other if other.pace() == Pace::Refused => Self::Refused,
+            // A stream that was closed is the network's weather, until a second look has told what the port speaks.
+            _ if is_about_settings(meaning) => Self::Misconfigured,
             _ => Self::BackingOff,
         }
     }
@@ -88,6 +108,30 @@ impl Condition {
 /// Tells whether the client ended a connection that was well, for a better one: no loss, and no trouble.
 pub(super) const fn leaves_by_itself(cause: &Cause) -> bool {
     matches!(cause, Cause::VersionUpward | Cause::ReturnToFirst)
+}
+
+/// Tells whether a fault stays until somebody changes a setting, or what the other side shows.
+fn is_about_settings(meaning: &Diagnosis) -> bool {
+    use Fault as F;
+    match meaning.fault {
+        // Without a setting that mends it, what is behind the web server is down.
+        F::UpgradeRefused => meaning.mend.is_some(),
+        F::TlsToPlain
+        | F::PlainToTls
+        | F::HttpOnPort
+        | F::NotWebSocket
+        | F::CertificateExpired
+        | F::CertificateNotYetValid
+        | F::CertificateWrongHost
+        | F::UnknownAuthority
+        | F::CertificateUnusable
+        | F::KeyMismatch
+        | F::TlsSettings
+        | F::TlsNothingInCommon
+        | F::TlsFailed
+        | F::ProxyLogin => true,
+        _ => false,
+    }
 }
 
 /// Tells whether a reason is about what was asked, and not about who asked.

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::config::plan::{ClientTls, MqttPlan, Protocol, SessionKind};
 use crate::connect;
+use crate::diagnosis::{Diagnosis, of_cause};
 
 /// The longest client identifier that every 3.1 broker takes.
 const CLIENT_ID_CHARACTERS_3_1: usize = 23;
@@ -89,11 +90,11 @@ impl Trial {
         let (stands, standing) = watch::channel(Standing::Trying);
         let mut tasks = JoinSet::new();
         tasks.spawn(engine.run());
-        let connector = connector.clone();
+        let (connector, tried) = (connector.clone(), probe);
         info!(%connector, client_id, "The new credentials are tried on a second connection; the old ones stay until they work.");
         tasks.spawn(async move {
             let _deliveries = deliveries;
-            watch_over(&connector, &client, &stands).await;
+            watch_over(&connector, &client, &tried, &stands).await;
             client.close(Duration::ZERO).await;
         });
         Ok(Self { plan: Box::new(plan.clone()), standing, _tasks: tasks })
@@ -129,7 +130,7 @@ impl Trial {
     }
 }
 
-async fn watch_over(connector: &str, client: &Client, stands: &watch::Sender<Standing>) {
+async fn watch_over(connector: &str, client: &Client, plan: &MqttPlan, stands: &watch::Sender<Standing>) {
     let mut states = client.state();
     loop {
         let state = states.borrow_and_update().clone();
@@ -139,10 +140,11 @@ async fn watch_over(connector: &str, client: &Client, stands: &watch::Sender<Sta
                 return;
             }
             State::Refused { cause, .. } | State::BackingOff { cause, .. } => {
-                let refused = Standing::Refused(cause.to_string());
+                let Diagnosis { fault, cause, next_step, .. } = of_cause(plan, &cause, None);
+                let refused = Standing::Refused(cause.clone());
                 if *stands.borrow() != refused {
                     warn!(
-                        connector, %cause, next_step = %cause.next_step(),
+                        connector, %fault, cause, next_step,
                         "The new credentials do not work: the old ones stay in use. A broker that ties them to a client \
                          identifier refuses the trial's: then disable the connector and enable it again."
                     );

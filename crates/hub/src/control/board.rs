@@ -130,6 +130,7 @@ fn of_connector(name: &str, state: &ConnectorState, asked: &Asked) -> Value {
         "version": agreed.map(|agreed| agreed.version.to_string()),
         "client_id": agreed.map(|agreed| &agreed.client_id),
         "drops": state.drops,
+        "lived_ms": state.lived_ms,
         "waiting": figures.waiting(),
         "waiting_bytes": figures.waiting_bytes,
         "dead": figures.dead,

@@ -1,26 +1,22 @@
 //! Why no stream to a broker could be opened.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use crosspoint_client::{BoxFuture, ByteStream, Dial, DialFailure, DialOptions, Version};
-use crosspoint_net::{DialError, ProxyFault, Spoken, Stage, Subprotocol, TlsCause, TlsOptionsError, dial};
+use crosspoint_net::{DialError, ProxyFault, Spoken, Stage, TlsCause, TlsOptionsError};
+use crosspoint_protocol::Violation;
 
+use super::reach::{of_name, of_refused, of_unreachable};
 use super::{Diagnosis, Fault};
-use crate::config::plan::{Address, Transport};
+use crate::config::plan::{Address, MqttPlan, Transport};
 
 /// Returns what a failed dial means.
 pub fn of_dial(error: &DialError) -> Diagnosis {
     let cause = error.to_string();
     let diagnosis = |fault| Diagnosis::new(fault, cause.clone(), error.hint());
     match error {
-        DialError::Resolve { host, .. } => Diagnosis::new(
-            Fault::NameNotFound,
-            cause,
-            format!("check the spelling of {host:?}, and that this machine's name server knows it"),
-        )
-        .setting("url"),
-        DialError::Refused { .. } => diagnosis(Fault::Refused).setting("url"),
-        DialError::Unreachable { .. } => diagnosis(Fault::Unreachable).setting("url"),
+        DialError::Resolve { host, source } => of_name(host, source),
+        DialError::Refused { attempts, .. } => of_refused(cause, attempts),
+        DialError::Unreachable { attempts, .. } => of_unreachable(cause, attempts, error.hint()),
         DialError::TimedOut { stage, .. } => on_time_out(*stage, cause),
         DialError::Proxy { fault, .. } => of_proxy(fault, cause),
         DialError::Tls { cause: tls, .. } => of_tls(tls, cause),
@@ -88,7 +84,7 @@ fn of_proxy(fault: &ProxyFault, cause: String) -> Diagnosis {
 }
 
 /// Returns what a failure of TLS means; `cause` is the sentence that names the target.
-pub(crate) fn of_tls(tls: &TlsCause, cause: String) -> Diagnosis {
+fn of_tls(tls: &TlsCause, cause: String) -> Diagnosis {
     let plain = |fault| Diagnosis::new(fault, cause.clone(), tls.hint());
     match tls {
         TlsCause::Expired { .. } => Diagnosis::new(
@@ -119,7 +115,13 @@ pub(crate) fn of_tls(tls: &TlsCause, cause: String) -> Diagnosis {
         )
         .setting("tls.certificate"),
         TlsCause::RefusedByPeer(_) => plain(Fault::ClientCertificateRefused).setting("tls.certificate"),
-        TlsCause::NotTls | TlsCause::Closed => Diagnosis::new(
+        TlsCause::Closed => Diagnosis::new(
+            Fault::TlsClosed,
+            cause,
+            "check that the port is the broker's for TLS, usually 8883, and see the broker's log",
+        )
+        .setting("url"),
+        TlsCause::NotTls => Diagnosis::new(
             Fault::TlsToPlain,
             cause,
             "use the broker's port for TLS, usually 8883; mqtt:// would send everything readable, the password too",
@@ -165,31 +167,76 @@ fn of_tls_options(error: &TlsOptionsError, cause: String) -> Diagnosis {
     }
 }
 
-/// Returns a way through the network whose failures bear the words of this room, for the client of a connector.
-pub fn dial_with_words() -> Dial {
-    Arc::new(|server: &DialOptions, version| {
-        let subprotocol = if version == Version::V3_1 { Subprotocol::MqttV31 } else { Subprotocol::Mqtt };
-        let server = server.clone().ws_subprotocol(subprotocol);
-        let opened: BoxFuture<Result<Box<dyn ByteStream>, DialFailure>> = Box::pin(async move {
-            match dial(&server).await {
-                Ok(stream) => Ok(Box::new(stream) as Box<dyn ByteStream>),
-                Err(error) => Err(in_words(&of_dial(&error))),
-            }
-        });
-        opened
-    })
+/// Returns what it means that a server ended TLS after the handshake.
+pub(crate) fn of_tls_end(tls: &TlsCause) -> Diagnosis {
+    of_tls(tls, format!("the broker ended TLS: {tls}"))
 }
 
-fn in_words(diagnosis: &Diagnosis) -> DialFailure {
-    let next_step = match &diagnosis.mend {
-        Some(mend) => format!("{} ({mend})", diagnosis.next_step),
-        None => diagnosis.next_step.clone(),
+/// Returns what it means that the stream was closed instead of an answer to CONNECT.
+pub(crate) fn of_closed() -> Diagnosis {
+    Diagnosis::new(
+        Fault::ClosedWithoutAnswer,
+        "the broker closes the connection instead of answering CONNECT",
+        "see the broker's log: it tells why it closed the connection",
+    )
+    .setting("url")
+}
+
+/// Returns what it means that what answers CONNECT cannot be read as MQTT, nor as anything else that is known.
+pub(crate) fn of_not_mqtt(violation: &Violation) -> Diagnosis {
+    let cause = format!("what answers does not speak MQTT: {violation}");
+    Diagnosis::new(Fault::NotMqtt, cause, "check the port: another service listens there").setting("url")
+}
+
+/// Returns what it means that CONNECT has no answer after so long.
+pub(crate) fn of_silence(after: Duration) -> Diagnosis {
+    let after = after.as_secs_f64();
+    Diagnosis::new(
+        Fault::Silent,
+        format!("the connection is open, and CONNECT has no answer after {after} s"),
+        "check that an MQTT broker listens on this port, and its load",
+    )
+    .setting("url")
+}
+
+/// Returns what it means that a port speaks something else than plain MQTT; where it is known which one, it is named.
+pub(crate) fn of_spoken_by(address: &Address, spoken: Spoken, mqtt: &MqttPlan) -> Diagnosis {
+    let (host, port) = (&address.host, address.port);
+    let cause = match spoken {
+        Spoken::Tls => format!("port {port} of {host} speaks TLS, and the connector does not"),
+        Spoken::Http => {
+            format!("a web server answers on port {port} of {host}: it speaks HTTP instead of MQTT")
+        }
     };
-    DialFailure { what: diagnosis.cause.clone(), next_step }
+    of_spoken(spoken, cause, mqtt)
 }
 
 /// Returns an address with its encrypted transport.
-pub(super) fn encrypted(address: &Address) -> Address {
+fn encrypted(address: &Address) -> Address {
     let transport = if address.transport.is_websocket() { Transport::Wss } else { Transport::Tls };
     Address { transport, ..address.clone() }
+}
+
+/// Returns what it means that something else than plain MQTT is spoken.
+pub(super) fn of_spoken(spoken: Spoken, cause: String, mqtt: &MqttPlan) -> Diagnosis {
+    match spoken {
+        Spoken::Tls => {
+            let diagnosis = Diagnosis::new(
+                Fault::PlainToTls,
+                cause,
+                "turn TLS on: mqtts:// in the URL; the broker's port is right",
+            );
+            match mqtt.addresses.as_slice() {
+                // One address is known by its URL; of several, a person knows which one is meant.
+                [only] => diagnosis.text("url", encrypted(only).to_string()),
+                _ => diagnosis.setting("url"),
+            }
+        }
+        Spoken::Http => Diagnosis::new(
+            Fault::HttpOnPort,
+            cause,
+            "use the broker's port for MQTT, usually 1883 or with TLS 8883; if MQTT is behind the web server, ws:// or wss:// with its path",
+        )
+        .setting("url"),
+    }
 }

@@ -18,6 +18,11 @@ macro_rules! faults {
             /// Every fault, in the order of the stages in which they show.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
+            /// Returns the fault of a word.
+            pub fn of_word(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|fault| fault.word() == word)
+            }
+
             /// Returns the word for programs, such as `unknown-authority`.
             pub const fn word(self) -> &'static str {
                 match self {
@@ -47,6 +52,8 @@ faults! {
     ProxyRefused = "proxy-refused";
     /// The connector speaks TLS, the port does not.
     TlsToPlain = "tls-to-plain";
+    /// The port closes the connection during the TLS handshake.
+    TlsClosed = "tls-closed";
     /// The port speaks TLS, the connector does not.
     PlainToTls = "plain-to-tls";
     /// A web server answers.
@@ -133,6 +140,8 @@ faults! {
     RetainedLost = "retained-lost";
     /// The broker does not keep a session.
     SessionNotKept = "session-not-kept";
+    /// The broker keeps a session, and says that it has none.
+    SessionNotTold = "session-not-told";
     /// An open connection ended without a reason.
     ConnectionLost = "connection-lost";
     /// The broker does not answer pings.

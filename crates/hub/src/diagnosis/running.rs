@@ -1,9 +1,12 @@
 //! What the client of a running connector says.
 
-use crosspoint_client::{Cause, Spoken};
+use std::time::Duration;
+
+use crosspoint_client::Cause;
 
 use super::broker::{of_fight, of_refusal, of_scram, of_version};
-use super::{Diagnosis, Fault};
+use super::dial::of_spoken;
+use super::{Diagnosis, Fault, of_closed, of_dial, of_not_mqtt, of_silence, of_spoken_by, of_tls_end};
 use crate::config::plan::MqttPlan;
 
 /// Returns what it means that a client is not connected.
@@ -21,12 +24,18 @@ pub fn of_cause(mqtt: &MqttPlan, cause: &Cause, twin: Option<&str>) -> Diagnosis
             }
         }
         Cause::ClientIdFight { client_id } => of_fight(mqtt, Some(client_id), twin),
-        Cause::OtherProtocol { spoken } => of_spoken(*spoken, cause.to_string(), mqtt),
+        Cause::OtherProtocol { spoken } => match mqtt.addresses.as_slice() {
+            [only] => of_spoken_by(only, *spoken, mqtt),
+            _ => of_spoken(*spoken, cause.to_string(), mqtt),
+        },
+        Cause::NotMqtt(violation) => of_not_mqtt(violation),
         Cause::UnsupportedVersion { .. } => of_version(mqtt, cause.to_string()),
         Cause::Scram(fault) => of_scram(*fault),
-        Cause::ConnectTimeout { .. } => plain(Fault::Silent).setting("url"),
-        Cause::ClosedWithoutConnAck => plain(Fault::ClosedWithoutAnswer),
-        Cause::Dial { .. } => plain(Fault::Unreachable).setting("url"),
+        Cause::ConnectTimeout { after_ms } => of_silence(Duration::from_millis(*after_ms)),
+        Cause::ClosedWithoutConnAck => of_closed(),
+        // What no network has said is about this side.
+        Cause::Dial(failure) => failure.error().map_or_else(|| plain(Fault::OurSide), of_dial),
+        Cause::Tls(tls) => of_tls_end(tls),
         Cause::KeepAliveTimeout => plain(Fault::KeepAliveTimeout),
         Cause::ConnectionLost | Cause::Stream { .. } | Cause::ServerDoesNotRead => {
             plain(Fault::ConnectionLost)
@@ -35,29 +44,5 @@ pub fn of_cause(mqtt: &MqttPlan, cause: &Cause, twin: Option<&str>) -> Diagnosis
         Cause::CanaryLost { .. } => plain(Fault::NothingCameBack),
         Cause::Violation(_) => plain(Fault::ProtocolViolation),
         _ => plain(Fault::OurSide),
-    }
-}
-
-/// Returns what it means that a port speaks something else than plain MQTT.
-pub(crate) fn of_spoken(spoken: Spoken, cause: String, mqtt: &MqttPlan) -> Diagnosis {
-    match spoken {
-        Spoken::Tls => {
-            let diagnosis = Diagnosis::new(
-                Fault::PlainToTls,
-                cause,
-                "turn TLS on: mqtts:// in the URL; the broker's port is right",
-            );
-            match mqtt.addresses.as_slice() {
-                // One address is known by its URL; of several, a person knows which one is meant.
-                [only] => diagnosis.text("url", super::dial::encrypted(only).to_string()),
-                _ => diagnosis.setting("url"),
-            }
-        }
-        Spoken::Http => Diagnosis::new(
-            Fault::HttpOnPort,
-            cause,
-            "use the broker's port for MQTT, usually 1883 or with TLS 8883; if MQTT is behind the web server, ws:// or wss:// with its path",
-        )
-        .setting("url"),
     }
 }

@@ -43,6 +43,7 @@ fn settings_that_are_named_exist() {
         TlsCause::ClientCertificateRequired,
         TlsCause::RefusedByPeer("x".to_owned()),
         TlsCause::Closed,
+        TlsCause::NotTls,
         TlsCause::NoCommonAlpn,
         TlsCause::UnknownServerName,
     ];
@@ -85,14 +86,18 @@ fn settings_that_are_named_exist() {
     for diagnosis in all {
         assert!(!diagnosis.cause.is_empty() && !diagnosis.next_step.is_empty(), "{diagnosis:?}");
         assert!(diagnosis.mend.as_ref().is_none_or(|mend| is_written(mend.key)), "{diagnosis:?}");
+        let shown = diagnosis.mend.as_ref().map(ToString::to_string);
+        assert_eq!(shown.as_deref().and_then(Mend::read), diagnosis.mend, "what is shown can be read");
     }
 }
 
 #[test]
 fn no_value_that_is_offered_weakens_tls() {
-    let closed = of_dial(&DialError::Tls { target: "h:1883".to_owned(), cause: TlsCause::Closed });
-    assert_eq!(closed.fault, Fault::TlsToPlain);
-    assert_eq!(closed.mend, Some(Mend { key: "url", value: None }), "mqtt:// is never offered");
+    for (cause, fault) in [(TlsCause::Closed, Fault::TlsClosed), (TlsCause::NotTls, Fault::TlsToPlain)] {
+        let closed = of_dial(&DialError::Tls { target: "h:1883".to_owned(), cause });
+        assert_eq!(closed.fault, fault);
+        assert_eq!(closed.mend, Some(Mend { key: "url", value: None }), "mqtt:// is never offered");
+    }
     for cause in [TlsCause::Expired { days: None }, TlsCause::NotYetValid, TlsCause::UnknownAuthority] {
         let diagnosis = of_dial(&DialError::Tls { target: "h:1883".to_owned(), cause });
         assert!(diagnosis.mend.is_none_or(|mend| mend.value.is_none()));

@@ -9,9 +9,12 @@ use super::Visit;
 use super::line::{Line, NotOpened};
 use super::report::{Chart, Stage};
 use crate::config::Secret;
-use crate::config::plan::{Auth, MqttPlan, Protocol};
+use crate::config::plan::{Address, Auth, MqttPlan, Protocol};
 use crate::connect;
-use crate::diagnosis::{Diagnosis, Fault, of_dial, of_keep_alive, of_refusal, of_scram, of_spoken, of_tls};
+use crate::diagnosis::{
+    Diagnosis, Fault, of_closed, of_dial, of_keep_alive, of_not_mqtt, of_refusal, of_scram, of_silence,
+    of_spoken_by, of_tls_end,
+};
 
 /// How the client identifiers of the doctor begin: letters and digits, which every broker takes.
 const CLIENT_ID_PREFIX: &str = "crosspointdoctor";
@@ -114,9 +117,18 @@ impl Visit<'_> {
     }
 
     /// Opens a connection with this CONNECT.
-    pub(super) async fn connect_with(&self, mut connect: Connect) -> Result<Admitted, NotOpened> {
+    pub(super) async fn connect_with(&self, connect: Connect) -> Result<Admitted, NotOpened> {
+        self.connect_at(self.address, connect).await
+    }
+
+    /// Opens a connection to an address with this CONNECT.
+    pub(super) async fn connect_at(
+        &self,
+        address: &Address,
+        mut connect: Connect,
+    ) -> Result<Admitted, NotOpened> {
         let scram = self.scram(&mut connect)?;
-        let dial = connect::dial_options(&self.patient.mqtt, self.address);
+        let dial = connect::dial_options(&self.patient.mqtt, address);
         let subprotocol = match connect.version {
             Version::V3_1 => crosspoint_net::Subprotocol::MqttV31,
             _ => crosspoint_net::Subprotocol::Mqtt,
@@ -158,30 +170,13 @@ impl Visit<'_> {
         let mqtt = &self.patient.mqtt;
         match error {
             NotOpened::Dial(error) => of_dial(&error),
-            NotOpened::Tls(cause) => of_tls(&cause, format!("the broker ended TLS: {cause}")),
+            NotOpened::Tls(cause) => of_tls_end(&cause),
             NotOpened::Refused(connack) => self.why_refused(&connack).await,
             NotOpened::Scram(fault) => of_scram(fault),
-            NotOpened::Other(Some(spoken), _) => {
-                let cause = format!("port {} speaks {spoken} instead of MQTT", self.address.port);
-                of_spoken(spoken, cause, mqtt)
-            }
-            NotOpened::Other(None, violation) => Diagnosis::new(
-                Fault::NotMqtt,
-                format!("what answers does not speak MQTT: {violation}"),
-                "check the port: another service listens there",
-            )
-            .setting("url"),
+            NotOpened::Other(Some(spoken), _) => of_spoken_by(self.address, spoken, mqtt),
+            NotOpened::Other(None, violation) => of_not_mqtt(&violation),
             NotOpened::Closed => self.why_closed().await,
-            NotOpened::Silent => {
-                let after = self.patience.as_secs_f64();
-                let cause = format!("the connection is open, and CONNECT has no answer after {after} s");
-                let silent = Diagnosis::new(
-                    Fault::Silent,
-                    cause,
-                    "check that an MQTT broker listens on this port, and its load",
-                );
-                self.by_what_it_speaks(silent.setting("url")).await
-            }
+            NotOpened::Silent => self.second_look(of_silence(self.patience)).await,
             NotOpened::Unsendable(what) => Diagnosis::new(
                 Fault::OurSide,
                 format!("CONNECT cannot be made: {what}"),
@@ -247,12 +242,7 @@ impl Visit<'_> {
         {
             return diagnosis;
         }
-        let closed = Diagnosis::new(
-            Fault::ClosedWithoutAnswer,
-            "the broker closes the connection instead of answering CONNECT",
-            "see the broker's log: it tells why it closed the connection",
-        );
-        self.by_what_it_speaks(closed.setting("url")).await
+        self.second_look(of_closed()).await
     }
 
     /// Says what the broker allows, and where that is less than the connector asks for.

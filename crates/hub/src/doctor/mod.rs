@@ -6,6 +6,8 @@
 //!        └────────────── each a Step, with a Diagnosis where something is wrong ──────────────┘
 //! ```
 //!
+//! At the end it asks the hub that runs the connector, if one does, what that has seen.
+//!
 //! It has a client identifier of its own, so that it never ends the connector's connection; it publishes only below
 //! `crosspoint/doctor/` or to the topic that it was given; user name and password travel only as the connector would
 //! send them, never over a weaker transport. It removes what it has left at the broker.
@@ -25,18 +27,23 @@ mod proxy;
 mod reach;
 mod report;
 mod retained;
+mod running;
+mod second_look;
 mod session;
 mod topics;
 
 pub use fix::{Fixed, NotFixed, fix};
-pub use probe::{Judgement, Probed, Section, Verdict, probe};
+pub use probe::{Judgement, Probed, Progress, Section, Verdict, probe};
 pub use report::{Examination, Outcome, Stage, Step};
+pub(crate) use second_look::{is_worth_it, second_look};
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crosspoint_protocol::{TopicFilter, TopicName};
 
 use crate::config::plan::{Address, ConnectorPlan, MqttPlan, Plan, SessionKind};
+use crate::connect;
 use crate::diagnosis::Diagnosis;
 use exchange::OwnTopics;
 use report::Chart;
@@ -88,6 +95,12 @@ pub struct Order {
     pub listen_for: Duration,
     /// How many bytes the payload of the round trip has. Default: 64.
     pub payload_bytes: usize,
+    /// Another node of the broker's cluster, which a probe compares. Default: none.
+    pub second_node: Option<Address>,
+    /// For how long a probe waits until somebody has restarted the broker. Default: it does not.
+    pub restart_within: Option<Duration>,
+    /// The data folder of the hub that may run the connector, which is asked too. Default: none.
+    pub hub: Option<PathBuf>,
 }
 
 impl Default for Order {
@@ -98,6 +111,9 @@ impl Default for Order {
             listen: Vec::new(),
             listen_for: Duration::from_secs(2),
             payload_bytes: 64,
+            second_node: None,
+            restart_within: None,
+            hub: None,
         }
     }
 }
@@ -120,6 +136,7 @@ pub async fn examine(
         let mut told = |step: &Step| told(&name, step);
         let mut chart = Chart::new(&mut told);
         visit.run(&mut chart).await;
+        visit.ask_hub(&mut chart).await;
         all.push(chart.finish(patient, address));
     }
     all
@@ -154,6 +171,15 @@ impl<'a> Visit<'a> {
             self.session(chart, admitted.asked.version).await;
         }
         admitted.line.close().await;
+    }
+
+    /// Asks the hub what it has seen of the same connector at this address.
+    async fn ask_hub(&self, chart: &mut Chart<'_>) {
+        let target = connect::dial_options(&self.patient.mqtt, self.address).target();
+        if let Some(said) = running::ask(self.patient, self.order).await.filter(|said| said.is_about(&target))
+        {
+            said.chart(chart);
+        }
     }
 
     /// Tells whether the connector asks the broker to remember it.

@@ -4,16 +4,15 @@ use std::io;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use crosspoint_client::Spoken;
 use crosspoint_net::{CertificateFacts, Certificates, DialError, Stream, TlsPeer, dial};
 use tokio::time::timeout;
 
 use super::Visit;
-use super::port::{Speaks, bare, speaks};
 use super::report::{Chart, Stage};
+use super::second_look::second_look;
 use crate::config::plan::{Address, Transport};
 use crate::connect;
-use crate::diagnosis::{Diagnosis, Fault, of_dial, of_spoken};
+use crate::diagnosis::{Diagnosis, Fault, of_dial};
 
 impl Visit<'_> {
     /// Goes the way up to the first byte of MQTT; `false` when there is no way.
@@ -74,66 +73,12 @@ impl Visit<'_> {
 
     /// Says why there is no stream; asks the port what it speaks where that is not clear.
     async fn why_not_reached(&self, error: &DialError) -> Diagnosis {
-        let diagnosis = of_dial(error);
-        match diagnosis.fault {
-            Fault::TlsToPlain | Fault::Silent | Fault::NotWebSocket | Fault::ClosedWithoutAnswer => {
-                self.by_what_it_speaks(diagnosis).await
-            }
-            Fault::UnknownAuthority => Diagnosis {
-                cause: format!("{}{}", diagnosis.cause, self.missing_authority().await),
-                ..diagnosis
-            },
-            _ => diagnosis,
-        }
+        self.second_look(of_dial(error)).await
     }
 
-    /// Names the authority that is missing: looks at the certificates in a handshake that carries nothing of ours.
-    async fn missing_authority(&self) -> String {
-        let way = bare(&self.patient.mqtt, self.address, Transport::Tls).connect_timeout(self.patience);
-        let Ok(stream) = dial(&way).await else { return String::new() };
-        let chain = stream.peer().tls().map(facts).unwrap_or_default();
-        match chain.last() {
-            Some(last) if last.subject == last.issuer => {
-                format!("; it is signed by {:?}, whose certificate it shows itself", last.issuer)
-            }
-            Some(last) => format!("; the missing one is {:?}", last.issuer),
-            None => String::new(),
-        }
-    }
-
-    /// Makes a diagnosis sure, or another one, by what the port speaks.
-    pub(super) async fn by_what_it_speaks(&self, diagnosis: Diagnosis) -> Diagnosis {
-        let (mqtt, address) = (&self.patient.mqtt, self.address);
-        let (host, port) = (&address.host, address.port);
-        match (speaks(mqtt, address, self.patience).await, address.transport) {
-            (Speaks::Mqtt, Transport::Tls | Transport::Wss) => Diagnosis {
-                cause: format!("port {port} of {host} speaks plain MQTT, and the connector speaks TLS to it"),
-                fault: Fault::TlsToPlain,
-                next_step: "use the broker's port for TLS, usually 8883; mqtt:// would send everything readable, the password too".to_owned(),
-                ..diagnosis
-            },
-            (Speaks::Mqtt, Transport::Ws) => {
-                let plain = Address { transport: Transport::Tcp, ..address.clone() };
-                let cause = format!("port {port} of {host} speaks plain MQTT, not WebSocket");
-                Diagnosis::new(Fault::NotWebSocket, cause, "write mqtt:// for this port, or use the one for WebSocket")
-                    .text("url", plain.to_string())
-            }
-            (Speaks::Tls, Transport::Tcp | Transport::Ws) => {
-                let cause = format!("port {port} of {host} speaks TLS, and the connector does not");
-                of_spoken(Spoken::Tls, cause, mqtt)
-            }
-            (Speaks::Http, Transport::Tcp | Transport::Tls) => {
-                let cause = format!("a web server answers on port {port} of {host}: it speaks HTTP instead of MQTT");
-                of_spoken(Spoken::Http, cause, mqtt)
-            }
-            (Speaks::Nothing, _) => Diagnosis {
-                fault: Fault::Silent,
-                cause: format!("port {port} of {host} takes connections and then says nothing"),
-                next_step: "check the port; if it is right, the broker is stuck, or something in between answers for it".to_owned(),
-                ..diagnosis
-            },
-            _ => diagnosis,
-        }
+    /// Makes a diagnosis sure, where a look at the port can.
+    pub(super) async fn second_look(&self, diagnosis: Diagnosis) -> Diagnosis {
+        second_look(&self.patient.mqtt, self.address, self.patience, diagnosis).await
     }
 }
 
@@ -166,7 +111,7 @@ pub(super) fn seen(stream: &Stream) -> String {
 }
 
 /// Returns what stands in the certificates of the other side, its own first.
-fn facts(tls: &TlsPeer) -> Vec<CertificateFacts> {
+pub(super) fn facts(tls: &TlsPeer) -> Vec<CertificateFacts> {
     let chain: Vec<u8> = tls.certificates().iter().flat_map(|der| der.iter().copied()).collect();
     Certificates::read(&chain).map(|chain| chain.facts().collect()).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Found, Patient};
 use crate::config::plan::Address;
-use crate::diagnosis::Diagnosis;
+use crate::diagnosis::{Diagnosis, Fault};
 
 /// What a connection goes through, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +41,8 @@ pub enum Stage {
     Retained,
     /// Sessions that outlive their connection.
     Session,
+    /// What the hub says that runs the connector.
+    Hub,
 }
 
 impl Stage {
@@ -61,6 +63,7 @@ impl Stage {
             Self::Topics => "topics",
             Self::Retained => "retained",
             Self::Session => "session",
+            Self::Hub => "hub",
         }
     }
 }
@@ -161,6 +164,21 @@ impl<'a> Chart<'a> {
         self.add(stage, outcome, seen, diagnoses);
     }
 
+    /// Writes down what somebody else says of the connector.
+    pub(super) fn said(&mut self, stage: Stage, outcome: Outcome, seen: String, trouble: Option<Diagnosis>) {
+        self.add(stage, outcome, seen, trouble.into_iter().collect());
+    }
+
+    /// Tells whether a step has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.steps.iter().any(|step| step.outcome == Outcome::Failed)
+    }
+
+    /// Tells whether a fault has been found.
+    pub(super) fn knows(&self, fault: Fault) -> bool {
+        self.steps.iter().flat_map(|step| &step.diagnoses).any(|diagnosis| diagnosis.fault == fault)
+    }
+
     /// Writes down what may make the verdict differ; once, however often it is said.
     pub(super) fn note(&mut self, note: impl Into<String>) {
         let note = note.into();
@@ -176,6 +194,11 @@ impl<'a> Chart<'a> {
             steps: self.steps,
             notes: self.notes,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn into_parts(self) -> (Vec<Step>, Vec<String>) {
+        (self.steps, self.notes)
     }
 
     fn add(&mut self, stage: Stage, outcome: Outcome, seen: String, diagnoses: Vec<Diagnosis>) {

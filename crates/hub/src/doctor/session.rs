@@ -103,7 +103,8 @@ impl Visit<'_> {
         back.line.close().await;
         Ok(match (is_present, came == payloads.len()) {
             (true, true) => Ok("kept, with what came meanwhile".to_owned()),
-            (false, _) => Err(not_kept("the broker forgot the session of a client that came right back")),
+            (false, true) => Err(not_told()),
+            (false, false) => Err(not_kept("the broker forgot the session of a client that came right back")),
             (true, false) => Err(not_kept(&format!(
                 "the broker kept the session; of {KEPT_MESSAGES} QoS 1 messages that came for it to {topic} it lost {}, or changed their order",
                 payloads.len() - came
@@ -116,6 +117,15 @@ impl Visit<'_> {
         let properties = ConnectProperties { session_expiry_s: Some(EXPIRY_S), ..asked.properties };
         Connect { clean_start: false, properties, ..asked }
     }
+}
+
+/// The connector begins its exchanges anew where the broker says that there is no session.
+fn not_told() -> Diagnosis {
+    Diagnosis::new(
+        Fault::SessionNotTold,
+        "the broker keeps the session of a client that comes back, and says that it has none (session present is 0)",
+        "be ready for messages that come twice after a lost connection, at QoS 2 as well; nothing is lost",
+    )
 }
 
 fn not_kept(cause: &str) -> Diagnosis {

@@ -136,18 +136,21 @@ impl Hub {
         }
     }
 
-    /// Starts every enabled connector that does not run. One that cannot start does not keep the others from it.
+    /// Starts every enabled connector that does not run, and tells the others of a twin that has come or gone. One that cannot start does not keep the others from it.
     pub(super) async fn start_connectors(&mut self, plan: &Plan) -> Result<(), HubError> {
         let mut result = Ok(());
         for (name, connector) in &mut self.connectors {
+            if connector.is_running() {
+                connector.set_twin(twin(plan, name, |name| self.data.client_id(name)));
+            }
             if !plan.is_enabled(name) || connector.is_running() {
                 continue;
             }
             let started = match (plan.connectors.get(name), &self.broker) {
                 (Some(ConnectorPlan::Mqtt(mqtt)), _) => {
-                    let environment = self.environment.of_client(name);
                     let twin = twin(plan, name, |name| self.data.client_id(name));
-                    connector.start_remote(mqtt, &self.data.client_id(name), twin, environment).await
+                    let made_up = self.data.client_id(name);
+                    connector.start_remote(mqtt, &made_up, twin, &self.environment).await
                 }
                 (Some(ConnectorPlan::Local), Some(embedded)) => {
                     connector.start_local(&embedded.broker.handle()).await

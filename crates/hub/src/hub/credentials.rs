@@ -37,10 +37,9 @@ impl Hub {
         };
         info!(connector = name, "The new credentials work: the connector connects anew with them.");
         connector.stop(RECONNECT_WITHIN).await;
-        let environment = self.environment.of_client(name);
+        let made_up = self.data.client_id(name);
         let twin = twin(&self.plan, name, |name| self.data.client_id(name));
-        if let Err(cause) = connector.start_remote(&mqtt, &self.data.client_id(name), twin, environment).await
-        {
+        if let Err(cause) = connector.start_remote(&mqtt, &made_up, twin, &self.environment).await {
             error!(connector = name, cause, "The connector does not start with the new credentials.");
         }
     }

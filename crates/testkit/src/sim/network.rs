@@ -259,5 +259,5 @@ impl Process {
 }
 
 fn refused() -> DialFailure {
-    DialFailure { what: "connection refused".to_owned(), next_step: "start it".to_owned() }
+    DialFailure::new("connection refused", "start it")
 }

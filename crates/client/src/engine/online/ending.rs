@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crosspoint_net::TlsCause;
 use crosspoint_protocol::{
     Now, Offence, ReasonCode, Version, Violation,
     connection::EndCause,
@@ -82,13 +83,21 @@ impl Online {
             {
                 Cause::UnsupportedVersion { version: self.version }
             }
-            _ => self.spoken.map_or(Cause::Violation(violation), |spoken| Cause::OtherProtocol { spoken }),
+            _ => match self.spoken {
+                Some(spoken) => Cause::OtherProtocol { spoken },
+                None if self.connected_ms.is_none() => Cause::NotMqtt(violation),
+                None => Cause::Violation(violation),
+            },
         }
     }
 
     fn transport_cause(&mut self) -> Cause {
         use io::ErrorKind as K;
-        match self.stream_error.take() {
+        let error = self.stream_error.take();
+        if let Some(cause) = error.as_ref().and_then(TlsCause::of) {
+            return Cause::Tls(cause);
+        }
+        match error {
             Some(error)
                 if !matches!(
                     error.kind(),

@@ -82,7 +82,7 @@ impl Engine {
         let crate::engine::Link::Online(online) = &mut self.link else { return };
         online.returning = if result.is_ok() { Returning::Wanted { by_ms } } else { Returning::No };
         if let Err(failure) = result {
-            self.put_off_return(&failure.what, now);
+            self.put_off_return(&failure.to_string(), now);
         }
     }
 

@@ -1,4 +1,5 @@
 use crosspoint_client::{QoS, ReasonCode, ServerLimits, Version};
+use crosspoint_net::{DialError, TlsCause};
 
 use super::*;
 use crate::config::plan::ConnectorPlan;
@@ -45,7 +46,7 @@ impl Story {
 fn identity() -> Identity {
     let plan = plan("[connector.a]\nurl = \"mqtt://h\"\n");
     let ConnectorPlan::Mqtt(mqtt) = &plan.connectors["a"] else { panic!() };
-    Identity { plan: Arc::new((**mqtt).clone()), twin: None }
+    Identity { plan: Arc::new((**mqtt).clone()), twin: None, is_on_network: true }
 }
 
 fn connected() -> State {
@@ -91,12 +92,16 @@ fn what_fails_again_and_again_is_one_state_since_it_began() {
         (Condition::BackingOff, None),
         "it tries right now"
     );
-    assert!(tries.trouble.is_some_and(|trouble| trouble.cause.contains("10 ms")));
+    assert!(tries.trouble.is_some_and(|trouble| trouble.cause.contains("0.01 s")));
     assert_eq!(story.fails(Cause::ConnectionLost).since_wall_ms, 1_000_000);
     let there = story.after(1).on(&connected());
     assert_eq!((there.condition, there.since_wall_ms), (Condition::Connected, 1_008_000));
     assert_eq!((there.trouble, there.drops), (None, 0), "no connection was lost");
     assert!(there.agreed.is_some());
+}
+
+fn tls(cause: TlsCause) -> Cause {
+    Cause::Dial(DialError::Tls { target: "h:1883".to_owned(), cause }.into())
 }
 
 #[test]
@@ -111,6 +116,11 @@ fn each_kind_of_failure_has_its_word() {
         (Cause::OtherProtocol { spoken: crosspoint_client::Spoken::Tls }, Condition::Misconfigured),
         (Cause::ClientIdFight { client_id: "x".to_owned() }, Condition::Fighting),
         (Cause::ConnectionLost, Condition::BackingOff),
+        (tls(TlsCause::UnknownAuthority), Condition::Misconfigured),
+        (tls(TlsCause::Expired { days: Some(2) }), Condition::Misconfigured),
+        (tls(TlsCause::NotTls), Condition::Misconfigured),
+        (tls(TlsCause::Closed), Condition::BackingOff),
+        (Cause::Tls(TlsCause::ClientCertificateRequired), Condition::Refused),
     ] {
         let state = story.fails(cause.clone());
         assert_eq!(state.condition, condition, "{cause}");
@@ -176,4 +186,55 @@ fn settings_that_changed_and_a_stop_begin_anew() {
     story.history.end(now);
     let off = story.history.state(now);
     assert_eq!((off.condition, off.agreed), (Condition::Off, None));
+}
+
+#[test]
+fn what_is_not_clear_is_looked_at_once_and_again_after_long() {
+    let target = "h:1883".to_owned();
+    let closed = || tls(TlsCause::Closed);
+    let mut story = Story::new(identity());
+    story.on(&State::Connecting { attempt: 1, server: target.clone(), version: Version::V5 });
+    assert_eq!(story.history.take_glance(story.now).map(|glance| glance.at_first), None, "nothing is wrong");
+    let state = story.fails(closed());
+    assert_eq!(state.condition, Condition::BackingOff, "the network's weather, until it is clear");
+    let glance = story.history.take_glance(story.now).unwrap();
+    assert_eq!((Some(&glance.at_first), glance.address.port), (state.trouble.as_ref(), 1_883));
+    assert!(story.history.take_glance(story.now).is_none(), "it is being looked");
+
+    let seen = Diagnosis::new(Fault::TlsToPlain, "port 1883 of h speaks plain MQTT", "use another one");
+    story.history.on_glance(seen.clone(), story.now);
+    for state in [story.history.state(story.now), story.after(500).fails(closed())] {
+        assert_eq!((state.condition, state.trouble), (Condition::Misconfigured, Some(seen.clone())));
+    }
+    assert!(story.history.take_glance(story.now).is_none(), "it is known");
+    // Something else is looked at by itself; it is not taken for what was seen before.
+    let other = story.after(60).fails(Cause::ClosedWithoutConnAck);
+    assert_eq!(other.trouble.unwrap().fault, Fault::ClosedWithoutAnswer);
+    assert!(story.history.take_glance(story.now).is_some());
+    let later = story.after(LOOK_ANEW_MS / 1_000).now;
+    assert!(story.history.take_glance(later).is_some(), "it may have changed");
+    // Where connectors have a way of their own, a look through the network would see something else.
+    let elsewhere = Identity { is_on_network: false, ..identity() };
+    let mut simulated = Story::new(elsewhere);
+    simulated.on(&State::Connecting { attempt: 1, server: target.clone(), version: Version::V5 });
+    simulated.fails(closed());
+    assert!(simulated.history.take_glance(simulated.now).is_none());
+}
+
+#[test]
+fn links_that_another_client_ends_tell_of_it_also_while_connected() {
+    let mut story = Story::new(Identity { twin: Some("press".to_owned()), ..identity() });
+    let taken_over =
+        || Cause::Disconnected { reason: ReasonCode::SessionTakenOver, text: None, other_server: None };
+    for _ in 0..3 {
+        story.on(&connected());
+        story.after(40).fails(taken_over());
+        story.after(1);
+    }
+    let up = story.on(&connected());
+    assert_eq!((up.condition, up.drops, up.lived_ms), (Condition::Degraded, 3, Some(40_000)));
+    let trouble = up.trouble.unwrap();
+    assert_eq!(trouble.fault, Fault::ClientIdFight);
+    assert!(trouble.cause.starts_with("connector press of this project"), "{}", trouble.cause);
+    assert!(trouble.cause.ends_with("; it drops every 40 s"), "{}", trouble.cause);
 }

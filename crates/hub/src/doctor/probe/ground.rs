@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::super::Visit;
 use super::super::admit::own_client_id;
 use super::super::line::{Line, Lost, NotOpened, Retain};
+use super::restart::Restarted;
 
 /// How long is waited for what should come.
 const COMES_MAX: Duration = Duration::from_secs(3);
@@ -29,6 +30,8 @@ pub(super) struct Ground<'a> {
     pub(super) connect: Connect,
     /// What the broker said to it.
     pub(super) connack: ConnAck,
+    /// What a restart of the broker has left, if there was to be one.
+    pub(super) restarted: Option<Restarted>,
 }
 
 impl Ground<'_> {

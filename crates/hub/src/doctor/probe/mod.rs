@@ -7,6 +7,9 @@
 mod exchanges;
 mod ground;
 mod limits;
+mod nodes;
+mod overflow;
+mod restart;
 mod retained;
 mod sessions;
 mod wills;
@@ -215,15 +218,18 @@ const STATEMENTS: &[Statement] = statements! {
     Retained all "an empty message removes it" => retained::removed;
     Retained all "it comes with no higher QoS than was granted" => retained::downgraded;
     Retained v5 "it bears the Subscription Identifier" => retained::subscription_id;
-    Retained all "it survives a restart of the broker" => retained::restart;
+    Retained all "it survives a restart of the broker" => restart::retained;
     Retained v5 "it goes when its expiry is over" => retained::expires;
-    Retained all "it is there on another node of a cluster" => retained::other_node;
+    Retained all "it is there on another node of a cluster" => nodes::retained;
     Retained v5 "it does not come to a shared subscription" => retained::not_shared;
     Sessions all "a session is there after its client left and came back" => sessions::present;
     Sessions all "20 messages at QoS 1 wait for a client that is away, and come in their order" => sessions::offline;
     Sessions all "a new connection with the same client identifier takes the session over" => sessions::takeover;
     Sessions v5 "the old connection is told that it was taken over" => sessions::told;
     Sessions all "a clean start removes the session" => sessions::clean_start;
+    Sessions all "of 2,000 messages for a client that is away none is lost without a word" => overflow::told;
+    Sessions all "a session and what waits for it survive a restart of the broker" => restart::session;
+    Sessions all "a session can be resumed on another node of a cluster" => nodes::session;
     Exchanges all "20 messages at QoS 1 come in their order" => exchanges::order;
     Exchanges all "a message at QoS 2 comes at QoS 2, once" => exchanges::exactly_once;
     Exchanges all "a message at QoS 2 that is sent again with DUP after a lost connection comes once" => exchanges::duplicate;
@@ -239,14 +245,24 @@ const STATEMENTS: &[Statement] = statements! {
     Wills all "the will of a client that says goodbye is not" => wills::not_of_the_polite;
 };
 
-/// Asks a broker statement by statement how it behaves. `told` is called after each.
+/// How far a probe is.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress<'a> {
+    /// A statement has its verdict.
+    Judged(&'a Judgement),
+    /// Now the broker is to be restarted, by whoever can, within this time.
+    RestartNow(Duration),
+}
+
+/// Asks a broker statement by statement how it behaves. `told` is called after each, and when the broker is to be
+/// restarted.
 ///
 /// It publishes below `crosspoint/doctor/` and, for a topic that begins with `/`, below `/crosspoint/doctor/`; some
 /// thousands of small messages in all. It removes what it retained.
 ///
 /// # Cancel safety
 /// Dropping the future may leave retained messages of the doctor's behind.
-pub async fn probe(patient: &Patient, order: &Order, mut told: impl FnMut(&Judgement)) -> Vec<Probed> {
+pub async fn probe(patient: &Patient, order: &Order, mut told: impl FnMut(Progress<'_>)) -> Vec<Probed> {
     let mut all = Vec::new();
     for address in &patient.mqtt.addresses {
         let visit = Visit::new(patient, address, order);
@@ -255,7 +271,7 @@ pub async fn probe(patient: &Patient, order: &Order, mut told: impl FnMut(&Judge
     all
 }
 
-async fn of_visit(visit: &Visit<'_>, told: &mut impl FnMut(&Judgement)) -> Probed {
+async fn of_visit(visit: &Visit<'_>, told: &mut impl FnMut(Progress<'_>)) -> Probed {
     let mut silent = |_: &super::Step| {};
     let mut chart = Chart::new(&mut silent);
     let admitted = if visit.reach(&mut chart).await { visit.admit(&mut chart).await } else { None };
@@ -267,11 +283,14 @@ async fn of_visit(visit: &Visit<'_>, told: &mut impl FnMut(&Judgement)) -> Probe
     let connack = admitted.connack.clone();
     admitted.line.close().await;
     let connect = connect_as(&visit.patient.mqtt, &visit.client_id, version);
-    let ground = Ground { visit, connect, connack };
+    let mut ground = Ground { visit, connect, connack, restarted: None };
+    if let Some(within) = visit.order.restart_within {
+        ground.restarted = Some(restart::over(&ground, within, || told(Progress::RestartNow(within))).await);
+    }
     let mut judgements = Vec::new();
     for statement in STATEMENTS {
         let judgement = judge(&ground, statement).await;
-        told(&judgement);
+        told(Progress::Judged(&judgement));
         judgements.push(judgement);
     }
     let calls_itself = ground.calls_itself().await;

@@ -24,7 +24,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 const EXPIRY_S: u32 = 1;
 
 /// Retains a message, asks, and removes it whatever came of it.
-async fn with_retained<T>(
+pub(super) async fn with_retained<T>(
     ground: &Ground<'_>,
     topic: &TopicName,
     asked: impl AsyncFnOnce(&mut Line, &str) -> Result<T, Trouble>,
@@ -255,14 +255,6 @@ pub(super) async fn subscription_id(ground: &Ground<'_>) -> Result<Answer, Troub
         })
     })
     .await
-}
-
-pub(super) async fn restart(_: &Ground<'_>) -> Result<Answer, Trouble> {
-    Ok(Answer::NotAsked("the doctor cannot restart a broker".to_owned()))
-}
-
-pub(super) async fn other_node(_: &Ground<'_>) -> Result<Answer, Trouble> {
-    Ok(Answer::NotAsked("the doctor knows one address at a time".to_owned()))
 }
 
 pub(super) async fn expires(ground: &Ground<'_>) -> Result<Answer, Trouble> {

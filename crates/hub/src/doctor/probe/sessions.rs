@@ -12,7 +12,7 @@ use super::{Answer, Trouble};
 const WAITING: usize = 20;
 
 /// Asks with a session of its own, and removes it whatever came of it.
-async fn with_session(
+pub(super) async fn with_session(
     ground: &Ground<'_>,
     asked: impl AsyncFnOnce(&str) -> Result<Answer, Trouble>,
 ) -> Result<Answer, Trouble> {
@@ -31,7 +31,7 @@ pub(super) async fn present(ground: &Ground<'_>) -> Result<Answer, Trouble> {
         second.close().await;
         Ok(Answer::when(
             connack.session_present,
-            if connack.session_present { "it is there" } else { "it is gone" },
+            if connack.session_present { "it is there" } else { "the broker says that there is none" },
         ))
     })
     .await
@@ -76,6 +76,9 @@ pub(super) async fn takeover(ground: &Ground<'_>) -> Result<Answer, Trouble> {
         new.close().await;
         Ok(match (connack.session_present, ended, came) {
             (true, true, true) => Answer::Yes("session, subscription and messages go over".to_owned()),
+            (false, true, true) => {
+                Answer::No("it goes over, and the broker says that there is none".to_owned())
+            }
             (false, _, _) => Answer::No("the session is not there on the new connection".to_owned()),
             (_, false, _) => Answer::No("the old connection stays open".to_owned()),
             (_, _, false) => Answer::No("the new connection gets nothing".to_owned()),
