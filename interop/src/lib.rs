@@ -10,6 +10,7 @@
     reason = "support of tests: whatever goes wrong here fails the test that asked"
 )]
 
+mod activemq;
 mod certificates;
 mod our_broker;
 mod our_client;
@@ -20,6 +21,7 @@ mod rabbitmq;
 mod scram;
 mod server;
 
+pub use activemq::ActiveMq;
 pub use certificates::{Authority, Identity, Validity};
 pub use our_broker::OurBroker;
 pub use our_client::{OurClient, client_options};

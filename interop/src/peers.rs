@@ -28,6 +28,8 @@ pub enum Peer {
     RabbitMq,
     /// What tells the nodes of Erlang where each other are.
     Epmd,
+    /// ActiveMQ, with its MQTT transport.
+    ActiveMq,
     /// The broker of rumqtt.
     Rumqttd,
     /// Python with paho-mqtt.
@@ -51,6 +53,7 @@ impl Peer {
             Self::NatsServer => ("nats-server", "nats-server"),
             Self::RabbitMq => ("rabbitmq", "rabbitmq-server"),
             Self::Epmd => ("rabbitmq", "epmd"),
+            Self::ActiveMq => ("activemq", "activemq"),
             Self::Rumqttd => ("rumqttd", "rumqttd"),
             Self::PahoMqtt => ("paho-mqtt", "python"),
             Self::MqttJs => ("mqtt.js", "node"),

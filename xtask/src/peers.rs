@@ -38,6 +38,7 @@ const PEERS: &[Peer] = &[
     Peer { name: "microsocks", bring: debian::microsocks },
     Peer { name: "nats-server", bring: debian::nats_server },
     Peer { name: "rabbitmq", bring: debian::rabbitmq },
+    Peer { name: "activemq", bring: debian::activemq },
     Peer { name: "paho-mqtt", bring: python::paho_mqtt },
     Peer { name: "mqtt.js", bring: node::mqtt_js },
     Peer { name: "rumqttd", bring: crates::rumqttd },

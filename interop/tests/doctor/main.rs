@@ -6,10 +6,12 @@
 )]
 
 mod access;
+mod activemq;
 mod behaviour;
 mod ports;
 mod probe;
 mod rabbitmq;
 mod rig;
+mod running;
 mod tls;
 mod topics;

@@ -96,6 +96,22 @@ pub(super) fn rabbitmq(shelf: &Shelf) -> Outcome {
     })
 }
 
+/// ActiveMQ in its own words: the broker's libraries and the codec of MQTT, run by the Java that is here. Its start script
+/// would make it a service with a configuration of Spring's. Libraries that are installed here are not brought again.
+pub(super) fn activemq(shelf: &Shelf) -> Outcome {
+    let proof = Proof { program: "activemq", arguments: &["--version"], says: "ActiveMQ 5" };
+    shelf.bring_once("activemq", &release(), &[proof], || {
+        need("java", "default-jre-headless")?;
+        unpack(shelf, "activemq", &["libactivemq-java", "libmqtt-client-java"])?;
+        shelf.write_program(
+            "activemq",
+            "home=${ACTIVEMQ_HOME:-$peers/debian/activemq}\n\
+             exec java -Xmx256m -XX:TieredStopAtLevel=1 -Dactivemq.home=\"$home\" -Dactivemq.base=\"$home\" \\\n  \
+             -cp \"$peers/debian/activemq/usr/share/java/*:/usr/share/java/*\" org.apache.activemq.console.Main \"$@\"",
+        )
+    })
+}
+
 /// Unpacks the pip that new virtual environments get, and returns the wheel.
 pub(super) fn pip_wheel(shelf: &Shelf) -> Outcome<PathBuf> {
     let folder = unpack(shelf, "pip", &["python3-pip-whl"])?;
