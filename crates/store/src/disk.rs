@@ -90,6 +90,10 @@ pub trait Disk: Send + 'static {
     /// Makes a file that takes this many bytes of the disk, contents unspecified, or brings it to that size.
     fn allocate(&mut self, file: FileName, bytes: u64) -> io::Result<()>;
 
+    /// Brings a file to a length that is not below its own. What is new reads as zeros, and takes its space on the
+    /// disk now where that costs no writing. After an error it may have any length between.
+    fn extend(&mut self, file: FileName, length: u64) -> io::Result<()>;
+
     /// Makes a file's bytes and length durable.
     fn sync(&mut self, file: FileName) -> io::Result<()>;
 

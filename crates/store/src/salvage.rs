@@ -25,7 +25,7 @@ pub struct Report {
     pub segments: u64,
     /// Frames that are whole.
     pub frames: u64,
-    /// Bytes at the very end that are no whole frame: what a crash may leave.
+    /// Bytes at the very end that are no whole frame: what a crash may leave. Room for frames to come is none of it.
     pub torn_bytes: u64,
     /// Everything that is not what it must be.
     pub damages: Vec<Damage>,
@@ -177,7 +177,7 @@ impl Inspection {
             match step {
                 Step::Frame(offset, frame) => self.read_frame(number, offset, &frame),
                 Step::Gap(offset, end) if is_last && end == bytes.len() as u64 => {
-                    self.report.torn_bytes += end - offset;
+                    self.report.torn_bytes += written_bytes(&bytes, offset);
                 }
                 Step::Gap(offset, end) => {
                     self.damaged(number, offset, "a frame", &format!("{} bytes that are none", end - offset));
@@ -331,6 +331,12 @@ fn whole<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Returns how many bytes of a segment from an offset on come before the zeros at its end.
+fn written_bytes(bytes: &[u8], offset: u64) -> u64 {
+    let room_begins = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+    room_begins.saturating_sub(offset)
 }
 
 fn has_frame(bytes: &[u8], salt: u64, segment: u64) -> bool {

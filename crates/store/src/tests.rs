@@ -7,6 +7,7 @@ mod front;
 mod full;
 mod model;
 mod queues;
+mod room;
 mod support;
 mod written;
 

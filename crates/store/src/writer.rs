@@ -4,6 +4,7 @@
 mod committing;
 mod full;
 mod maintenance;
+mod room;
 mod serving;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,6 +42,8 @@ pub struct Writer {
     segment: u64,
     /// Where the next frame goes.
     offset: u64,
+    /// Up to where the last segment has room for frames, if that is behind the last one.
+    room_end: u64,
     /// Bytes of the segments before the last.
     sealed_bytes: u64,
     checkpoint: Covered,
@@ -133,6 +136,7 @@ impl Writer {
             synced: found.sequence,
             segment: found.segment,
             offset: found.offset,
+            room_end: found.offset,
             sealed_bytes,
             checkpoint: found.checkpoint,
             checkpoint_bytes: found.checkpoint_bytes,
@@ -195,6 +199,10 @@ impl Writer {
             // Best effort: without it the last frame is only less well protected.
             let _ = self.write(Draft::new(), Durability::Synced);
         }
+        if self.poison.is_none() {
+            // If it stays, opening cuts it off.
+            let _ = self.return_room();
+        }
     }
 
     pub(crate) fn run(mut self) {
@@ -254,12 +262,13 @@ impl Writer {
 
     /// Writes a frame, syncs it if it shall be, and applies it.
     fn write(&mut self, mut draft: Draft, durability: Durability) -> Result<(), Error> {
+        self.take_room(draft.bytes.len())?;
         let (file, offset) = (FileName::Segment(self.segment), self.offset);
         let place = self.place();
         let sequence = self.sequence + 1;
         frame::finish(&mut draft.bytes, sequence, self.synced, draft.count, place);
         if let Err(error) = self.disk.0.write_at(file, offset, &draft.bytes) {
-            self.disk.0.truncate(file, offset).map_err(|error| Error::failed("cutting", file, error))?;
+            self.cut()?;
             return Err(Error::io("writing", file, error));
         }
         if durability == Durability::Synced {
@@ -309,6 +318,7 @@ impl Writer {
     fn begin_segment(&mut self) -> Result<(), Error> {
         // That a segment was begun proves that everything before it is durable.
         self.sync_log()?;
+        self.return_room()?;
         let header =
             SegmentHeader { number: self.segment + 1, salt: self.checkpoint.salt, first: self.sequence + 1 };
         if let Err(error) = recovery::make_segment(&mut *self.disk.0, header) {
@@ -325,13 +335,14 @@ impl Writer {
         self.sealed_bytes += self.offset;
         self.segment = header.number;
         self.offset = frame::SEGMENT_HEADER_BYTES as u64;
+        self.room_end = self.offset;
         self.stats.written_bytes += self.offset;
         Ok(())
     }
 
     fn tell_stats(&mut self) {
         let walked = self.walk.as_ref().map_or(0, |begun| begun.walk.bytes());
-        let log_bytes = self.sealed_bytes + self.offset;
+        let log_bytes = self.sealed_bytes + self.room_end.max(self.offset);
         self.stats.disk_bytes = log_bytes + self.checkpoint_bytes + walked + self.stats.reserve_bytes;
         self.shared.set_stats(self.stats);
     }
@@ -341,7 +352,7 @@ impl Writer {
         let file = FileName::Segment(self.segment);
         // As far as the disk still obeys. If it does not, opening finds a frame that is whole, and keeps it,
         // or a torn one.
-        if self.disk.0.truncate(file, self.offset).is_ok() {
+        if self.cut().is_ok() {
             let _ = self.disk.0.sync(file);
         }
         self.abandon_maintenance();

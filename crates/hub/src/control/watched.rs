@@ -60,6 +60,10 @@ impl<D: Disk> Disk for Watched<D> {
         self.disk.allocate(file, bytes)
     }
 
+    fn extend(&mut self, file: FileName, length: u64) -> io::Result<()> {
+        self.disk.extend(file, length)
+    }
+
     fn sync(&mut self, file: FileName) -> io::Result<()> {
         if self.syncs == Syncs::Each { self.disk.sync(file) } else { Ok(()) }
     }

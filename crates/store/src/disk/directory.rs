@@ -118,7 +118,13 @@ impl Disk for Directory {
         if !self.path_of(file).exists() {
             self.create(file)?;
         }
-        allocate(self.file(file)?, bytes)
+        let file = self.file(file)?;
+        if take_space(file, bytes)? { Ok(()) } else { fill(file, bytes) }
+    }
+
+    fn extend(&mut self, file: FileName, length: u64) -> io::Result<()> {
+        let file = self.file(file)?;
+        if take_space(file, length)? { Ok(()) } else { file.set_len(length) }
     }
 
     fn sync(&mut self, file: FileName) -> io::Result<()> {
@@ -201,19 +207,20 @@ fn write_all_at(mut file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)
 }
 
-/// Takes space without writing it, where the file system can.
+/// Takes space without writing it, and makes the file so long; tells whether the file system can do that.
 #[cfg(target_os = "linux")]
-fn allocate(file: &File, bytes: u64) -> io::Result<()> {
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => fill(file, bytes),
+fn take_space(file: &File, bytes: u64) -> io::Result<bool> {
+    use rustix::{fs, io::Errno};
+    match rustix::io::retry_on_intr(|| fs::fallocate(file, fs::FallocateFlags::empty(), 0, bytes)) {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn allocate(file: &File, bytes: u64) -> io::Result<()> {
-    fill(file, bytes)
+fn take_space(_: &File, _: u64) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Takes space by writing to it.
@@ -275,6 +282,21 @@ mod tests {
         disk.allocate(FileName::Reserve, 100_000).unwrap();
         assert_eq!(disk.list().unwrap(), [FileName::Reserve]);
         assert_eq!(disk.length(FileName::Reserve).unwrap(), 100_000);
+    }
+
+    #[test]
+    fn what_a_file_is_extended_by_reads_as_zeros_though_something_stood_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = Directory::open(folder.path()).unwrap();
+        let file = FileName::Segment(1);
+        disk.create(file).unwrap();
+        disk.write_at(file, 0, &[7; 10_000]).unwrap();
+        disk.truncate(file, 4).unwrap();
+        disk.extend(file, 20_000).unwrap();
+        let mut bytes = vec![1; 20_000];
+        disk.read_at(file, 0, &mut bytes).unwrap();
+        assert_eq!(disk.length(file).unwrap(), 20_000);
+        assert!(bytes[..4] == [7; 4] && bytes[4..].iter().all(|byte| *byte == 0));
     }
 
     #[test]

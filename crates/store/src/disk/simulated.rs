@@ -45,6 +45,7 @@ struct Content {
 enum Change {
     Write(usize, Vec<u8>),
     Truncate(usize),
+    Extend(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -233,16 +234,13 @@ impl Disk for SimulatedDisk {
         }
         let mut image = self.image.lock();
         image.step()?;
-        let room = image.room();
-        let content = image.content(file)?;
-        let length = content.live.len();
-        let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
-        let grown = bytes.saturating_sub(length);
-        if grown as u64 > room {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        content.change(Change::Write(length, vec![0; grown]));
-        Ok(())
+        image.extend(file, bytes)
+    }
+
+    fn extend(&mut self, file: FileName, length: u64) -> io::Result<()> {
+        let mut image = self.image.lock();
+        image.step()?;
+        image.extend(file, length)
     }
 
     fn sync(&mut self, file: FileName) -> io::Result<()> {
@@ -326,6 +324,17 @@ impl Image {
         self.contents.get_mut(id).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn extend(&mut self, file: FileName, length: u64) -> io::Result<()> {
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        let room = self.room();
+        let content = self.content(file)?;
+        if length.saturating_sub(content.live.len()) as u64 > room {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        content.change(Change::Extend(length));
+        Ok(())
+    }
+
     /// Returns how many bytes may still be written.
     fn room(&self) -> u64 {
         let Some(bytes_max) = self.bytes_max else { return u64::MAX };
@@ -376,6 +385,7 @@ impl Change {
     fn apply(&self, bytes: &mut Vec<u8>) {
         match self {
             Self::Truncate(length) => bytes.truncate(*length),
+            Self::Extend(length) => bytes.resize(bytes.len().max(*length), 0),
             Self::Write(offset, written) => {
                 let end = offset + written.len();
                 if bytes.len() < end {

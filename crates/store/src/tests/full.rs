@@ -14,7 +14,7 @@ fn publish(message: usize) -> Batch {
 }
 
 fn options() -> Options {
-    Options::new().segment_bytes(8 << 10).reserve_bytes(16 << 10)
+    Options::new().segment_bytes(8 << 10).room_bytes(2 << 10).reserve_bytes(16 << 10)
 }
 
 /// Fills the disk; returns how many messages were taken.

@@ -96,7 +96,7 @@ pub(crate) struct Rig {
 
 /// Small segments, so that few batches bring new ones, checkpoints and copies.
 pub(crate) fn options() -> Options {
-    Options::new().segment_bytes(4 << 10).reserve_bytes(0)
+    Options::new().segment_bytes(4 << 10).room_bytes(512).reserve_bytes(0)
 }
 
 impl Rig {

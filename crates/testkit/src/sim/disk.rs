@@ -17,6 +17,9 @@ use super::trace::Trace;
 /// Segments are small, so that few messages bring new ones, checkpoints and copies.
 const SEGMENT_BYTES: u64 = 16 << 10;
 
+/// What the log takes ahead: few frames.
+const ROOM_BYTES: u64 = 1 << 10;
+
 /// What is kept for a full disk.
 const RESERVE_BYTES: u64 = 64 << 10;
 
@@ -71,7 +74,8 @@ impl MachineDisk {
     pub(super) fn open(&mut self, process: &Process) -> Result<Store, Error> {
         let trap = Trap::new(process.clone(), self.rng.u64(..));
         let disk = TrappedDisk { disk: self.disk.clone(), trap: trap.clone() };
-        let options = Options::new().segment_bytes(SEGMENT_BYTES).reserve_bytes(RESERVE_BYTES);
+        let options =
+            Options::new().segment_bytes(SEGMENT_BYTES).room_bytes(ROOM_BYTES).reserve_bytes(RESERVE_BYTES);
         let (store, writer) = Store::open_driven(disk, options)?;
         self.trace.note(format_args!("a store opens at {}", store.watermark()));
         let writer = tokio::spawn(drive(writer, self.rng.fork()));
@@ -242,6 +246,11 @@ impl Disk for TrappedDisk {
     fn allocate(&mut self, file: FileName, bytes: u64) -> io::Result<()> {
         self.trap.step(&self.disk)?;
         self.disk.allocate(file, bytes)
+    }
+
+    fn extend(&mut self, file: FileName, length: u64) -> io::Result<()> {
+        self.trap.step(&self.disk)?;
+        self.disk.extend(file, length)
     }
 
     fn sync(&mut self, file: FileName) -> io::Result<()> {

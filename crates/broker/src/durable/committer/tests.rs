@@ -13,7 +13,8 @@ const QUEUE: u64 = 24;
 
 /// A store with two entries in a queue, and a broker on it.
 fn with_entries(disk: &SimulatedDisk, reserve_bytes: u64) -> (Store, Arc<Shared>) {
-    let store = Store::open(disk.clone(), Options::new().reserve_bytes(reserve_bytes)).unwrap();
+    let options = Options::new().room_bytes(0).reserve_bytes(reserve_bytes);
+    let store = Store::open(disk.clone(), options).unwrap();
     let mut batch = Batch::new();
     batch.publish(Bytes::from_static(b"a"), [(QUEUE, 0)]).publish(Bytes::from_static(b"b"), [(QUEUE, 0)]);
     store.commit(batch).wait().unwrap();
