@@ -28,7 +28,10 @@ use bytes::Bytes;
 use crosspoint_protocol::{Now, ReasonCode};
 use crosspoint_store::{Batch, Committed, Error, State, Store, Ticket};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, Interval, MissedTickBehavior},
+};
 use tracing::{error, info, warn};
 
 use super::{
@@ -177,7 +180,10 @@ impl Committer {
     }
 
     /// Waits for the next part; `None` when it is closed and nothing is left.
-    async fn next(&self) -> Option<Part> {
+    ///
+    /// `lazily` ticks when what can wait has waited. It is one for all parts: a timer that is set anew for each wakes the
+    /// thread that sets it, before the answers of the last part are on their way.
+    async fn next(&self, lazily: &mut Interval) -> Option<Part> {
         loop {
             if let Some(part) = self.take(|part| part.urgency != Urgency::Lazy) {
                 return Some(part);
@@ -185,15 +191,21 @@ impl Committer {
             if self.gathered.lock().is_closed {
                 return None;
             }
-            if tokio::time::timeout(LAZY_DELAY, self.changed.notified()).await.is_err() {
-                match self.take(|_| true) {
-                    Some(part) => return Some(part),
-                    // The store looks for room whenever it is asked for something.
-                    None if self.is_full() => return Some(Part::default()),
-                    None => {}
-                }
+            let part = tokio::select! {
+                biased;
+                () = self.changed.notified() => None,
+                _ = lazily.tick() => self.take_lazily(),
+            };
+            if part.is_some() {
+                return part;
             }
         }
+    }
+
+    /// Takes what nobody waits for. While the disk is full there is always something: the store looks for room whenever it
+    /// is asked for anything.
+    fn take_lazily(&self) -> Option<Part> {
+        self.take(|_| true).or_else(|| self.is_full().then(Part::default))
     }
 
     fn submit(&self, part: Part, submitting: &mut Submitting, now: Now) -> Flight {
@@ -273,7 +285,9 @@ async fn commit_all(shared: &Shared) {
     let Some(durable) = &shared.durable else { return };
     let committer = &durable.committer;
     let mut submitting = Submitting::default();
-    while let Some(part) = committer.next().await {
+    let mut lazily = tokio::time::interval_at(Instant::now() + LAZY_DELAY, LAZY_DELAY);
+    lazily.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while let Some(part) = committer.next(&mut lazily).await {
         let mut flight = Some(committer.submit(part, &mut submitting, shared.clock.now()));
         while let Some(Flight { ticket, deliveries, essential, is_refusable, promise }) = flight {
             let answer = ticket.await;
