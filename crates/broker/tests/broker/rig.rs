@@ -38,7 +38,8 @@ impl Rig {
     }
 
     pub(crate) async fn with(disk: SimulatedDisk, options: BrokerOptions) -> Self {
-        Self::with_store(disk, options, Options::new().reserve_bytes(0).segment_bytes(1 << 20)).await
+        Self::with_store(disk, options, Options::new().room_bytes(0).reserve_bytes(0).segment_bytes(1 << 20))
+            .await
     }
 
     pub(crate) async fn with_store(

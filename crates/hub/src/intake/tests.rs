@@ -26,7 +26,8 @@ async fn site_on(disk: SimulatedDisk) -> Site {
     let hub = Arc::new(broker.connect_local(LocalOptions::new("hub")).await.unwrap());
     let options = SubscriptionOptions { qos: QoS::ExactlyOnce, ..SubscriptionOptions::default() };
     hub.subscribe(&TopicFilter::parse("in/#").unwrap(), options, 0);
-    let storage = Storage::of(Store::open(disk, Options::default().reserve_bytes(1 << 16)).unwrap());
+    let options = Options::default().room_bytes(0).reserve_bytes(1 << 16);
+    let storage = Storage::of(Store::open(disk, options).unwrap());
     Site { device, hub, storage, _broker: broker }
 }
 

@@ -55,6 +55,9 @@ impl Disk for Gated {
     fn allocate(&mut self, file: FileName, bytes: u64) -> io::Result<()> {
         self.disk.allocate(file, bytes)
     }
+    fn extend(&mut self, file: FileName, length: u64) -> io::Result<()> {
+        self.disk.extend(file, length)
+    }
     fn sync(&mut self, file: FileName) -> io::Result<()> {
         let guard = self.gate.0.lock().unwrap();
         self.is_waiting.store(!*guard, Ordering::Relaxed);
@@ -183,7 +186,7 @@ async fn on_a_full_disk_the_source_waits_and_all_goes_on_when_there_is_room() {
         [NO_BROKER, &connector("a", source.port()), &connector("b", sink.port()), &numbers("a", "b")]
             .concat();
     let disk = SimulatedDisk::new();
-    let store = Store::open(disk.clone(), Options::default().reserve_bytes(1 << 20)).unwrap();
+    let store = Store::open(disk.clone(), Options::default().room_bytes(0).reserve_bytes(1 << 20)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     log();
     let data = DataDir::open(folder.path().join("data")).unwrap();
