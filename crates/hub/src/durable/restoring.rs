@@ -16,7 +16,7 @@ use tracing::info;
 use super::coding::{Reader, key, put_leb128, put_text};
 use super::rows::{NO_POSITION, Row, Rows, Stage};
 use super::{FORM, INCOMING, OUTGOING, SUBSCRIPTIONS, outbox_queue};
-use crate::outbox::{self, Restored};
+use crate::outbox::{self, Gone, Restored};
 
 /// How many rows or messages are read at once, and about how many bytes of messages.
 const READ_MAX: usize = 1_024;
@@ -95,6 +95,9 @@ pub(super) async fn load(store: &Store, number: u64, identity: &Identity) -> Res
         store.commit(batch).await.map_err(|error| error.to_string())?;
     }
     let mut messages = messages(store, queue, &rows).await?;
+    // What was given up while its exchange was open must not be sent after all: the exchange ends without it.
+    let gone = Gone::of_store(store, number);
+    messages.retain(|place, _| gone.at(*place).is_none());
     let mut open: Vec<(u64, Row)> = rows.outgoing().iter().map(|(place, row)| (*place, *row)).collect();
     open.sort_by_key(|(_, row)| row.order);
     let (mut outgoing, mut restored) = (Vec::new(), Vec::new());

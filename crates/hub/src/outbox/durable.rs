@@ -46,6 +46,7 @@ pub(crate) use admission::Admission;
 pub(crate) use dead_letter::DeadLetter;
 pub(crate) use entry::{Item, decode_entry};
 pub use figures::OutboxFigures;
+pub(crate) use gone::Gone;
 pub(crate) use opening::open;
 pub(crate) use queue::IN_FLIGHT_MAX;
 

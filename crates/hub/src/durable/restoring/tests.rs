@@ -127,3 +127,20 @@ async fn rows_of_a_newer_form_are_refused_and_not_lost() {
     assert!(load(&store, NUMBER, &ours()).await.unwrap_err().contains("newer"));
     assert!(store.value(OUTGOING, &key(NUMBER, 6_u64.to_be_bytes())).is_some());
 }
+
+#[tokio::test]
+async fn what_was_given_up_is_not_sent_and_its_exchange_ends() {
+    let store = store().await;
+    let mut batch = Batch::new();
+    // A mark of a dead letter, and one of a drop by command: `docs/formats/records.md`, table 21.
+    batch.put(21, key(NUMBER, 4_u64.to_be_bytes()), Bytes::from_static(&[1, 1, 1]));
+    batch.put(21, key(NUMBER, 8_u64.to_be_bytes()), Bytes::from_static(&[1, 0, 1]));
+    store.commit(batch).await.unwrap();
+    let Loaded { stored, restored, .. } = load(&store, NUMBER, &ours()).await.unwrap();
+    assert!(restored.iter().all(|restored| restored.position != 4 && restored.position != 8), "{restored:?}");
+    let ends = stored.outgoing.iter().filter(|(_, stage, outgoing)| {
+        *stage == Sent::Released && outgoing.cookie == NO_COOKIE && outgoing.message.payload().is_empty()
+    });
+    assert_eq!(ends.count(), stored.outgoing.len(), "nothing is published: {:?}", stored.outgoing);
+    assert_eq!(stored.outgoing.len(), 3);
+}

@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use crosspoint_store::Batch;
+use crosspoint_store::{Batch, Store};
 
 use super::bytes_in::{self, BytesIn};
 use super::figures::End;
+use super::shared::rows;
 
 /// Positions in a row that ended alike.
 pub(super) const TABLE: u32 = 21;
@@ -19,7 +20,7 @@ const FORM: u8 = 1;
 
 /// The marks of one outbox, from the head on.
 #[derive(Debug, Default)]
-pub(super) struct Gone {
+pub(crate) struct Gone {
     /// The first position of each run, with its length.
     runs: BTreeMap<u64, (u64, End)>,
     /// First positions of runs whose row has to be written, or is there for nothing.
@@ -27,13 +28,19 @@ pub(super) struct Gone {
 }
 
 impl Gone {
+    /// Reads the marks of a connector's outbox. Those that this version does not know are found when the outbox is opened.
+    pub(crate) fn of_store(store: &Store, number: u64) -> Self {
+        let rows = rows(store, TABLE, number);
+        Self { runs: rows.iter().filter_map(|(key, value)| decode(key, value)).collect(), ..Self::default() }
+    }
+
     /// Takes what the store has kept.
     pub(super) fn restore(&mut self, first: u64, run: (u64, End)) {
         self.runs.insert(first, run);
     }
 
     /// Returns how a position has ended, if it is marked.
-    pub(super) fn at(&self, position: u64) -> Option<End> {
+    pub(crate) fn at(&self, position: u64) -> Option<End> {
         let (first, (length, end)) = self.runs.range(..=position).next_back()?;
         (position - first < *length).then_some(*end)
     }
@@ -149,18 +156,9 @@ fn value(length: u64, end: End) -> Bytes {
 mod tests {
     use std::collections::BTreeMap;
 
-    use crosspoint_store::{Options, Store};
+    use crosspoint_store::Options;
 
     use super::*;
-
-    fn rows(store: &Store) -> Gone {
-        let mut gone = Gone::default();
-        for (key, value) in store.scan(TABLE, None, usize::MAX) {
-            let (first, run) = decode(&key, &value).unwrap();
-            gone.restore(first, run);
-        }
-        gone
-    }
 
     #[test]
     fn marks_agree_with_a_plain_map_in_memory_and_in_the_store() {
@@ -189,7 +187,7 @@ mod tests {
                 gone.write(&mut batch, 7, head);
                 assert!(gone.dirty.is_empty());
                 store.commit(batch).wait().unwrap();
-                let kept = rows(&store);
+                let kept = Gone::of_store(&store, 7);
                 for position in head..head + 60 {
                     let expected = model.get(&position).copied();
                     assert_eq!((gone.at(position), kept.at(position)), (expected, expected), "seed {seed}");

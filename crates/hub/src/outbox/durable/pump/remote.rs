@@ -9,7 +9,7 @@ use crosspoint_client::{
     TryPublishError,
 };
 use crosspoint_protocol::Now;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
@@ -53,7 +53,7 @@ pub(in crate::outbox::durable) async fn run(
     // Deadlines are on the clock that the outbox was given; timers run on tokio's.
     let began = (Instant::now(), shared.now().monotonic_ms);
     sending.adopt();
-    sending.on_state(&states.borrow_and_update());
+    sending.look_at(&mut states);
     loop {
         sending.turn();
         keeper.turn(&mut sending.pumping.tally, shared.now().monotonic_ms);
@@ -67,7 +67,7 @@ pub(in crate::outbox::durable) async fn run(
             },
             _ = &mut stop, if sending.publisher.is_some() => sending.publisher = None,
             changed = states.changed() => match changed {
-                Ok(()) => sending.on_state(&states.borrow_and_update()),
+                Ok(()) => sending.look_at(&mut states),
                 // The engine is gone; whatever it knew of outcomes is in the channel.
                 Err(_) => break,
             },
@@ -91,6 +91,8 @@ struct Sending {
     publisher: Option<Publisher>,
     /// While it is connected.
     link: Option<Link>,
+    /// How many connections of the client are known to have begun.
+    connections: u64,
     /// What goes past the queue and has no outcome, by ascending cookie.
     direct: VecDeque<(u64, Item)>,
     next_direct: u64,
@@ -107,11 +109,13 @@ enum Found {
 
 impl Sending {
     fn new(shared: &Arc<Shared>, client: &Client, publisher: Publisher, restored: Vec<Restored>) -> Self {
+        let is_connected = client.state().borrow().is_connected();
         Self {
             pumping: Pumping::new(shared, restored),
             client: client.clone(),
             publisher: Some(publisher),
             link: None,
+            connections: client.counters().connected.saturating_sub(u64::from(is_connected)),
             direct: VecDeque::new(),
             next_direct: DIRECT_COOKIE,
             wait_until_ms: None,
@@ -322,31 +326,43 @@ impl Sending {
 
     // --- the connection ---
 
-    fn on_state(&mut self, client: &ClientState) {
-        let now = self.pumping.shared.now();
-        let shared = self.pumping.shared.clone();
+    /// Looks at what the client is doing.
+    fn look_at(&mut self, states: &mut watch::Receiver<ClientState>) {
+        // In this order: of a connection that is counted, the state is not older than its beginning.
+        let connections = self.client.counters().connected;
+        self.on_state(&states.borrow_and_update(), connections);
+    }
+
+    fn on_state(&mut self, client: &ClientState, connections: u64) {
+        let now_ms = self.pumping.shared.now().monotonic_ms;
         let is_same = match (client, &self.link) {
             (ClientState::Connected(connected), Some(link)) => link.is_on(connected),
             (_, link) => link.is_none(),
         };
-        let mut order = None;
+        let shared = self.pumping.shared.clone();
         let mut state = shared.state();
+        let mut orders = Vec::new();
         if !is_same && self.link.take().is_some() {
-            let cause = match client {
-                ClientState::BackingOff { cause, .. } | ClientState::Refused { cause, .. } => {
-                    cause.to_string()
-                }
-                _ => "the connection ended".to_owned(),
-            };
-            order = state.queue.on_disconnected(&cause, now.monotonic_ms);
+            orders.extend(state.queue.on_disconnected(&cause_of(client), now_ms));
         }
-        if let (ClientState::Connected(connected), None) = (client, &self.link) {
-            self.link = Some(Link::new(connected, now));
-            state.queue.on_connected(now.monotonic_ms);
+        let new = match (client, &self.link) {
+            (ClientState::Connected(connected), None) => Some(connected),
+            _ => None,
+        };
+        // One that ended as soon as it had begun is over before anybody has looked: it ended quickly all the same.
+        let begun = connections.saturating_sub(self.connections);
+        for _ in u64::from(new.is_some())..begun {
+            state.queue.on_connected(now_ms);
+            orders.extend(state.queue.on_disconnected(&cause_of(client), now_ms));
+        }
+        self.connections = connections.max(self.connections + u64::from(new.is_some()));
+        if let Some(connected) = new {
+            self.link = Some(Link::new(connected, shared.now()));
+            state.queue.on_connected(now_ms);
         }
         state.is_connected = self.link.is_some();
         drop(state);
-        order.into_iter().for_each(|order| self.obey(order));
+        orders.into_iter().for_each(|order| self.obey(order));
     }
 
     // --- what ends the connection ---
@@ -413,5 +429,13 @@ impl Sending {
         self.pumping.bury_doomed();
         self.pumping.finish_burying().await;
         keeper.finish(&mut self.pumping.tally).await;
+    }
+}
+
+/// Returns why a client is not connected.
+fn cause_of(client: &ClientState) -> String {
+    match client {
+        ClientState::BackingOff { cause, .. } | ClientState::Refused { cause, .. } => cause.to_string(),
+        _ => "the connection ended".to_owned(),
     }
 }
