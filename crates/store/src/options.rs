@@ -35,7 +35,7 @@ impl Options {
 
     /// Sets the size at which a new segment begins, in bytes: 4 KiB to 1 GiB, default 64 MiB.
     ///
-    /// Smaller ones free disk sooner; each costs three syncs and a checkpoint.
+    /// Smaller ones free disk sooner; each costs two syncs and a checkpoint.
     #[must_use]
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes.clamp(4 << 10, 1 << 30);
@@ -46,7 +46,7 @@ impl Options {
     /// none.
     ///
     /// A sync that need not make a new length durable takes about two thirds of the time. What is not written to is given
-    /// back when a new segment begins or the store is closed.
+    /// back when the store is closed.
     #[must_use]
     pub fn room_bytes(mut self, bytes: u64) -> Self {
         self.room_bytes = bytes;
