@@ -131,8 +131,8 @@ fn first_failure(cause: &Cause) -> Failure {
         Cause::OtherProtocol { spoken: Spoken::Http } => {
             Failure::new(cause, "give another port with -p, or add --ws if MQTT is behind it")
         }
-        Cause::Violation(violation) => Failure::new(
-            format_args!("what answers on this port does not speak MQTT ({violation})"),
+        Cause::NotMqtt(_) => Failure::new(
+            cause,
             "check the port; if it wants TLS add --cafile or --tls-use-os-certs, if WebSocket --ws",
         ),
         other => failure(other),

@@ -264,7 +264,9 @@ impl fmt::Display for Cause {
             Self::OtherProtocol { spoken } => {
                 write!(f, "what answers on this port speaks {spoken} instead of MQTT")
             }
-            Self::NotMqtt(violation) => write!(f, "what answers does not speak MQTT: {violation}"),
+            Self::NotMqtt(violation) => {
+                write!(f, "what answers on this port does not speak MQTT ({violation})")
+            }
             Self::UnsupportedVersion { version } => write!(f, "the server does not speak MQTT {version}"),
             Self::Refused { reason, text, .. } => said(f, "the server refused the connection", *reason, text),
             Self::Disconnected { reason, text, .. } => {

@@ -184,7 +184,7 @@ pub(crate) fn of_closed() -> Diagnosis {
 
 /// Returns what it means that what answers CONNECT cannot be read as MQTT, nor as anything else that is known.
 pub(crate) fn of_not_mqtt(violation: &Violation) -> Diagnosis {
-    let cause = format!("what answers does not speak MQTT: {violation}");
+    let cause = format!("what answers on this port does not speak MQTT ({violation})");
     Diagnosis::new(Fault::NotMqtt, cause, "check the port: another service listens there").setting("url")
 }
 
