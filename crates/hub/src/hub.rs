@@ -18,7 +18,7 @@ use crate::connect;
 use crate::connector::{Connector, ConnectorState};
 #[cfg(unix)]
 use crate::control::Channel;
-use crate::control::{Board, Desk, Gauge};
+use crate::control::{Board, Control, Desk, Gauge};
 use crate::data_dir::DataDir;
 use crate::durable::Storage;
 use crate::embedded::{Embedded, ListeningAt};
@@ -190,6 +190,12 @@ impl Hub {
     /// Returns what tells how much waits, until the hub stops.
     pub fn gauge(&self) -> Gauge {
         self.desk.gauge()
+    }
+
+    /// Returns what is asked of this hub, without its socket. Not to be kept longer than the hub: the store stays open with
+    /// it.
+    pub fn control(&self) -> Control {
+        Control::of_desk(self.desk.clone())
     }
 
     /// Returns what publishes, subscribes and asks at run time, until the hub stops.

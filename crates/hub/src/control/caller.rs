@@ -31,6 +31,8 @@ enum Way {
     #[cfg(unix)]
     Running(BufReader<UnixStream>),
     Stopped(Desk),
+    /// It runs in this process.
+    Here(Desk),
 }
 
 /// What comes before the end of an answer.
@@ -75,16 +77,14 @@ impl Control {
         Err(ControlError::NotRunning { path: data.to_owned() })
     }
 
+    /// Reaches a hub in this process.
+    pub(crate) const fn of_desk(desk: Desk) -> Self {
+        Self { way: Way::Here(desk) }
+    }
+
     /// Tells whether the hub runs.
     pub const fn is_running(&self) -> bool {
-        #[cfg(unix)]
-        {
-            matches!(self.way, Way::Running(_))
-        }
-        #[cfg(not(unix))]
-        {
-            false
-        }
+        !matches!(self.way, Way::Stopped(_))
     }
 
     /// Asks, hands each part of the answer to `take`, and returns how many messages were meant.
@@ -110,7 +110,7 @@ impl Control {
                     }
                 }
             }
-            Way::Stopped(desk) => {
+            Way::Stopped(desk) | Way::Here(desk) => {
                 let (given, mut taken) = mpsc::channel(ANSWERS_MAX);
                 let read = async move {
                     while let Some(answer) = taken.recv().await {

@@ -153,13 +153,31 @@ impl Rows {
         Urgency::Awaited
     }
 
+    /// A connection that ended first may have said the same: then the exchange keeps its turn, and has one row.
     fn on_assigned(&mut self, id: OutgoingId, cookie: u64, batch: &mut Batch) -> Urgency {
-        let order = self.next_order;
-        self.next_order += 1;
+        let known = self.places.get(&id).and_then(|place| Some((*place, self.outgoing.get(place)?.order)));
+        let order = known.map_or(self.next_order, |(_, order)| order);
+        self.next_order = self.next_order.max(order + 1);
         let place = if cookie < NO_POSITION { cookie } else { NO_POSITION + order };
+        if let Some((before, _)) = known.filter(|(before, _)| *before != place) {
+            self.outgoing.remove(&before);
+            batch.delete(OUTGOING, key(self.number, before.to_be_bytes()));
+        }
+        self.make_way(id, place, batch);
         self.places.insert(id, place);
         self.put(place, Row { id, stage: Stage::Published, order }, batch);
         Urgency::Awaited
+    }
+
+    /// Lets another exchange that goes on without its message, which was taken back and is sent anew, have a place of its
+    /// own.
+    fn make_way(&mut self, id: OutgoingId, place: u64, batch: &mut Batch) {
+        let open = self.outgoing.get(&place).copied().filter(|row| self.places.get(&row.id) == Some(&place));
+        if let Some(row) = open.filter(|row| row.id != id) {
+            let own = NO_POSITION + row.order;
+            self.places.insert(row.id, own);
+            self.put(own, row, batch);
+        }
     }
 
     fn on_received(&mut self, id: OutgoingId, batch: &mut Batch) -> Urgency {

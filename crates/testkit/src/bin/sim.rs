@@ -1,4 +1,4 @@
-//! Plays what can be played from seeds: `sim [--seeds N] [--seed S] [--model session|hub] [--verbose]`.
+//! Plays what can be played from seeds: `sim [--seeds N] [--seed S] [--model session|hub] [--wild] [--verbose]`.
 //!
 //! `session` is both ends of a connection over a link that breaks, `crosspoint_protocol::fuzz::session`; `hub` is a
 //! whole hub with devices, brokers, network and disks, `crosspoint_testkit::sim`. Without `--model` both are played,
@@ -24,6 +24,8 @@ struct Options {
     seed: u64,
     model: Option<String>,
     is_verbose: bool,
+    /// How much of what can be drawn of a hub is.
+    scope: Scope,
 }
 
 fn main() -> ExitCode {
@@ -38,10 +40,20 @@ fn main() -> ExitCode {
 
 fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
     let fresh = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let mut options = Options { seeds: SEEDS_DEFAULT, seed: fresh << 24, model: None, is_verbose: false };
+    let mut options = Options {
+        seeds: SEEDS_DEFAULT,
+        seed: fresh << 24,
+        model: None,
+        is_verbose: false,
+        scope: Scope::Whole,
+    };
     while let Some(word) = words.next() {
         if word == "--verbose" {
             options.is_verbose = true;
+            continue;
+        }
+        if word == "--wild" {
+            options.scope = Scope::Wild;
             continue;
         }
         let value = words.next().ok_or_else(|| format!("`{word}` needs a value"))?;
@@ -125,7 +137,7 @@ impl Progress {
                 break;
             }
             let seed = options.seed.wrapping_add(count);
-            let outcome = sim::run(seed, Scope::Whole, options.is_verbose);
+            let outcome = sim::run(seed, options.scope, options.is_verbose);
             total.add(outcome.tally);
             if let Some(violation) = outcome.violation {
                 let mut failed = self.failed.lock().unwrap_or_else(|poison| poison.into_inner());

@@ -14,9 +14,15 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::clock::Clock;
-use super::ledger::{Lane, Ledger, Reader};
+use super::ledger::{Lane, Ledger, Place, Reader};
 use super::network::{Network, Process};
 use super::trace::Trace;
+
+/// What a payload contains that a squeamish broker cannot bear.
+pub(super) const POISON: &str = "poison";
+
+/// Which messages of a lane with such payloads have them.
+const POISON_AT: [usize; 2] = [3, 11];
 
 /// What every device works with.
 #[derive(Clone)]
@@ -25,6 +31,8 @@ pub(super) struct Bench {
     pub(super) clock: Clock,
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) trace: Trace,
+    /// Where somebody looks what is retained.
+    pub(super) visited: Arc<Mutex<Option<Place>>>,
 }
 
 /// What a publisher does.
@@ -40,6 +48,8 @@ pub(super) struct PublisherPlan {
     pub(super) window: usize,
     pub(super) interval_ms: u64,
     pub(super) payload_bytes_max: usize,
+    /// Whether it goes on until every message that a broker cannot bear is found.
+    pub(super) is_hunting: bool,
     pub(super) seed: u64,
 }
 
@@ -51,6 +61,8 @@ pub(super) struct LanePlan {
     pub(super) qos: QoS,
     /// For how many seconds a message is worth anything.
     pub(super) expiry_s: Option<u32>,
+    /// Whether some of its messages are such that a squeamish broker cannot bear them.
+    pub(super) has_poison: bool,
 }
 
 /// What a subscriber does.
@@ -108,7 +120,7 @@ pub(super) async fn publish(bench: Bench, plan: PublisherPlan) {
     let mut publishing =
         Publishing { bench, rng: Rng::with_seed(plan.seed), plan, in_flight: Vec::new(), done: 0 };
     let mut next_at = Instant::now();
-    while publishing.done < publishing.plan.count || !publishing.in_flight.is_empty() {
+    while publishing.has_more() || !publishing.in_flight.is_empty() {
         tokio::select! {
             biased;
             outcome = confirmations.next() => publishing.on_outcome(outcome),
@@ -139,18 +151,30 @@ struct Publishing {
 }
 
 impl Publishing {
+    fn has_more(&self) -> bool {
+        let is_wanted = !self.plan.is_hunting || !self.bench.ledger.lock().is_hunt_over();
+        is_wanted && self.done < self.plan.count
+    }
+
     fn may_go_on(&self) -> bool {
-        self.done < self.plan.count && self.in_flight.len() < self.plan.window
+        self.in_flight.len() < self.plan.window && self.has_more()
     }
 
     fn next(&mut self) -> Option<(Publication, u64)> {
-        let LanePlan { lane, topic, qos, expiry_s } = self.rng.choice(&self.plan.lanes)?;
-        let number = self.bench.ledger.lock().publish(*lane, self.bench.clock.now().monotonic_ms);
+        let LanePlan { lane, topic, qos, expiry_s, has_poison } = self.rng.choice(&self.plan.lanes)?;
+        let mut ledger = self.bench.ledger.lock();
+        let number = ledger.publish(*lane, self.bench.clock.now().monotonic_ms);
+        let is_poison = *has_poison && POISON_AT.contains(&number);
+        if is_poison {
+            ledger.note_poison(*lane, number);
+        }
+        drop(ledger);
         let cookie = self.done as u64;
         self.done += 1;
         self.in_flight.push((cookie, *lane, number));
         let filling = self.rng.usize(0..=self.plan.payload_bytes_max);
-        let payload = format!("{} {number} {}", lane.0, "x".repeat(filling));
+        let mark = if is_poison { POISON } else { "" };
+        let payload = format!("{} {number} {mark}{}", lane.0, "x".repeat(filling));
         self.bench.trace.note(format_args!(
             "{} publishes {number} of {lane:?}, {} bytes",
             self.plan.name,

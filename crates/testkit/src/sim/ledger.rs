@@ -3,6 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+mod letters;
+mod wills;
+
+use letters::Letters;
+use wills::Wills;
+
+pub(super) use letters::Letter;
+
+use super::shelf::Shelf;
+
 /// A publisher's messages to one topic at one QoS, in the order in which they were published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Lane(pub(super) usize);
@@ -27,6 +37,10 @@ pub(super) struct Reach {
     pub(super) may_drop: bool,
     /// Whether it is a Will, which waits with its device and in no queue.
     pub(super) is_will: bool,
+    /// Whether a message that waits is replaced by the next one.
+    pub(super) keeps_latest: bool,
+    /// Whether its end can bear every message.
+    pub(super) bears: bool,
 }
 
 /// What a place forgot.
@@ -76,12 +90,10 @@ pub(super) struct Ledger {
     is_calm: bool,
     /// How many messages all limits together say to have dropped.
     dropped: u64,
-    /// Wills that must not come.
-    forbidden: BTreeSet<(Lane, usize)>,
-    /// Wills that must not come before a time.
-    delayed: BTreeMap<(Lane, usize), u64>,
-    /// Wills that may come more than once: their device has had more than one connection.
-    repeated: BTreeSet<(Lane, usize)>,
+    wills: Wills,
+    letters: Letters,
+    /// What is retained.
+    pub(super) shelf: Shelf,
     /// How often something has begun to go wrong, or ended to.
     troubles: u64,
     violations: Vec<String>,
@@ -157,65 +169,37 @@ impl Ledger {
             return self.accuse(format!("{reader:?} got {number} of {lane:?}, which is not for it"));
         };
         self.take_will(&reach, number, sent_at_ms, at_ms);
+        if self.is_kept_away(&reach, number) {
+            self.accuse(format!(
+                "letters: {reader:?} got {number} of {lane:?}, which is poison, at {at_ms} ms"
+            ));
+        }
+        let is_revived = self.is_revived(&reach, number);
         let came = self.came.entry((reader, lane)).or_default();
         if !came.seen.insert(number) {
             return self.take_again(&reach, number, sent_at_ms, at_ms);
         }
+        self.tally.came += 1;
+        if is_revived {
+            return;
+        }
         let last = came.order.last().copied();
         came.order.push(number);
-        self.tally.came += 1;
         let may_overtake = |gap: &Gap| gap.forgot == Forgot::Order && reach.places.contains(&gap.place);
         // At QoS 0 a copy that was lost comes, late, when a place sends again what it has forgotten to have sent.
         let is_late_copy = reach.qos == 0 && self.has_forgotten(&reach, Forgot::Unpromised, sent_at_ms);
         // A limit drops it, the word that it is acknowledged is lost, and its publisher sends it again.
         let may_come_after_all = reach.qos == 1 && reach.may_drop && !self.is_calm;
+        // Where poison is looked for, what is alone on its way when something else ends the connection waits for others.
+        let may_be_set_aside = !reach.bears && self.troubles > 0;
         if let Some(last) = last.filter(|last| *last > number)
             && !is_late_copy
             && !may_come_after_all
+            && !may_be_set_aside
             && !self.gaps.iter().any(may_overtake)
         {
             self.accuse(format!("order: {reader:?} got {number} of {lane:?} after {last}, at {at_ms} ms"));
         }
-    }
-
-    fn take_will(&mut self, reach: &Reach, number: usize, sent_at_ms: u64, at_ms: u64) {
-        let will = (reach.lane, number);
-        let is_early = self.delayed.get(&will).is_some_and(|due_ms| at_ms < *due_ms);
-        let is_forbidden =
-            self.forbidden.contains(&will) && !self.has_forgotten(reach, Forgot::Messages, sent_at_ms);
-        if is_early || is_forbidden {
-            let why = if is_early { "before its time" } else { "though its device was back or has left" };
-            self.accuse(format!("will: {number} of {:?} came {why}, at {at_ms} ms", reach.lane));
-        }
-    }
-
-    /// Notes that a Will must not come, and has not.
-    pub(super) fn forbid(&mut self, lane: Lane, number: usize) {
-        if self.has_come(lane, number) && !self.repeated.contains(&(lane, number)) {
-            self.accuse(format!(
-                "will: {number} of {lane:?} has come though its device was back or has left"
-            ));
-        }
-        self.forbidden.insert((lane, number));
-    }
-
-    /// Notes that a Will must not come before a time, and has not.
-    pub(super) fn delay(&mut self, lane: Lane, number: usize, due_ms: u64) {
-        if self.has_come(lane, number) {
-            self.accuse(format!("will: {number} of {lane:?} has come while its device lived"));
-        }
-        self.delayed.insert((lane, number), due_ms);
-    }
-
-    /// Notes that a Will may come more than once.
-    pub(super) fn let_repeat(&mut self, lane: Lane, number: usize) {
-        self.repeated.insert((lane, number));
-    }
-
-    /// Tells whether somebody has got a message.
-    pub(super) fn has_come(&self, lane: Lane, number: usize) -> bool {
-        let of_lane = self.came.iter().filter(|((_, known), _)| *known == lane);
-        of_lane.into_iter().any(|(_, came)| came.seen.contains(&number))
     }
 
     /// Notes that something begins to go wrong, or ends to.
@@ -230,7 +214,7 @@ impl Ledger {
 
     fn take_again(&mut self, reach: &Reach, number: usize, sent_at_ms: u64, at_ms: u64) {
         self.tally.again += 1;
-        let may_repeat = self.repeated.contains(&(reach.lane, number))
+        let may_repeat = self.wills.may_repeat(reach.lane, number)
             || !self.is_calm
                 && match reach.qos {
                     0 => self.has_forgotten(reach, Forgot::Unpromised, sent_at_ms),
@@ -277,10 +261,10 @@ impl Ledger {
         self.dropped
     }
 
-    /// Tells whether more is to come than limits say to have dropped.
-    pub(super) fn lacks(&self) -> bool {
+    /// Tells whether more is to come than limits say to have dropped, apart from so many that are dead letters.
+    pub(super) fn lacks(&self, dead: u64) -> bool {
         let (droppable, promised) = self.missing_by_limit();
-        !promised.is_empty() || droppable.len() as u64 > self.dropped
+        promised.len() as u64 > dead || droppable.len() as u64 > self.dropped
     }
 
     /// Returns how many messages that were confirmed are on their way, of those whose way is this.
@@ -297,10 +281,12 @@ impl Ledger {
 
     /// Returns what is still to come, apart what a limit may have dropped.
     fn missing_by_limit(&self) -> (Vec<Missing>, Vec<Missing>) {
-        let may_drop = |(lane, _, reader): &Missing| {
+        let may_drop = |(lane, number, reader): &Missing| {
             let mut of_it =
                 self.reaches.iter().filter(|reach| reach.lane == *lane && reach.reader == *reader);
-            of_it.any(|reach| reach.may_drop)
+            let last = self.came.get(&(*reader, *lane)).and_then(|came| came.seen.last());
+            let is_replaced = last.is_some_and(|last| last > number);
+            of_it.any(|reach| reach.may_drop || (reach.keeps_latest && is_replaced))
         };
         self.missing().partition(may_drop)
     }
@@ -327,8 +313,9 @@ impl Ledger {
 
     fn missing_on<'a>(&'a self, reach: &'a Reach) -> impl Iterator<Item = usize> + 'a {
         let sent = self.sent.get(&reach.lane).map(Vec::as_slice).unwrap_or_default();
-        let is_missing =
-            |(number, sent): &(usize, &'a Sent)| sent.is_confirmed && !self.is_excused(reach, sent, *number);
+        let is_missing = |(number, sent): &(usize, &'a Sent)| {
+            sent.is_confirmed && !self.is_excused(reach, sent, *number) && !self.is_kept_away(reach, *number)
+        };
         sent.iter().enumerate().filter(is_missing).map(|(number, _)| number)
     }
 
@@ -346,6 +333,11 @@ impl Ledger {
         let reaches = &self.reaches;
         let due: usize = reaches.iter().map(|reach| self.sent.get(&reach.lane).map_or(0, Vec::len)).sum();
         self.tally.excused = (due as u64).saturating_sub(self.tally.came);
+    }
+
+    /// Tells whether a place has ever forgotten something.
+    pub(super) fn has_ever_forgotten(&self, place: Place, what: Forgot) -> bool {
+        self.gaps.iter().any(|gap| gap.place == place && gap.forgot == what)
     }
 
     /// Tells whether something on the way has forgotten since a message was sent.

@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use crosspoint_broker::{Broker, BrokerHandle, BrokerOptions, Durability, QueueLimits, Workers};
 use crosspoint_hub::config::{self, Plan};
+use crosspoint_hub::control::{Control, Kept, Part, Request, Which};
 use crosspoint_hub::{DataDir, Environment, Hub};
 use crosspoint_store::Store;
 use parking_lot::Mutex;
+use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::bounds::OutboxBound;
 use super::device::Bench;
 use super::disk::{Loss, MachineDisk};
-use super::ledger::{Forgot, Place};
+use super::ledger::{Forgot, Lane, Letter, Place};
 use super::network::Process;
 use super::scenario::{Change, FlowPlan, HUB, REMOTES, Scenario};
 
@@ -299,7 +301,8 @@ impl Machine {
 
     /// Returns how many subscriptions there are when everybody is there.
     fn subscriptions(&self) -> u64 {
-        self.scenario.subscriptions_at(self.place) as u64
+        let visitors = u64::from(*self.bench.visited.lock() == Some(self.place));
+        self.scenario.subscriptions_at(self.place) as u64 + visitors
     }
 
     fn broker(&self) -> Option<BrokerHandle> {
@@ -343,8 +346,11 @@ impl Machine {
         self.dropped_by_outboxes = 0;
         for (name, connector) in status {
             let outbox = connector.outbox;
-            self.dropped_by_outboxes += outbox.dropped_full + outbox.dropped_expired;
-            if outbox.dead + outbox.damaged + outbox.dropped_by_command + outbox.replaced > 0 {
+            self.dropped_by_outboxes += outbox.dropped_full + outbox.dropped_expired + outbox.replaced;
+            let tricks = &self.scenario.tricks;
+            let dead = if tricks.may_bury(&name) { 0 } else { outbox.dead };
+            let replaced = if tricks.of(&name).keeps_latest { 0 } else { outbox.replaced };
+            if dead + outbox.damaged + outbox.dropped_by_command + replaced > 0 {
                 ledger.accuse(format!("accounting: the outbox of {name} has {outbox:?}"));
             }
             let waiting = outbox.waiting();
@@ -370,9 +376,62 @@ impl Machine {
             let queues = store.queues().into_iter().filter(|queue| queue % 8 == kind);
             queues.filter_map(|queue| Some(store.queue_status(queue)?.waiting)).sum()
         };
-        // The kinds of queues: `docs/formats/records.md`.
-        Some((waiting(0), waiting(1)))
+        // The kinds of queues: `docs/formats/records.md`. Dead letters have left no more than what waits.
+        Some((waiting(0), waiting(1) + waiting(3)))
     }
+
+    /// Returns how many dead letters there have been for a broker.
+    pub(super) fn dead(&self, name: &str) -> u64 {
+        let Some(Running::Hub(hub)) = &*self.running.lock() else { return 0 };
+        hub.status().get(name).map_or(0, |connector| connector.outbox.dead)
+    }
+
+    /// Returns the dead letters for a broker.
+    pub(super) async fn letters(&self, name: &str) -> Vec<Letter> {
+        let request = Request::Show {
+            of: Kept::Dead,
+            name: name.to_owned(),
+            from: 0,
+            count: u64::MAX,
+            payload_bytes: 64,
+        };
+        let mut letters = Vec::new();
+        let taking = |part| {
+            if let Part::Row(row) = part {
+                letters.extend(letter(&row));
+            }
+            Ok(())
+        };
+        if let Some(mut control) = self.control()
+            && let Err(error) = control.ask(request, taking).await
+        {
+            self.bench.ledger.lock().accuse(format!("letters: {name} does not show them: {error}"));
+        }
+        letters
+    }
+
+    /// Sends the dead letters for a broker again, as many as there is room for.
+    pub(super) async fn retry_letters(&self, name: &str) {
+        let request = Request::Retry { of: Kept::Dead, name: name.to_owned(), which: Which::All };
+        let Some(mut control) = self.control() else { return };
+        if let Err(error) = control.ask(request, |_| Ok(())).await {
+            self.bench.trace.note(format_args!("not all letters for {name} are sent again: {error}"));
+        }
+    }
+
+    fn control(&self) -> Option<Control> {
+        match &*self.running.lock() {
+            Some(Running::Hub(hub)) => Some(hub.control()),
+            _ => None,
+        }
+    }
+}
+
+fn letter(row: &Map<String, Value>) -> Option<Letter> {
+    let mut words = row.get("payload")?.as_str()?.split(' ');
+    let mut number = || words.next()?.parse::<usize>().ok();
+    let (lane, number) = (Lane(number()?), number()?);
+    Some(Letter { lane, number, may_be_delivered: row.get("may_be_delivered")?.as_bool()? })
 }
 
 /// Returns how many messages a broker has dropped for its limits.
@@ -390,6 +449,22 @@ fn data_folder() -> TempDir {
     made.unwrap_or_else(|error| panic!("a folder for the hub: {error}"))
 }
 
+/// Returns what the project says of an outbox, and of the order in which it sends.
+fn outbox(scenario: &Scenario, remote: Place) -> String {
+    let bound = scenario.bounds.outboxes.get(remote);
+    let bound = bound.map(|OutboxBound { messages, when_full }| {
+        format!("messages = {messages}, when_full = \"{when_full}\"")
+    });
+    let trick = scenario.tricks.of(remote);
+    let filters: Vec<String> = scenario.flows.iter().map(|flow| format!("{}/#", flow.name)).collect();
+    let settings: Vec<String> = bound.into_iter().chain(trick.settings(&filters)).collect();
+    let ordering = if trick.by_topic { "ordering = \"topic\"\n" } else { "" };
+    match settings.is_empty() {
+        true => ordering.to_owned(),
+        false => format!("{ordering}outbox = {{ {} }}\n", settings.join(", ")),
+    }
+}
+
 fn plan(scenario: &Scenario) -> Plan {
     let mut text = format!("[broker]\nwill_grace_s = {}\n", WILL_GRACE.as_secs());
     if let Some(messages) = scenario.bounds.queues.get(HUB) {
@@ -401,9 +476,7 @@ fn plan(scenario: &Scenario) -> Plan {
              connect_timeout_ms = 3000\nreconnect_min_ms = 100\nreconnect_max_ms = 2000\n",
             scenario.keep_alive_s
         );
-        if let Some(OutboxBound { messages, when_full }) = scenario.bounds.outboxes.get(remote) {
-            text += &format!("outbox = {{ messages = {messages}, when_full = \"{when_full}\" }}\n");
-        }
+        text += &outbox(scenario, remote);
     }
     for FlowPlan { name, from, to, qos } in &scenario.flows {
         let connector = |place: Place| if place == HUB { "broker" } else { place };

@@ -13,6 +13,7 @@ use fastrand::Rng;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
+use super::scenario::HUB;
 use super::stream::{Quality, SimulatedStream, Wire};
 use super::trace::Trace;
 use super::windows::{Watch, Windows};
@@ -49,6 +50,8 @@ struct Map {
     cut_short: Arc<AtomicU64>,
     /// How often each host has dialled.
     dials: BTreeMap<String, u64>,
+    /// Whether hosts can bear every message, where that is not always so.
+    bears: BTreeMap<String, Arc<AtomicBool>>,
     /// By who dials and whom.
     windows: BTreeMap<(String, String), Windows>,
 }
@@ -78,6 +81,7 @@ impl Network {
             hosts: BTreeMap::new(),
             connections: Vec::new(),
             connected: 0,
+            bears: BTreeMap::new(),
             windows: BTreeMap::new(),
             dials: BTreeMap::new(),
             cut_short: Arc::default(),
@@ -88,6 +92,12 @@ impl Network {
     /// Sets which windows hold where one host dials another.
     pub(super) fn set_windows(&self, from: &str, to: &str, windows: Windows) {
         self.map.lock().windows.insert((from.to_owned(), to.to_owned()), windows);
+    }
+
+    /// Sets whether a host can bear every message that the hub sends it; otherwise it ends the connection.
+    pub(super) fn set_bears(&self, host: &str, bears: bool) {
+        let mut map = self.map.lock();
+        map.bears.entry(host.to_owned()).or_default().store(bears, Relaxed);
     }
 
     /// Returns how many connections were ended before all had been read, which may take last words with it.
@@ -194,11 +204,13 @@ impl Map {
             quality.latency.as_millis()
         ));
         let windows = self.windows.get(&(from.clone(), to.clone())).copied().unwrap_or([u16::MAX; 2]);
+        let always = || Arc::new(AtomicBool::new(true));
+        let bears = self.bears.get(&to).filter(|_| from == HUB).cloned().unwrap_or_else(always);
         let wire = Wire::new(
             self.connected,
             quality,
             self.rng.fork(),
-            Watch::new(windows),
+            Watch::new(windows, bears),
             self.cut_short.clone(),
             trace.clone(),
         );

@@ -8,8 +8,10 @@ use fastrand::Rng;
 use super::Scope;
 use super::bounds::{Bounds, OutboxBound};
 use super::device::{LanePlan, PublisherPlan, ReaderPlan};
+use super::keeper::KeeperPlan;
 use super::ledger::{Lane, Place, Reach, Reader};
 use super::mortal::MortalPlan;
+use super::tricks::Tricks;
 
 /// The host of the hub and its embedded broker.
 pub(super) const HUB: Place = "hub";
@@ -24,6 +26,9 @@ const ROUTES: [(&str, Place, Place); 5] = [
     ("d", "south", "north"),
     ("e", HUB, "north"),
 ];
+
+/// How many messages a publisher has that goes on until something is found: for more than an hour.
+const HUNTING_MESSAGES_MAX: usize = 4_000;
 
 /// A flow of the hub; its topics begin with its name, on both sides.
 #[derive(Debug, Clone)]
@@ -66,6 +71,21 @@ pub(super) enum Fault {
     Reload(Change),
 }
 
+impl Fault {
+    /// Tells whether it is one of the network: every process goes on.
+    const fn is_of_network(self) -> bool {
+        matches!(
+            self,
+            Self::Cut(_)
+                | Self::Silence(_)
+                | Self::Slow(..)
+                | Self::Refuse(..)
+                | Self::Swallow(..)
+                | Self::Jump(_)
+        )
+    }
+}
+
 /// What is changed in the project while the hub runs.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change {
@@ -92,6 +112,8 @@ pub(super) struct Scenario {
     /// Who keeps what it has on a disk.
     pub(super) durable: Vec<Place>,
     pub(super) bounds: Bounds,
+    pub(super) tricks: Tricks,
+    pub(super) keeper: Option<KeeperPlan>,
 }
 
 impl Scenario {
@@ -108,6 +130,8 @@ impl Scenario {
             keep_alive_s: rng.u64(4..20),
             durable: REMOTES.into_iter().filter(|_| rng.bool()).chain([HUB]).collect(),
             bounds: Bounds::default(),
+            tricks: Tricks::default(),
+            keeper: None,
         };
         for flow in scenario.flows.clone() {
             scenario.add_devices(&mut rng, &flow);
@@ -116,8 +140,11 @@ impl Scenario {
             scenario.add_neighbours(&mut rng);
         }
         scenario.faults = faults(&mut rng);
-        if scope == Scope::Whole {
+        if scope != Scope::First {
             scenario.draw_the_rest(&mut Rng::with_seed(seed ^ 0x6c69_6d69_7473));
+        }
+        if matches!(scope, Scope::Whole | Scope::Wild) {
+            scenario.draw_tricks(&mut Rng::with_seed(seed ^ 0x7472_6963_6b73), scope);
         }
         scenario
     }
@@ -143,6 +170,101 @@ impl Scenario {
             }
         }
         self.note_what_may_drop();
+    }
+
+    /// Draws what is special about messages: those that cannot be delivered, those that are replaced, those that are
+    /// retained.
+    fn draw_tricks(&mut self, rng: &mut Rng, scope: Scope) {
+        for place in REMOTES {
+            let Some(flow) = self.flows.iter().find(|flow| flow.to == place).cloned() else { continue };
+            let is_of_network = self.faults.iter().all(|(_, fault)| fault.is_of_network());
+            let trick = self.tricks.draw(rng, place, is_of_network || scope == Scope::Wild);
+            if trick.is_squeamish {
+                self.add_poison(rng, &flow);
+            }
+            let may_fill = scope == Scope::Wild || self.hunters() == 0;
+            if (trick.attempts_max.is_some() || trick.by_topic) && self.durable.contains(&place) && may_fill {
+                self.add_refusals(rng, place);
+            }
+            let into = |reach: &&mut Reach| reach.places.len() > 1 && reach.places.last() == Some(&place);
+            for reach in self.reaches.iter_mut().filter(into) {
+                reach.bears = !trick.is_squeamish;
+                reach.keeps_latest = trick.keeps_latest;
+            }
+        }
+        if rng.u8(0..3) == 0 {
+            self.add_keeper(rng);
+        }
+        self.note_what_may_drop();
+    }
+
+    /// Messages that the end of a flow cannot bear, and a publisher of others that go on as long as those are looked for:
+    /// which they are is known when another one gets through.
+    fn add_poison(&mut self, rng: &mut Rng, flow: &FlowPlan) {
+        // In an outbox that is full of them no other one gets through.
+        self.bounds.outboxes.remove(flow.to);
+        self.faults.retain(
+            |(_, fault)| !matches!(fault, Fault::Reload(Change::Outbox(place, _)) if *place == flow.to),
+        );
+        let root = format!("{}/", flow.name);
+        for lane in self.publishers.iter_mut().flat_map(|publisher| &mut publisher.lanes) {
+            lane.has_poison = lane.topic.starts_with(&root) && lane.qos != QoS::AtMostOnce;
+        }
+        let lanes: usize = self.publishers.iter().map(|publisher| publisher.lanes.len()).sum();
+        let lane = Lane(lanes + self.mortals.len());
+        let (topic, qos) = (format!("{root}{}", lane.0), QoS::AtLeastOnce);
+        self.publishers.push(PublisherPlan {
+            name: format!("hunter{}", lane.0),
+            server: flow.from,
+            protocol: protocol(rng),
+            lanes: vec![LanePlan { lane, topic, qos, expiry_s: None, has_poison: false }],
+            count: HUNTING_MESSAGES_MAX,
+            window: 4,
+            interval_ms: 2_000,
+            payload_bytes_max: 20,
+            is_hunting: true,
+            seed: rng.u64(..),
+        });
+        let filter = format!("{}/#", flow.name);
+        let through = vec![flow.from, HUB, flow.to];
+        for index in 0..self.readers.len() {
+            let Some(reader) = self.readers.get(index).filter(|reader| reader.filter == filter) else {
+                continue;
+            };
+            let (reader, is_sink) = (reader.reader, reader.server == flow.to);
+            let (qos, places) =
+                if is_sink { (flow.qos.min(1), through.clone()) } else { (1, vec![flow.from]) };
+            self.add_reach(lane, reader, qos, places);
+        }
+    }
+
+    /// Times in which a broker refuses messages for the moment. A run in which nothing goes wrong stays such a one.
+    fn add_refusals(&mut self, rng: &mut Rng, place: Place) {
+        if self.faults.is_empty() {
+            return;
+        }
+        for _ in 0..rng.usize(1..3) {
+            let fault = (rng.u64(0..10_000), Fault::FillDisk(place, rng.u64(1..12_000)));
+            self.faults.insert(rng.usize(0..=self.faults.len()), fault);
+        }
+    }
+
+    fn add_keeper(&mut self, rng: &mut Rng) {
+        let server = match rng.u8(0..4) {
+            0 => REMOTES[0],
+            1 => REMOTES[1],
+            _ => HUB,
+        };
+        self.keeper = Some(KeeperPlan {
+            server,
+            protocol: protocol(rng),
+            qos: if rng.bool() { QoS::ExactlyOnce } else { QoS::AtLeastOnce },
+            topics: rng.usize(1..6),
+            count: rng.usize(5..30),
+            interval_ms: rng.u64(1..4_000),
+            seed: rng.u64(..),
+            has_jumped: self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Jump(_))),
+        });
     }
 
     /// Devices with Wills at one broker, and a subscriber of those.
@@ -221,7 +343,12 @@ impl Scenario {
 
     /// Tells whether nothing goes wrong.
     pub(super) fn is_calm(&self) -> bool {
-        self.faults.is_empty()
+        self.faults.is_empty() && self.hunters() == 0
+    }
+
+    /// Returns how many publishers go on until every message that a broker cannot bear is found.
+    pub(super) fn hunters(&self) -> usize {
+        self.publishers.iter().filter(|publisher| publisher.is_hunting).count()
     }
 
     /// Returns how many subscriptions a broker has when everybody is there.
@@ -264,6 +391,8 @@ impl Scenario {
             places,
             may_drop: false,
             is_will: false,
+            keeps_latest: false,
+            bears: true,
         });
     }
 
@@ -293,6 +422,7 @@ impl Scenario {
             topic: format!("{root}/{number}"),
             qos: qos(rng),
             expiry_s: None,
+            has_poison: false,
         });
         let lanes: Vec<LanePlan> = lanes.collect();
         self.publishers.push(PublisherPlan {
@@ -304,6 +434,7 @@ impl Scenario {
             window: rng.usize(1..20),
             interval_ms: if rng.u8(0..3) == 0 { 0 } else { rng.u64(1..1_500) },
             payload_bytes_max: if rng.u8(0..5) == 0 { 9_000 } else { 100 },
+            is_hunting: false,
             seed: rng.u64(..),
         });
         lanes
@@ -404,6 +535,10 @@ impl fmt::Display for Scenario {
             write!(f, "{name} at {server}: {lives} lives, {topic}@{}; ", *qos as u8)?;
         }
         write!(f, "on disk: {:?}; {:?}; ", self.durable, self.bounds)?;
+        if let Some(keeper) = &self.keeper {
+            write!(f, "{keeper:?}; ")?;
+        }
+        write!(f, "{:?}; ", self.tricks)?;
         for (after_ms, fault) in &self.faults {
             write!(f, "+{after_ms} {fault:?} ")?;
         }

@@ -202,13 +202,18 @@ impl Wire {
             self.cut_short.fetch_add(1, Relaxed);
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
+        let wrong = self.watch.saw(side, bytes.get(..count).unwrap_or_default());
+        if self.watch.is_sick {
+            self.trace.note(format_args!("wire {}: poison", self.number));
+            self.reset();
+            return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
+        }
         way.bytes += count;
         if !is_silent {
             way.last_at = Some(at);
             way.chunks.push_back((at, Bytes::copy_from_slice(bytes.get(..count).unwrap_or_default())));
             way.reader.take().into_iter().for_each(Waker::wake);
         }
-        let wrong = self.watch.saw(side, bytes.get(..count).unwrap_or_default());
         self.wrong = self.wrong.take().or(wrong.map(|wrong| format!("wire {number}.{side}: {wrong}")));
         self.trace.detail(format_args!("wire {number}.{side} {count} bytes"));
         Poll::Ready(Ok(count))

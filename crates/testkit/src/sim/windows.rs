@@ -1,6 +1,10 @@
 //! Whether both ends of a connection keep to the window that the other one has given: read off the wire.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::device::POISON;
 
 /// How many messages at QoS 1 and 2 the dialling side may have unfinished, and how many the other one.
 pub(super) type Windows = [u16; 2];
@@ -13,11 +17,15 @@ pub(super) struct Watch {
     begun: [Vec<u8>; 2],
     /// The identifiers of what each side has published, and the other one has not written the end of.
     open: [BTreeSet<u16>; 2],
+    /// Whether the dialled side can bear every message.
+    bears: Arc<AtomicBool>,
+    /// Whether the dialled side has seen one that it cannot bear.
+    pub(super) is_sick: bool,
 }
 
 impl Watch {
-    pub(super) fn new(windows: Windows) -> Self {
-        Self { windows, begun: Default::default(), open: Default::default() }
+    pub(super) fn new(windows: Windows, bears: Arc<AtomicBool>) -> Self {
+        Self { windows, begun: Default::default(), open: Default::default(), bears, is_sick: false }
     }
 
     /// Takes what a side writes; tells what is wrong with it.
@@ -43,6 +51,7 @@ impl Watch {
         match first >> 4 {
             3 if first & 0b110 != 0 => {
                 let id = number(2 + usize::from(number(0)?))?;
+                self.is_sick |= side == 0 && !self.bears.load(Relaxed) && is_poison(body);
                 let open = self.open.get_mut(side)?;
                 open.insert(id);
                 let (count, max) = (open.len(), usize::from(*self.windows.get(side)?));
@@ -57,6 +66,10 @@ impl Watch {
         }
         None
     }
+}
+
+fn is_poison(body: &[u8]) -> bool {
+    body.windows(POISON.len()).any(|part| part == POISON.as_bytes())
 }
 
 struct Packet {
@@ -85,13 +98,17 @@ fn take_packet(bytes: &mut Vec<u8>) -> Option<Packet> {
 mod tests {
     use super::*;
 
+    fn watching(windows: Windows) -> Watch {
+        Watch::new(windows, Arc::new(AtomicBool::new(true)))
+    }
+
     fn publish(id: u8) -> [u8; 7] {
         [0x32, 5, 0, 1, b'a', 0, id]
     }
 
     #[test]
     fn what_is_open_is_what_was_not_ended_however_it_is_cut() {
-        let mut watch = Watch::new([2, 1]);
+        let mut watch = watching([2, 1]);
         assert_eq!(watch.saw(0, &publish(1)[..3]), None);
         assert_eq!(watch.saw(0, &publish(1)[3..]), None);
         assert_eq!(watch.saw(0, &publish(1)), None, "the same again");
@@ -103,12 +120,24 @@ mod tests {
     }
 
     #[test]
+    fn poison_makes_sick_once_it_is_whole_and_where_it_cannot_be_borne() {
+        let poison = [&[0x32, 11, 0, 1, b'a', 0, 1], POISON.as_bytes()].concat();
+        for (bears, side) in [(true, 0), (false, 1), (false, 0)] {
+            let mut watch = Watch::new([2, 2], Arc::new(AtomicBool::new(bears)));
+            watch.saw(side, &poison[..9]);
+            assert!(!watch.is_sick);
+            watch.saw(side, &poison[9..]);
+            assert_eq!(watch.is_sick, !bears && side == 0);
+        }
+    }
+
+    #[test]
     fn a_pubrec_ends_nothing_unless_it_refuses() {
-        let mut watch = Watch::new([1, 1]);
+        let mut watch = watching([1, 1]);
         watch.saw(0, &publish(1));
         watch.saw(1, &[0x50, 2, 0, 1]);
         assert!(watch.saw(0, &publish(2)).is_some());
-        let mut watch = Watch::new([1, 1]);
+        let mut watch = watching([1, 1]);
         watch.saw(0, &publish(1));
         watch.saw(1, &[0x50, 4, 0, 1, 0x97, 0]);
         assert!(watch.saw(0, &publish(2)).is_none());

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::clock::Clock;
 use super::device::{self, Bench, Subscriber};
 use super::disk::Loss;
+use super::keeper;
 use super::ledger::{Forgot, Ledger, Place};
 use super::machine::{Down, Machine};
 use super::mortal;
@@ -52,6 +53,7 @@ pub(super) async fn play(scenario: Scenario, is_verbose: bool) -> Outcome {
         clock: Clock::start(),
         ledger: Arc::new(Mutex::new(ledger)),
         trace: trace.clone(),
+        visited: Arc::default(),
     };
     let mut world = World::start(bench, scenario).await;
     world.run().await;
@@ -66,12 +68,17 @@ struct World {
     publishers: JoinSet<()>,
     /// How many messages have come, and when the last of them had.
     came: (u64, Instant),
+    /// Whether dead letters have been sent again.
+    is_revived: bool,
 }
 
 impl World {
     async fn start(bench: Bench, scenario: Scenario) -> Self {
         for (from, to, windows) in scenario.windows() {
             bench.network.set_windows(&from, to, windows);
+        }
+        for place in REMOTES {
+            bench.network.set_bears(place, !scenario.tricks.is_squeamish(place));
         }
         let mut machines = Vec::new();
         for place in REMOTES.into_iter().chain([HUB]) {
@@ -82,7 +89,7 @@ impl World {
         let readers = scenario.readers.iter();
         let subscribers = readers.map(|plan| Subscriber::start(&bench, plan.clone())).collect();
         let came = (0, Instant::now());
-        Self { bench, scenario, machines, subscribers, publishers: JoinSet::new(), came }
+        Self { bench, scenario, machines, subscribers, publishers: JoinSet::new(), came, is_revived: false }
     }
 
     async fn run(&mut self) {
@@ -97,6 +104,10 @@ impl World {
         for plan in &self.scenario.mortals {
             self.publishers.spawn(mortal::live(self.bench.clone(), plan.clone()));
         }
+        if let Some(plan) = &self.scenario.keeper {
+            self.publishers.spawn(keeper::keep(self.bench.clone(), plan.clone()));
+            self.publishers.spawn(keeper::look_now_and_then(self.bench.clone(), plan.clone()));
+        }
         for (after_ms, fault) in self.scenario.faults.clone() {
             self.pass(Duration::from_millis(after_ms)).await;
             self.bench.trace.note(format_args!("{fault:?}"));
@@ -104,10 +115,65 @@ impl World {
             self.strike(fault).await;
             self.bench.ledger.lock().note_trouble();
         }
-        if self.wait("everything to arrive", SETTLING_MAX, Self::is_settled).await {
+        if self.wait("everything to arrive", SETTLING_MAX, Self::is_settled).await
+            && self.revive().await
+            && self.look_at_shelf().await
+        {
             self.pass(QUIET).await;
             self.machines.iter().for_each(Machine::look_at_accounts);
         }
+    }
+
+    /// Looks at the dead letters, and sends them again where everything is borne by now.
+    async fn revive(&mut self) -> bool {
+        let places: Vec<&str> =
+            REMOTES.into_iter().filter(|place| self.scenario.tricks.may_bury(place)).collect();
+        if places.is_empty() {
+            return true;
+        }
+        for place in &places {
+            let Some(hub) = self.machine(HUB) else { return false };
+            let (letters, dead) = (hub.letters(place).await, hub.dead(place));
+            let mut ledger = self.bench.ledger.lock();
+            if letters.len() as u64 != dead {
+                ledger.accuse(format!("letters: {} for {place}, where {dead} are counted", letters.len()));
+            }
+            ledger.look_at_letters(place, &letters);
+        }
+        self.is_revived = true;
+        self.bench.ledger.lock().cure();
+        for place in places {
+            self.bench.network.set_bears(place, true);
+            self.retry(place).await;
+        }
+        self.wait("what was dead to arrive", SETTLING_MAX, Self::is_settled).await
+    }
+
+    /// Sends dead letters again until there are none.
+    async fn retry(&mut self, place: &'static str) {
+        let until = Instant::now() + SETTLING_MAX;
+        loop {
+            let Some(hub) = self.machine(HUB) else { return };
+            hub.retry_letters(place).await;
+            if hub.letters(place).await.is_empty() {
+                return;
+            }
+            if Instant::now() >= until {
+                let what = format!("stalled: the dead letters for {place} are not sent again");
+                return self.bench.ledger.lock().accuse(what);
+            }
+            self.pass(LOOK).await;
+        }
+    }
+
+    /// Looks what is retained now that nothing goes wrong any more.
+    async fn look_at_shelf(&self) -> bool {
+        let Some(plan) = &self.scenario.keeper else { return true };
+        if !keeper::look(&self.bench, plan, self.scenario.seed).await {
+            self.bench.ledger.lock().accuse("retained: nobody can look what is".to_owned());
+            return false;
+        }
+        true
     }
 
     async fn strike(&mut self, fault: Fault) {
@@ -271,9 +337,17 @@ impl World {
     fn is_settled(&mut self) -> bool {
         while self.publishers.try_join_next().is_some() {}
         let waits = self.machines.iter().map(Machine::waiting).sum::<u64>() > 0;
-        let ledger = self.bench.ledger.lock();
+        let burying = REMOTES.into_iter().filter(|place| self.scenario.tricks.may_bury(place));
+        let dead_at = |place| (place, self.machines.iter().map(|machine| machine.dead(place)).sum::<u64>());
+        let dead_by_place: Vec<(&str, u64)> = burying.map(dead_at).collect();
+        let dead = if self.is_revived { 0 } else { dead_by_place.iter().map(|(_, dead)| dead).sum() };
+        let mut ledger = self.bench.ledger.lock();
+        let is_found = dead_by_place.iter().all(|(place, dead)| *dead >= ledger.letters_due(place));
+        if !waits && is_found && self.publishers.len() <= self.scenario.hunters() {
+            ledger.end_hunt();
+        }
         let is_over = self.came.1.elapsed() >= DROPPED || ledger.missing().next().is_none();
-        !waits && self.publishers.is_empty() && !ledger.lacks() && is_over
+        !waits && self.publishers.is_empty() && !ledger.lacks(dead) && is_over
     }
 
     fn describe_stall(&self, what: &str) -> String {

@@ -29,6 +29,14 @@ impl World {
     }
 
     /// Returns what the store has: place, identifier, stage.
+    /// Returns the identifiers in the order in which they are restored.
+    fn turns(&self) -> Vec<u16> {
+        let rows = self.store.scan(OUTGOING, None, 100);
+        let mut rows: Vec<Row> = rows.into_iter().map(|(_, value)| Row::decode(&value).unwrap()).collect();
+        rows.sort_by_key(|row| row.order);
+        rows.iter().map(|row| row.id.packet_id().value()).collect()
+    }
+
     fn outgoing(&self) -> Vec<(u64, u16, Stage)> {
         let rows = self.store.scan(OUTGOING, None, 100);
         let rows = rows.into_iter().map(|(key, value)| {
@@ -158,4 +166,46 @@ fn the_order_of_identifiers_goes_on_behind_what_was_kept() {
     assert_eq!(rows.outgoing()[&41].order, 13);
     assert_eq!(Row::decode(&row.encode()), Some(row));
     assert_eq!(Row::decode(&[2, 0, 0, 0]), None);
+}
+
+#[test]
+fn a_message_that_was_taken_back_and_is_sent_anew_leaves_its_exchange_a_place() {
+    let mut world = World::new();
+    world.change(assigned(1, 40));
+    world.change(assigned(2, 41));
+    // Taken back: its exchange goes on with PUBREL, and the message is sent under another identifier.
+    world.change(assigned(3, 40));
+    assert_eq!(
+        world.outgoing(),
+        [(40, 3, Stage::Published), (41, 2, Stage::Published), (NO_POSITION, 1, Stage::Published)]
+    );
+    world.change(finished(1, NO_COOKIE));
+    assert_eq!(world.outgoing(), [(40, 3, Stage::Published), (41, 2, Stage::Published)]);
+    world.change(received(3));
+    world.change(finished(3, 40));
+    assert_eq!(world.outgoing(), [(40, 3, Stage::Done), (41, 2, Stage::Published)]);
+}
+
+#[test]
+fn an_exchange_that_is_said_anew_has_one_row_and_keeps_its_turn() {
+    let mut world = World::new();
+    for (id, cookie) in [(1, 40), (2, 41), (3, 42)] {
+        world.change(assigned(id, cookie));
+    }
+    // The connection ended first. Message 40 was taken back, and 41 goes first.
+    for (id, cookie) in [(2, 41), (1, NO_COOKIE), (4, 40), (1, NO_COOKIE)] {
+        world.change(assigned(id, cookie));
+    }
+    assert_eq!(
+        world.outgoing(),
+        [
+            (40, 4, Stage::Published),
+            (41, 2, Stage::Published),
+            (42, 3, Stage::Published),
+            (NO_POSITION, 1, Stage::Published)
+        ]
+    );
+    assert_eq!(world.turns(), [1, 2, 3, 4]);
+    world.change(finished(1, NO_COOKIE));
+    assert_eq!(world.turns(), [2, 3, 4]);
 }

@@ -193,6 +193,12 @@ impl Queue {
         self.kept_back += usize::from(!is_held);
     }
 
+    /// Takes the next message, to be sent before everything that is not taken.
+    pub(super) fn take_kept_back(&mut self, item: Item) {
+        self.push(Some(item), State::KeptBack);
+        self.kept_back += 1;
+    }
+
     /// Takes a message that an earlier process may have sent, and that the client goes on sending itself.
     pub(super) fn take_restored(&mut self, item: Item) {
         self.take(item);

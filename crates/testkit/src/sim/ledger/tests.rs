@@ -6,7 +6,16 @@ const LANE: Lane = Lane(0);
 fn ledger(qos: u8) -> Ledger {
     let places = vec!["north", "south"];
     Ledger::new(
-        vec![Reach { lane: LANE, reader: READER, qos, places, may_drop: false, is_will: false }],
+        vec![Reach {
+            lane: LANE,
+            reader: READER,
+            qos,
+            places,
+            may_drop: false,
+            is_will: false,
+            keeps_latest: false,
+            bears: true,
+        }],
         false,
     )
 }
@@ -94,7 +103,7 @@ fn a_limit_may_drop_as_many_as_it_says_and_only_on_its_way() {
         ledger.reaches.iter_mut().for_each(|reach| reach.may_drop = may_drop);
         ledger.note_dropped(dropped);
         ledger.take(READER, LANE, 1, 5);
-        assert_eq!(ledger.lacks(), verdict != "fine");
+        assert_eq!(ledger.lacks(0), verdict != "fine");
         assert_eq!(ledger.on_their_way(|places| places == ["north", "south"]), 2);
         assert_eq!(judged(ledger), verdict, "{may_drop} {dropped}");
     }
@@ -105,4 +114,56 @@ fn what_nobody_sent_must_not_come() {
     let mut ledger = published(1, 1);
     ledger.take(READER, LANE, 1, 5);
     assert!(ledger.violation().unwrap().contains("not for it"));
+}
+
+#[test]
+fn of_what_is_replaced_the_newest_must_come() {
+    for (came, dropped, verdict) in [(vec![2], 2, "fine"), (vec![1], 2, "lost"), (vec![2], 1, "lost")] {
+        let mut ledger = published(1, 3);
+        ledger.reaches.iter_mut().for_each(|reach| reach.keeps_latest = true);
+        ledger.note_dropped(dropped);
+        came.iter().for_each(|number| ledger.take(READER, LANE, *number, 5));
+        assert_eq!(ledger.lacks(0), verdict != "fine");
+        assert_eq!(judged(ledger), verdict, "{came:?} {dropped}");
+    }
+}
+
+fn poisoned() -> Ledger {
+    let mut ledger = published(2, 3);
+    ledger.reaches =
+        vec![Reach { places: vec!["north", "hub", "south"], bears: false, ..ledger.reaches[0].clone() }];
+    ledger.note_poison(LANE, 1);
+    [0, 2].iter().for_each(|number| ledger.take(READER, LANE, *number, 5));
+    ledger
+}
+
+fn letter(number: usize) -> Letter {
+    Letter { lane: LANE, number, may_be_delivered: false }
+}
+
+#[test]
+fn poison_is_a_dead_letter_once_and_comes_when_it_is_sent_again() {
+    assert_eq!((poisoned().lacks(0), poisoned().letters_due("south")), (false, 1));
+    let buried = [
+        (vec![letter(1)], "fine"),
+        (vec![], "lost"),
+        (vec![letter(1), letter(1)], "letters"),
+        (vec![letter(1), letter(2)], "letters"),
+    ];
+    for (letters, verdict) in buried {
+        let mut ledger = poisoned();
+        ledger.look_at_letters("south", &letters);
+        assert_eq!(judged(ledger), verdict, "{letters:?}");
+    }
+    let mut early = poisoned();
+    early.take(READER, LANE, 1, 6);
+    assert_eq!(judged(early), "letters");
+    for (comings, verdict) in [(0, "lost"), (1, "fine"), (2, "twice")] {
+        let mut ledger = poisoned();
+        ledger.look_at_letters("south", &[letter(1)]);
+        ledger.cure();
+        assert!(ledger.lacks(0));
+        (0..comings).for_each(|_| ledger.take(READER, LANE, 1, 9));
+        assert_eq!(judged(ledger), verdict, "{comings}");
+    }
 }

@@ -165,11 +165,25 @@ impl Sending {
         self.pumping.shared.work.notify_one();
     }
 
-    /// What has expired or was replaced gives its room back without a connection too.
+    /// What has expired or was replaced gives its room back without a connection too. What stands before a message that
+    /// the client sends by itself is taken with it: a connection may end for that one before there is time for anything.
     fn pass_by(&mut self, now: Now) {
         let shared = self.pumping.shared.clone();
-        if let Ahead::Unread(wanted) = self.pumping.look_ahead(&mut shared.state(), now.wall_ms) {
-            self.pumping.read(wanted);
+        let mut state = shared.state();
+        loop {
+            match self.pumping.look_ahead(&mut state, now.wall_ms) {
+                Ahead::Unread(wanted) => {
+                    drop(state);
+                    return self.pumping.read(wanted);
+                }
+                Ahead::Message(position)
+                    if self.pumping.restored.peek().is_some_and(|known| known.position > position) =>
+                {
+                    let Some(item) = state.take_peeked(position) else { return };
+                    state.queue.take_kept_back(item);
+                }
+                Ahead::Message(_) | Ahead::Nothing => return,
+            }
         }
     }
 
