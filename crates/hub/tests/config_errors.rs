@@ -787,7 +787,7 @@ fn users_and_roles() {
         message,
         "\"**\"",
         "readable for",
-        "seal it: crosspoint secret set broker.user.al.password --keep; or write an Argon2id hash",
+        "seal it: crosspoint secret set broker.user.al.password --keep; or write what `crosspoint user hash` prints",
     );
     for (password, message, label) in [
         ("$5$salt$hash", "is a hash of another kind", "not Argon2id"),
