@@ -62,7 +62,9 @@ pub const FAILED_ONCE: &[(u64, Scope)] = &[
     (20_261_122, Scope::Wild),
     (20_261_235, Scope::Wild),
     (20_261_210, Scope::Wild),
+    (20_261_543, Scope::Wild),
     (20_261_648, Scope::Wild),
+    (20_261_650, Scope::Wild),
 ];
 
 /// What came of one run.

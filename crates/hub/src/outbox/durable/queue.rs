@@ -463,6 +463,8 @@ impl Queue {
     /// Notes that the client is gone: what has no outcome is to be sent again.
     pub(super) fn on_client_gone(&mut self) {
         self.lanes.clear();
+        // First, or what was put aside would stay there with nobody to know of it.
+        self.suspicion = Suspicion::default();
         let open: Vec<u64> = self.in_flight().collect();
         for position in open {
             self.keep_back(position);
@@ -476,7 +478,6 @@ impl Queue {
                 self.keep_back(position);
             }
         }
-        self.suspicion = Suspicion::default();
         (self.pause, self.cursor) = (None, 0);
     }
 

@@ -65,3 +65,20 @@ async fn a_connection_that_ends_whatever_is_sent_buries_nothing() {
     assert_eq!((figures.confirmed, figures.dead), (20, 0));
     pump.stop(Duration::from_secs(5)).await;
 }
+
+#[tokio::test]
+async fn what_is_put_aside_when_the_client_goes_is_sent_by_the_next_one() {
+    let reaction = |payload: &str| if payload == "0" { Reaction::Cut } else { Reaction::Silence };
+    let mut squeamish = Scripted::start_with(&[], reaction).await;
+    let mut kit = Kit::new(OutboxPlan::default()).await;
+    kit.append(0..2).await;
+    let pump = kit.start(&squeamish);
+    // The second message comes to it only when the first one is aside.
+    while squeamish.payloads(1).await != ["1"] {}
+    kit.backlog = Some(pump.stop(Duration::ZERO).await);
+    let tolerant = broker(|_| false).await;
+    let pump = kit.start(&tolerant);
+    let figures = until(&kit.outbox, |figures| figures.waiting() == 0).await;
+    assert_eq!((figures.confirmed, figures.dead), (2, 0));
+    pump.stop(Duration::from_secs(5)).await;
+}
