@@ -1,19 +1,13 @@
 //! `outbox`, `dead`, `store status` and `pub --store` while the hub runs, and what `up` says of what waits.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{PROJECT, Up, WITHIN, crosspoint, folder, port, run, text};
-
-/// Returns a port that nobody listens at.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::support::{PROJECT, Up, WITHIN, crosspoint, folder, free_port, port, run, text};
 
 /// A site that sends what comes under `out/` to a broker at a port. A message without a name in it dies.
 fn site(port: u16) -> TempDir {

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -78,6 +80,20 @@ pub(crate) fn folder(project: &str) -> TempDir {
     folder
 }
 
+/// Returns a port that nobody listens at. It is below those that the system gives to whoever asks for any, so that nobody
+/// is given it before it is used.
+pub(crate) fn free_port() -> u16 {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Each process of tests begins elsewhere.
+        let place = std::process::id().wrapping_mul(97).wrapping_add(ASKED.fetch_add(1, Relaxed));
+        let port = 12_000 + u16::try_from(place % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// A hub that runs; killed if the test ends before it.
 pub(crate) struct Up {
     pub(crate) child: Child,
@@ -138,7 +154,8 @@ pub(crate) fn lines(stream: impl std::io::Read + Send + 'static) -> Receiver<Str
 pub(crate) fn read_until(lines: &Receiver<String>, what: &str) -> String {
     let mut read = String::new();
     while !read.contains(what) {
-        let line = lines.recv_timeout(WITHIN).unwrap_or_else(|_| panic!("no {what:?} in:\n{read}"));
+        let line = lines.recv_timeout(WITHIN);
+        let line = line.unwrap_or_else(|error| panic!("no {what:?} ({error}) in:\n{read}"));
         read = read + &line + "\n";
     }
     read

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::thread::JoinHandle;
@@ -11,7 +10,7 @@ use std::time::Instant;
 use super::identity;
 use super::needle::{assert_silent, secret};
 use super::proxy;
-use crate::support::{PROJECT, Up, WITHIN, crosspoint, folder, lines, run_with, text, wait};
+use crate::support::{PROJECT, Up, WITHIN, crosspoint, folder, free_port, lines, run_with, text, wait};
 
 /// The connectors: a name, and what is written of it. `MQTT`, `WS`, `TLS`, `P12`, `CLOSED` and `PROXY` stand for ports,
 /// `{x}` for the secret of x, `KEY` for the key as it is.
@@ -83,10 +82,6 @@ to = [SINKS]
 
 /// What the secrets of the project are called.
 const SECRETS: &[&str] = &["user", "header", "closed", "tls", "key", "pkcs12", "proxy"];
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// Returns the project with its ports, key and secrets.
 fn project(key: &str, mqtt: u16) -> String {
