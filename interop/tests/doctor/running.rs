@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crosspoint_hub::diagnosis::Fault;
 use crosspoint_hub::{Condition, DataDir, Hub, config};
-use interop::{Authority, DEADLINE, Identity, Mosquitto, Validity};
+use interop::{Authority, DEADLINE, Mosquitto, Validity};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::rig::doctor;
+use crate::tls::mosquitto_with;
 
 /// Asks the doctor and a running connector of these lines, until they say the same; checks that it is this fault, and in
 /// what state the connector is.
@@ -54,17 +55,6 @@ async fn of_certificates() {
         let url = format!("url = \"mqtts://localhost:{}\"", mosquitto.port());
         agree(&format!("{url}\n{trusted}"), fault, Condition::Misconfigured).await;
     }
-}
-
-async fn mosquitto_with(authority: Authority, identity: &Identity) -> Option<Mosquitto> {
-    Mosquitto::start_as(authority, |_, ports| {
-        let listener = |port: u16| {
-            let (certificate, key) = (identity.certificate.display(), identity.key.display());
-            format!("listener {port} 127.0.0.1\nprotocol mqtt\ncertfile {certificate}\nkeyfile {key}\n")
-        };
-        format!("allow_anonymous true\n{}", ports.map(listener).concat())
-    })
-    .await
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use interop::{Authority, Identity, Mosquitto, Validity};
 use crate::rig::{doctor, failed, mend, well};
 
 /// Starts a mosquitto whose three ports show this certificate.
-async fn mosquitto_with(authority: Authority, identity: Identity) -> Option<Mosquitto> {
+pub(crate) async fn mosquitto_with(authority: Authority, identity: &Identity) -> Option<Mosquitto> {
     Mosquitto::start_as(authority, |_, ports| {
         let listener = |port: u16| {
             let (certificate, key) = (identity.certificate.display(), identity.key.display());
@@ -30,7 +30,7 @@ async fn shown(names: &[&str], validity: Validity) -> Option<(Mosquitto, String)
     let authority = Authority::new();
     let identity = authority.sign_as("broker", names, validity);
     let ca = ca(&authority);
-    Some((mosquitto_with(authority, identity).await?, ca))
+    Some((mosquitto_with(authority, &identity).await?, ca))
 }
 
 #[tokio::test]
