@@ -147,7 +147,11 @@ async fn rumqttd_is_judged() {
     ] {
         assert!(failing.contains(statement), "{failing}");
     }
+    // A connection of rumqttd's may end for no fault of its client: it gives the number of one that has said goodbye to
+    // the next, and then takes the end of the old socket for that of the new connection, if its threads run so.
+    let broken = ["the broker closed", "reset by peer", "Broken pipe"];
     for statement in ["exact topic", "come in their order", "comes at QoS 2, once"] {
-        assert!(!failing.contains(statement), "{failing}");
+        let mut of_it = failing.lines().filter(|line| line.contains(statement));
+        assert!(of_it.all(|line| broken.iter().any(|end| line.contains(end))), "{failing}");
     }
 }
