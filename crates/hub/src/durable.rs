@@ -3,7 +3,8 @@
 //!
 //! It does *not* know outboxes: what one entry of a queue is stands in `outbox`.
 
-mod coding;
+use bytes::Bytes;
+
 mod numbers;
 mod receipts;
 mod restoring;
@@ -30,4 +31,12 @@ const OUTGOING: u32 = 19;
 /// Returns the queue that is the outbox of a connector.
 pub(crate) const fn outbox_queue(number: u64) -> u64 {
     8 * number + 1
+}
+
+/// Returns the key of something of a connector: big-endian, so that a table is in the order of its numbers.
+fn key<const N: usize>(number: u64, rest: [u8; N]) -> Bytes {
+    let mut key = Vec::with_capacity(8 + N);
+    key.extend_from_slice(&number.to_be_bytes());
+    key.extend_from_slice(&rest);
+    key.into()
 }

@@ -16,7 +16,7 @@
 //! than what the log says, because the index changes only by applying frames.
 
 mod batch;
-mod bytes_in;
+pub mod bytes_in;
 mod checkpoint;
 pub mod disk;
 mod error;

@@ -10,7 +10,7 @@ use crosspoint_store::{Batch, Store};
 
 use super::{
     CLOCK,
-    fields::{FORM, Fields},
+    fields::{self, FORM},
 };
 
 /// No broker is taken to have been away for longer; a clock that says so has jumped. 400 days.
@@ -61,7 +61,7 @@ pub(super) fn shifted(message: &Message, jump_ms: i64) -> Message {
 }
 
 fn decode(record: &[u8]) -> Option<u64> {
-    let mut fields = Fields::of(record)?;
+    let mut fields = fields::of(record)?;
     let wall_ms = fields.u64()?;
     fields.end()?;
     Some(wall_ms)

@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use crosspoint_protocol::PacketId;
 
-use super::fields::{FORM, Fields};
+use super::fields::{self, FORM};
 
 /// What is kept of a message at QoS 2 that was given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(crate) fn incoming_key(session: u64, packet_id: PacketId) -> Bytes {
 
 /// Returns the session and the packet identifier.
 pub(crate) fn of_incoming(key: &[u8], record: &[u8]) -> Option<(u64, PacketId)> {
-    Fields::of(record)?.end()?;
+    fields::of(record)?.end()?;
     let (session, packet_id) = key.split_first_chunk()?;
     let packet_id = PacketId::new(u16::from_be_bytes(packet_id.try_into().ok()?))?;
     Some((u64::from_be_bytes(*session), packet_id))
@@ -65,7 +65,7 @@ impl OutgoingRecord {
     }
 
     pub(crate) fn decode(record: &[u8]) -> Option<Self> {
-        let mut fields = Fields::of(record)?;
+        let mut fields = fields::of(record)?;
         let stage = match fields.u8()? {
             1 => KeptStage::Assigned,
             2 => KeptStage::Received,

@@ -1,59 +1,19 @@
-//! Reading and writing the fields of a record. Integers are little-endian, texts bear their length before them.
+//! Reading and writing the fields of a record: a byte for its form before them, texts behind their length, a u32.
 
 use bytestring::ByteString;
+use crosspoint_store::bytes_in::BytesIn;
 
 /// The form of every record that is written here, and the only one there is.
 pub(super) const FORM: u8 = 1;
 
-/// What is left of a record.
-#[derive(Debug)]
-pub(super) struct Fields<'a>(&'a [u8]);
+/// Begins to read a record; `None` when it has another form.
+pub(super) fn of(record: &[u8]) -> Option<BytesIn<'_>> {
+    BytesIn::of_form(FORM, record)
+}
 
-impl<'a> Fields<'a> {
-    /// Begins to read a record; `None` when it has another form.
-    pub(super) fn of(record: &'a [u8]) -> Option<Self> {
-        let (form, rest) = record.split_first()?;
-        (*form == FORM).then_some(Self(rest))
-    }
-
-    pub(super) fn u8(&mut self) -> Option<u8> {
-        self.array().map(u8::from_le_bytes)
-    }
-
-    pub(super) fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    pub(super) fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    pub(super) fn text(&mut self) -> Option<ByteString> {
-        let length = usize::try_from(self.u32()?).ok()?;
-        let (text, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        std::str::from_utf8(text).ok().map(ByteString::from)
-    }
-
-    /// Returns everything that is left.
-    pub(super) fn rest(self) -> &'a [u8] {
-        self.0
-    }
-
-    /// Tells that the record ends here, or refuses.
-    pub(super) fn end(&self) -> Option<()> {
-        self.0.is_empty().then_some(())
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (array, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*array)
-    }
+pub(super) fn text(fields: &mut BytesIn<'_>) -> Option<ByteString> {
+    let length = usize::try_from(fields.u32()?).ok()?;
+    std::str::from_utf8(fields.take(length)?).ok().map(ByteString::from)
 }
 
 pub(super) fn put_text(text: &str, out: &mut Vec<u8>) {

@@ -7,7 +7,7 @@
 
 use bytestring::ByteString;
 
-use super::fields::{FORM, Fields, put_text};
+use super::fields::{self, FORM, put_text};
 
 const HAS_USER: u8 = 1;
 const IS_AWAY: u8 = 2;
@@ -49,10 +49,10 @@ impl SessionRecord {
     }
 
     pub(crate) fn decode(record: &[u8]) -> Option<Self> {
-        let mut fields = Fields::of(record)?;
+        let mut fields = fields::of(record)?;
         let flags = fields.u8().filter(|flags| flags & !(HAS_USER | IS_AWAY) == 0)?;
         let (number, expiry_s) = (fields.u64()?, fields.u32()?);
-        let username = if flags & HAS_USER == 0 { None } else { Some(fields.text()?) };
+        let username = if flags & HAS_USER == 0 { None } else { Some(fields::text(&mut fields)?) };
         let away = if flags & IS_AWAY == 0 {
             None
         } else {

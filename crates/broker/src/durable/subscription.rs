@@ -10,7 +10,7 @@ use crosspoint_protocol::{
     packet::{RetainHandling, SubscriptionOptions},
 };
 
-use super::fields::{FORM, Fields};
+use super::fields::{self, FORM};
 
 /// What is kept of a Subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl SubscriptionRecord {
     }
 
     pub(crate) fn decode(record: &[u8]) -> Option<Self> {
-        let mut fields = Fields::of(record)?;
+        let mut fields = fields::of(record)?;
         let (bits, id) = (fields.u8().filter(|bits| bits >> 6 == 0)?, fields.u32()?);
         fields.end()?;
         let options = SubscriptionOptions {

@@ -7,7 +7,7 @@
 
 use crosspoint_protocol::Message;
 
-use super::fields::{FORM, Fields};
+use super::fields::{self, FORM};
 use crate::will::Testament;
 
 const EXPIRES: u8 = 1;
@@ -38,7 +38,7 @@ impl WillRecord {
     }
 
     pub(crate) fn decode(record: &[u8]) -> Option<Self> {
-        let mut fields = Fields::of(record)?;
+        let mut fields = fields::of(record)?;
         let flags = fields.u8().filter(|flags| flags & !(EXPIRES | IS_RUNNING) == 0)?;
         let delay_s = fields.u32()?;
         let expiry_s = if flags & EXPIRES == 0 { None } else { Some(fields.u32()?) };

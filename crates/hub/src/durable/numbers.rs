@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use crosspoint_store::{Batch, Error, Store};
+use crosspoint_store::{Batch, Error, Store, bytes_in::BytesIn};
 
-use super::coding::Reader;
 use super::{CONNECTOR, FORM};
 
 /// Returns the number of each of these connectors; those that have none get one.
@@ -55,10 +54,9 @@ pub(crate) fn all(store: &Store) -> Result<BTreeMap<String, u64>, String> {
     let mut known = BTreeMap::new();
     for (key, value) in store.scan(CONNECTOR, None, usize::MAX) {
         let name = String::from_utf8_lossy(&key).into_owned();
-        let mut reader = Reader::new(&value);
-        match (reader.u8(), reader.u64()) {
-            (Some(FORM), Some(number)) => known.insert(name, number),
-            _ => return Err(format!("what is kept of connector `{name}` was written by a newer version")),
+        match BytesIn::of_form(FORM, &value).and_then(|mut bytes| bytes.u64()) {
+            Some(number) => known.insert(name, number),
+            None => return Err(format!("what is kept of connector `{name}` was written by a newer version")),
         };
     }
     Ok(known)

@@ -10,12 +10,12 @@ use crosspoint_client::{
 use crosspoint_protocol::PacketId;
 use crosspoint_protocol::message::MessageParts;
 use crosspoint_protocol::session::{IncomingId, Outgoing, OutgoingId, Stage as Sent};
+use crosspoint_store::bytes_in::{self, BytesIn};
 use crosspoint_store::{Batch, Store};
 use tracing::info;
 
-use super::coding::{Reader, key, put_leb128, put_text};
 use super::rows::{NO_POSITION, Row, Rows, Stage};
-use super::{FORM, INCOMING, OUTGOING, SUBSCRIPTIONS, outbox_queue};
+use super::{FORM, INCOMING, OUTGOING, SUBSCRIPTIONS, key, outbox_queue};
 use crate::outbox::{self, Gone, Restored};
 
 /// How many rows or messages are read at once, and about how many bytes of messages.
@@ -47,33 +47,30 @@ impl Identity {
     /// Returns the row that says whose session it is and what is subscribed in it.
     pub(super) fn row(&self, subscriptions: &[StoredSubscription]) -> Bytes {
         let mut value = vec![FORM];
-        put_text(&self.client_id, &mut value);
-        put_leb128(self.servers.len() as u64, &mut value);
-        self.servers.iter().for_each(|server| put_text(server, &mut value));
-        put_leb128(subscriptions.len() as u64, &mut value);
+        bytes_in::put_counted(&mut value, self.client_id.as_bytes());
+        bytes_in::put_varint(&mut value, self.servers.len() as u64);
+        self.servers.iter().for_each(|server| bytes_in::put_counted(&mut value, server.as_bytes()));
+        bytes_in::put_varint(&mut value, subscriptions.len() as u64);
         for subscription in subscriptions {
-            put_text(subscription.filter.as_str(), &mut value);
+            bytes_in::put_counted(&mut value, subscription.filter.as_bytes());
             value.push(options_byte(subscription.options));
-            put_leb128(subscription.subscription_id.unwrap_or_default().into(), &mut value);
+            bytes_in::put_varint(&mut value, subscription.subscription_id.unwrap_or_default().into());
         }
         value.into()
     }
 
     fn read(value: &[u8]) -> Option<(Self, Vec<StoredSubscription>)> {
-        let mut reader = Reader::new(value);
-        if reader.u8()? != FORM {
-            return None;
-        }
-        let client_id = reader.text()?.to_owned();
+        let mut bytes = BytesIn::of_form(FORM, value)?;
+        let client_id = bytes.text()?.to_owned();
         let mut servers = Vec::new();
-        for _ in 0..reader.leb128()? {
-            servers.push(reader.text()?.to_owned());
+        for _ in 0..bytes.varint()? {
+            servers.push(bytes.text()?.to_owned());
         }
         let mut subscriptions = Vec::new();
-        for _ in 0..reader.leb128()? {
-            let filter = TopicFilter::parse(reader.text()?.to_owned()).ok()?;
-            let options = options_of(reader.u8()?)?;
-            let subscription_id = u32::try_from(reader.leb128()?).ok().filter(|id| *id != 0);
+        for _ in 0..bytes.varint()? {
+            let filter = TopicFilter::parse(bytes.text()?.to_owned()).ok()?;
+            let options = options_of(bytes.u8()?)?;
+            let subscription_id = u32::try_from(bytes.varint()?).ok().filter(|id| *id != 0);
             subscriptions.push(StoredSubscription { filter, options, subscription_id });
         }
         Some((Self { client_id, servers }, subscriptions))

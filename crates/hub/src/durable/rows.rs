@@ -8,9 +8,9 @@ use crosspoint_client::{Delta, SessionChange};
 use crosspoint_protocol::PacketId;
 use crosspoint_protocol::session::OutgoingId;
 use crosspoint_store::Batch;
+use crosspoint_store::bytes_in::BytesIn;
 
-use super::coding::{Reader, key};
-use super::{FORM, INCOMING, OUTGOING};
+use super::{FORM, INCOMING, OUTGOING, key};
 
 /// Places from here on belong to no position of an outbox: what was published without one, such as a birth message.
 pub(super) const NO_POSITION: u64 = 1 << 63;
@@ -71,18 +71,15 @@ impl Row {
     }
 
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
-        let mut reader = Reader::new(value);
-        if reader.u8()? != FORM {
-            return None;
-        }
-        let id = OutgoingId::from_stored(PacketId::new(reader.u16()?)?);
-        let stage = match reader.u8()? {
+        let mut bytes = BytesIn::of_form(FORM, value)?;
+        let id = OutgoingId::from_stored(PacketId::new(bytes.u16()?)?);
+        let stage = match bytes.u8()? {
             0 => Stage::Published,
             1 => Stage::Received,
             2 => Stage::Done,
             _ => return None,
         };
-        Some(Self { id, stage, order: reader.u64()? })
+        Some(Self { id, stage, order: bytes.u64()? })
     }
 }
 

@@ -11,12 +11,11 @@ use crosspoint_protocol::PacketId;
 use crosspoint_store::{Batch, Committed, Ticket};
 use parking_lot::Mutex;
 
-use super::SUBSCRIPTIONS;
-use super::coding::key;
 use super::receipts::Receipts;
 use super::restoring::{self, Loaded};
 use super::rows::{NO_POSITION, Rows, Urgency};
 use super::storage::Storage;
+use super::{SUBSCRIPTIONS, key};
 use crate::config::plan::Durability;
 use crate::outbox::{Outbox, Restored};
 

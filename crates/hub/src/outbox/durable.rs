@@ -26,7 +26,6 @@ use crate::config::plan::OutboxPlan;
 mod admission;
 mod archive;
 mod audit;
-mod bytes_in;
 mod dead_letter;
 mod entry;
 mod figures;

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use crosspoint_store::bytes_in::{self, BytesIn};
 use crosspoint_store::{Batch, Error, Ticket, Waiting};
 
-use super::bytes_in::{self, BytesIn};
 use super::entry::{FlowNames, Item};
 use super::shared::{FIGURES_TABLE, Shared};
 use crate::config::plan::ArchivePlan;
@@ -126,17 +126,14 @@ impl Archive {
 
     fn put_bytes(&self, batch: &mut Batch) {
         let mut row = vec![FORM];
-        bytes_in::put_number(self.bytes, &mut row);
+        bytes_in::put_varint(&mut row, self.bytes);
         batch.put(FIGURES_TABLE, self.shared.figures_key(BYTES_ROW), Bytes::from(row));
     }
 }
 
 fn decode(row: &[u8]) -> Option<u64> {
-    let mut row = BytesIn::new(row);
-    if row.u8()? != FORM {
-        return None;
-    }
-    row.number()
+    let mut row = BytesIn::of_form(FORM, row)?;
+    row.varint()
 }
 
 fn is_old(item: &Item, plan: &ArchivePlan, wall_ms: u64) -> bool {

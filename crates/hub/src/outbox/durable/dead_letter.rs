@@ -1,8 +1,8 @@
 //! A message that was given up, with the reason: `docs/formats/records.md`, "Dead letter".
 
 use bytes::Bytes;
+use crosspoint_store::bytes_in::{self, BytesIn};
 
-use super::bytes_in::{self, BytesIn};
 use super::entry::{FlowNames, Item};
 
 const FORM: u8 = 1;
@@ -38,22 +38,21 @@ impl DeadLetter {
 
     pub(crate) fn encode(&self) -> Bytes {
         let mut out = vec![FORM, u8::from(self.may_be_delivered)];
-        bytes_in::put_number(self.died_wall_ms, &mut out);
-        bytes_in::put_number(u64::from(self.attempts), &mut out);
-        bytes_in::put_counted(self.reason.as_bytes(), &mut out);
-        bytes_in::put_counted(self.last_error.as_bytes(), &mut out);
+        bytes_in::put_varint(&mut out, self.died_wall_ms);
+        bytes_in::put_varint(&mut out, u64::from(self.attempts));
+        bytes_in::put_counted(&mut out, self.reason.as_bytes());
+        bytes_in::put_counted(&mut out, self.last_error.as_bytes());
         self.item.encode_to(&mut out);
         out.into()
     }
 
     pub(crate) fn decode(bytes: &[u8], flags: u8) -> Option<Self> {
-        let mut bytes = BytesIn::new(bytes);
-        let (FORM, may_be_delivered @ 0..=1) = (bytes.u8()?, bytes.u8()?) else { return None };
-        let died_wall_ms = bytes.number()?;
-        let attempts = u32::try_from(bytes.number()?).ok()?;
+        let mut bytes = BytesIn::of_form(FORM, bytes)?;
+        let may_be_delivered = bytes.u8().filter(|bit| *bit <= 1)? == 1;
+        let died_wall_ms = bytes.varint()?;
+        let attempts = bytes.varint_as()?;
         let (reason, last_error) = (bytes.text()?.to_owned(), bytes.text()?.to_owned());
         let item = Item::decode(bytes.rest(), flags, &mut FlowNames::default())?;
-        let may_be_delivered = may_be_delivered == 1;
         Some(Self { item, reason, last_error, attempts, may_be_delivered, died_wall_ms })
     }
 }

@@ -6,8 +6,7 @@ use bytes::Bytes;
 use crosspoint_client::{Message, QoS, TopicName};
 use crosspoint_protocol::message::MessageParts;
 use crosspoint_store::Waiting;
-
-use super::bytes_in::{self, BytesIn};
+use crosspoint_store::bytes_in::{self, BytesIn};
 
 /// The form that is written here, and the only one there is.
 const FORM: u8 = 1;
@@ -58,19 +57,16 @@ impl Item {
 
     pub(super) fn encode_to(&self, out: &mut Vec<u8>) {
         out.push(FORM);
-        bytes_in::put_number(self.accepted_wall_ms, out);
-        bytes_in::put_counted(self.flow.as_bytes(), out);
+        bytes_in::put_varint(out, self.accepted_wall_ms);
+        bytes_in::put_counted(out, self.flow.as_bytes());
         self.message.to_stored(out);
     }
 
     /// Reads what [`encode`](Self::encode) made; `None` when it is no such thing.
     pub(super) fn decode(bytes: &[u8], flags: u8, flows: &mut FlowNames) -> Option<Self> {
-        let mut bytes = BytesIn::new(bytes);
-        if bytes.u8()? != FORM || flags > 0b111 {
-            return None;
-        }
-        let accepted_wall_ms = bytes.number()?;
-        let flow = std::str::from_utf8(bytes.counted()?).ok()?;
+        let mut bytes = BytesIn::of_form(FORM, bytes).filter(|_| flags <= 0b111)?;
+        let accepted_wall_ms = bytes.varint()?;
+        let flow = bytes.text()?;
         Some(Self {
             message: Message::from_stored(bytes.rest())?,
             qos: QoS::from_bits(flags & 0b11)?,

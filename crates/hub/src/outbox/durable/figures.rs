@@ -6,8 +6,7 @@
 //! into the first one later. So rows of batches that are under way at the same time never contradict each other.
 
 use bytes::Bytes;
-
-use super::bytes_in::{self, BytesIn};
+use crosspoint_store::bytes_in::{self, BytesIn};
 
 /// The form that is written here, and the only one there is.
 const FORM: u8 = 1;
@@ -98,17 +97,14 @@ impl Kept {
     pub(super) fn encode(&self) -> Bytes {
         let mut out = vec![FORM];
         for number in self.numbers() {
-            bytes_in::put_number(number, &mut out);
+            bytes_in::put_varint(&mut out, number);
         }
         out.into()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut bytes = BytesIn::new(bytes);
-        if bytes.u8()? != FORM {
-            return None;
-        }
-        let mut number = || bytes.number();
+        let mut bytes = BytesIn::of_form(FORM, bytes)?;
+        let mut number = || bytes.varint();
         let figures = OutboxFigures {
             accepted: number()?,
             confirmed: number()?,
@@ -168,17 +164,14 @@ impl Aside {
 
     pub(super) fn encode(&self) -> Bytes {
         let mut out = vec![FORM];
-        bytes_in::put_number(self.full, &mut out);
-        bytes_in::put_number(self.dead, &mut out);
+        bytes_in::put_varint(&mut out, self.full);
+        bytes_in::put_varint(&mut out, self.dead);
         out.into()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut bytes = BytesIn::new(bytes);
-        if bytes.u8()? != FORM {
-            return None;
-        }
-        Some(Self { full: bytes.number()?, dead: bytes.number()? })
+        let mut bytes = BytesIn::of_form(FORM, bytes)?;
+        Some(Self { full: bytes.varint()?, dead: bytes.varint()? })
     }
 }
 

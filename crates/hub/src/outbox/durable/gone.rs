@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use crosspoint_store::bytes_in::{self, BytesIn};
 use crosspoint_store::{Batch, Store};
 
-use super::bytes_in::{self, BytesIn};
 use super::figures::End;
 use super::shared::rows;
 
@@ -118,10 +118,7 @@ pub(super) fn key(number: u64, first: u64) -> Bytes {
 /// Returns the run that a row tells, with its first position.
 pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<(u64, (u64, End))> {
     let first = u64::from_be_bytes(*key.get(8..)?.first_chunk()?);
-    let mut value = BytesIn::new(value);
-    if value.u8()? != FORM {
-        return None;
-    }
+    let mut value = BytesIn::of_form(FORM, value)?;
     let end = match value.u8()? {
         0 => End::Dead,
         1 => End::Command,
@@ -133,7 +130,7 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<(u64, (u64, End))> {
         7 => End::Damaged,
         _ => return None,
     };
-    Some((first, (value.number()?, end)))
+    Some((first, (value.varint()?, end)))
 }
 
 fn value(length: u64, end: End) -> Bytes {
@@ -148,7 +145,7 @@ fn value(length: u64, end: End) -> Bytes {
         End::Damaged => 7,
     };
     let mut out = vec![FORM, end];
-    bytes_in::put_number(length, &mut out);
+    bytes_in::put_varint(&mut out, length);
     out.into()
 }
 
