@@ -484,7 +484,14 @@ fn node_red_brokers_and_straight_wires() {
         flows,
         ["Plant-broker sensors/+/temperature 1 -> 127-0-0-1 {topic} Some(ExactlyOnce) Some(true) Refused"]
     );
-    note(&imported, NoteKind::LeftOut, "an `mqtt in` of raw");
+    for (which, why) in [
+        ("of raw", "it is not wired straight to an `mqtt out`"),
+        ("of levels/#", "it is not wired straight to an `mqtt out`"),
+        ("of asked", "what it subscribes to is told to it while Node-RED runs"),
+    ] {
+        let said = note(&imported, NoteKind::LeftOut, &format!("an `mqtt in` {which}"));
+        assert!(said.contains(why), "{which}: {said}");
+    }
     note(&imported, NoteKind::LeftOut, "wires to other nodes");
     note(&imported, NoteKind::LeftOut, "1 of `function`");
     assert_eq!(plant.will.as_ref().unwrap().topic.as_str(), "nodered/status");

@@ -278,9 +278,17 @@ fn flows(import: &mut Import<'_>, nodes: &mut Nodes, connectors: &BTreeMap<Strin
             .collect();
         let qos = input.integer(&["qos"]).unwrap_or(2);
         input.text(&["datatype"]);
+        let why = match (&topic, &from) {
+            (None, _) => "what it subscribes to is told to it while Node-RED runs",
+            (_, None) => "its `mqtt-broker` is not in the file, or has no address",
+            _ => {
+                "it is not wired straight to an `mqtt out`; what runs in between is written as a flow by hand"
+            }
+        };
+        let called =
+            name.as_deref().or(topic.as_deref()).map_or_else(String::new, |called| format!(" of {called}"));
         let (Some(topic), Some(from), false) = (topic, from, sinks.is_empty()) else {
-            let why = "it is not wired straight to an `mqtt out`; what runs in between is written as a flow by hand";
-            import.left_out(at, format!("an `mqtt in` of {}", name.unwrap_or_default()), why);
+            import.left_out(at, format!("an `mqtt in`{called}"), why);
             continue;
         };
         if targets.len() > sinks.len() {
