@@ -4,12 +4,18 @@ use std::path::{Path, PathBuf};
 
 use super::envelope::{Label, SealError, Seat, open, seal, unseal};
 use super::fields::{Field, FieldKind, fields, is_secret, seat_of};
-use super::key_file::{make_key_file, replace_key_file};
-use super::{KeyError, KeyId, KeyOrigin, KeyRing, KeySource, ProjectId, SealingKey, WrongKey};
+use super::key_file::make_key_file;
+use super::{KeyError, KeyOrigin, KeyRing, KeySource, ProjectId, SealingKey};
 use crate::config::Secret;
-use crate::config::edit::{EditError, ProjectEdit, keys_of};
+use crate::config::edit::{ProjectEdit, keys_of};
 use crate::config::settings::{ENVIRONMENT, ID};
 use crate::data_dir::DataDir;
+
+mod error;
+mod rotation;
+
+pub use error::VaultError;
+pub use rotation::Rotated;
 
 /// A project file whose secrets are looked at or changed.
 pub struct Vault {
@@ -43,121 +49,6 @@ pub struct Written {
     pub path: String,
     /// The environment in whose overlay it stands.
     pub environment: Option<String>,
-}
-
-/// What a rotation has done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rotated {
-    /// How many values are sealed with the new key.
-    pub values: usize,
-    /// The new key.
-    pub key: KeyId,
-    /// The keys that nothing needs any more.
-    pub retired: Vec<KeyId>,
-    /// Other project files in the folder that still need the old key, which was therefore kept.
-    pub needed_by: Vec<String>,
-}
-
-/// Why a secret cannot be changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum VaultError {
-    /// The file cannot be changed.
-    #[error(transparent)]
-    Edit(#[from] EditError),
-    /// There is no key.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// A key cannot be made.
-    #[error("a key {0}")]
-    Making(#[from] WrongKey),
-    /// The value cannot be sealed.
-    #[error("{0}")]
-    Seal(#[from] SealError),
-    /// The path leads to nothing that is secret.
-    #[error("`{path}` is not the path of a secret")]
-    NotASecret {
-        /// What was named.
-        path: String,
-    },
-    /// The section that it belongs to is not there.
-    #[error("the project has no `{section}`")]
-    NoSection {
-        /// What is missing.
-        section: String,
-    },
-    /// There is no such environment.
-    #[error("the project has no environment {name}")]
-    NoEnvironment {
-        /// What was named.
-        name: String,
-    },
-    /// There is no plain text to seal.
-    #[error("`{path}` is not written as plain text")]
-    NotPlain {
-        /// What was named.
-        path: String,
-    },
-    /// Nothing was sealed for one path and stands at the other.
-    #[error("nothing that was sealed for `{from}` stands at `{to}`")]
-    NothingMoved {
-        /// What it was sealed for.
-        from: String,
-        /// Where it should stand.
-        to: String,
-    },
-    /// A sealed value does not open, so it cannot be sealed anew.
-    #[error("{field} {cause}, so nothing was changed")]
-    Closed {
-        /// What it is.
-        field: String,
-        /// Why it does not open.
-        cause: SealError,
-    },
-    /// The key file cannot be written.
-    #[error("the sealing key cannot be written to {path}: {cause}")]
-    KeyFile {
-        /// The file.
-        path: String,
-        /// What the system says.
-        cause: String,
-    },
-    /// The key does not come from a file that could be replaced.
-    #[error("the key comes from {origin}, which cannot be replaced from here")]
-    FixedKey {
-        /// Where it comes from.
-        origin: KeyOrigin,
-    },
-    /// The `id` of the project is no identity.
-    #[error("the `id` of the project file is not one that crosspoint has made")]
-    WrongId,
-}
-
-impl VaultError {
-    /// Returns what to do about it.
-    pub fn mend(&self) -> String {
-        match self {
-            Self::Edit(error) => error.mend().to_owned(),
-            Self::Key(error) => error.mend().to_owned(),
-            Self::Making(_) => "see whether the machine has memory left".to_owned(),
-            Self::Seal(_) => "name a shorter secret".to_owned(),
-            Self::NotASecret { .. } => {
-                "name one such as connector.NAME.password; crosspoint secret list shows those that are written".to_owned()
-            }
-            Self::NoSection { section } => format!("add a section [{section}] to the file first"),
-            Self::NoEnvironment { name } => format!("add a section [{}.{name}] to the file first", ENVIRONMENT.key),
-            Self::NotPlain { .. } => "enter it anew, without --keep".to_owned(),
-            Self::NothingMoved { from, to } => {
-                format!("rename `{from}` to `{to}` in the file first; crosspoint secret list shows what stands where")
-            }
-            Self::Closed { .. } => "enter that secret again, or give the key that sealed it".to_owned(),
-            Self::KeyFile { .. } => "let this user write the file and its folder".to_owned(),
-            Self::FixedKey { .. } => {
-                "make the new key with crosspoint secret keygen, and name it: --new-key-file FILE".to_owned()
-            }
-            Self::WrongId => "restore the line `id = \"...\"` at the top of the file".to_owned(),
-        }
-    }
 }
 
 impl Vault {
@@ -314,52 +205,6 @@ impl Vault {
         Ok(listed)
     }
 
-    /// Seals everything with a new key that takes the place of the old one in its file.
-    ///
-    /// For a moment that file holds both, so whatever a crash interrupts opens before and after; doing it again ends it.
-    ///
-    /// # Errors
-    /// The key does not come from a file; a value does not open; the file or the key cannot be written. Nothing has
-    /// changed then.
-    pub fn rotate(&mut self) -> Result<Rotated, VaultError> {
-        let path = match self.source.origin() {
-            KeyOrigin::File(path) | KeyOrigin::Own(path) => path.clone(),
-            origin => return Err(VaultError::FixedKey { origin: origin.clone() }),
-        };
-        let old = self.source.keys(self.project()?)?;
-        let new = SealingKey::generate()?;
-        let unwritable = |error: std::io::Error| VaultError::KeyFile {
-            path: path.display().to_string(),
-            cause: error.to_string(),
-        };
-        let values = self.seal_all(&old, &KeyRing::of(new.clone()))?;
-        replace_key_file(&path, &old.clone().under(new.clone())).map_err(unwritable)?;
-        if let Err(error) = self.edit.save() {
-            // The old key still leads: the new one beside it would do no harm, but nothing needs it.
-            replace_key_file(&path, &old).map_err(unwritable)?;
-            return Err(error.into());
-        }
-        let retired: Vec<KeyId> = old.keys().map(SealingKey::id).collect();
-        let needed_by = self.neighbours_with(&retired);
-        if needed_by.is_empty() {
-            replace_key_file(&path, &KeyRing::of(new.clone())).map_err(unwritable)?;
-        }
-        Ok(Rotated { values, key: new.id(), retired, needed_by })
-    }
-
-    /// Seals everything with a key that the caller has made; the file changes at once, and the old key is left to him.
-    ///
-    /// # Errors
-    /// A value does not open, or the file cannot be written. Nothing has changed then.
-    pub fn rotate_to(&mut self, new: &KeySource) -> Result<Rotated, VaultError> {
-        let project = self.project()?;
-        let (old, new) = (self.source.keys(project)?, new.keys(project)?);
-        let values = self.seal_all(&old, &new)?;
-        self.edit.save()?;
-        let retired = old.keys().map(SealingKey::id).filter(|id| new.key(*id).is_none()).collect();
-        Ok(Rotated { values, key: new.first().id(), retired, needed_by: Vec::new() })
-    }
-
     /// Makes the key in the hub's own folder, where it is looked for and is not there yet; sealing something does so, too.
     ///
     /// Nothing is made while the project has sealed values: they need the key that sealed them.
@@ -384,20 +229,6 @@ impl Vault {
     /// Returns the file of the key that was made, which its owner should be told to back up.
     pub fn made_key(&self) -> Option<&Path> {
         self.made_key.as_deref()
-    }
-
-    fn seal_all(&mut self, old: &KeyRing, new: &KeyRing) -> Result<usize, VaultError> {
-        let mut values = 0;
-        self.reseal(|field, text| {
-            if field.kind != FieldKind::Sealed {
-                return Ok(None);
-            }
-            // It keeps the seat it was sealed for: what was moved stays refused, and is not lost.
-            let (label, secret) = open(text, old)?;
-            values += 1;
-            seal(&secret, &label.seat, new).map(Some)
-        })?;
-        Ok(values)
     }
 
     /// Replaces secrets in the text that will be written; with an error none of them is.
@@ -490,27 +321,6 @@ impl Vault {
             }
         };
         Ok((project, self.source.keys(Some(project))?))
-    }
-
-    /// Returns the other project files in the folder that have values sealed with one of these keys.
-    fn neighbours_with(&self, retired: &[KeyId]) -> Vec<String> {
-        let own = self.edit.path();
-        let folder = own.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let others = entries.map(|entry| entry.path()).filter(|path| {
-            path.extension().is_some_and(|ending| ending == "toml") && path.file_name() != own.file_name()
-        });
-        let needs = |path: &PathBuf| {
-            let Ok(edit) = ProjectEdit::open(path) else { return false };
-            let mut needs = false;
-            edit.each_text(|_, text| {
-                needs |= Label::of(text).is_ok_and(|label| retired.contains(&label.key));
-            });
-            needs
-        };
-        let mut found: Vec<String> = others.filter(needs).map(|path| path.display().to_string()).collect();
-        found.sort();
-        found
     }
 }
 

@@ -2,6 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::config::load_with;
+use crate::secret::replace_key_file;
 
 const FILE: &str = "\
 # our site
