@@ -7,21 +7,23 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use super::login::Login;
-use crate::config::plan::MqttPlan;
-use crate::diagnosis::{Diagnosis, Fault, of_refusal};
 use bytes::{Bytes, BytesMut};
-use crosspoint_client::{ScramFault, Spoken};
-use crosspoint_net::{DialError, DialOptions, Stream, TlsCause, dial};
+use crosspoint_client::Spoken;
+use crosspoint_net::{DialOptions, Stream, TlsCause, dial};
 use crosspoint_protocol::codec::{Direction, Frames, encode};
-use crosspoint_protocol::packet::{
-    Ack, ConnAck, Connect, Disconnect, Packet, Publish, PublishProperties, Subscribe, SubscribeProperties,
-    SubscribedFilter, SubscriptionOptions, Unsubscribe,
-};
+use crosspoint_protocol::packet::{Ack, ConnAck, Connect, Disconnect, Packet, Publish};
 use crosspoint_protocol::scram::ClientExchange;
-use crosspoint_protocol::{PacketId, QoS, ReasonCode, TopicFilter, TopicName, Version, Violation};
+use crosspoint_protocol::{PacketId, QoS, ReasonCode, Version, Violation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
+
+use super::login::Login;
+
+mod asking;
+mod ending;
+
+pub(super) use asking::Retain;
+pub(super) use ending::{Lost, NotOpened};
 
 /// How many bytes are read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -37,73 +39,6 @@ pub(super) const MESSAGES_WAITING_MAX: usize = 10_000;
 enum Stop {
     AtMessage,
     AtPacket,
-}
-
-/// Why a connection was not opened.
-#[derive(Debug)]
-pub(super) enum NotOpened {
-    /// There is no stream.
-    Dial(DialError),
-    /// The broker refused CONNECT.
-    Refused(Box<ConnAck>),
-    /// The stream ended before CONNACK.
-    Closed,
-    /// TLS ended before CONNACK; on TLS 1.3 a server judges a client's certificate then.
-    Tls(TlsCause),
-    /// Nothing came.
-    Silent,
-    /// What came is no CONNACK.
-    Other(Option<Spoken>, Violation),
-    /// The exchange of SCRAM failed on our side.
-    Scram(ScramFault),
-    /// CONNECT cannot be encoded.
-    Unsendable(String),
-}
-
-/// Why an open connection is of no more use.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Lost {
-    /// The broker ended it and said why.
-    Disconnected(Box<Disconnect>),
-    /// The stream ended.
-    Closed,
-    /// The stream failed.
-    Stream(String),
-    /// The broker broke the protocol.
-    Violation(Violation),
-    /// An answer did not come in time.
-    TimedOut(&'static str),
-}
-
-impl Lost {
-    /// Says what it means for a connector.
-    pub(super) fn into_diagnosis(self, mqtt: &MqttPlan) -> Diagnosis {
-        let see = "see the broker's log for why it ended the connection";
-        match self {
-            Self::Disconnected(said) => {
-                of_refusal(mqtt, said.reason, said.reason_string.as_deref(), said.server_reference.as_deref())
-            }
-            Self::Closed => {
-                Diagnosis::new(Fault::ConnectionLost, "the broker closed the connection without a word", see)
-            }
-            Self::Stream(what) => Diagnosis::new(Fault::ConnectionLost, what, see),
-            Self::Violation(violation) => Diagnosis::new(
-                Fault::ProtocolViolation,
-                format!("the broker breaks the protocol: {violation}"),
-                "report it to the maker of the broker",
-            ),
-            Self::TimedOut("PINGRESP") => Diagnosis::new(
-                Fault::KeepAliveTimeout,
-                "the broker lets us in and does not answer a ping",
-                "check the broker's load, and what stands between here and there",
-            ),
-            Self::TimedOut(what) => Diagnosis::new(
-                Fault::NoAcknowledgements,
-                format!("the broker does not answer: {what} did not come in time"),
-                "check the broker's load and its disk",
-            ),
-        }
-    }
 }
 
 /// What the doctor does by itself on a connection.
@@ -235,161 +170,6 @@ impl Line {
         }
     }
 
-    /// Subscribes, and returns what the broker says.
-    pub(super) async fn subscribe(
-        &mut self,
-        filter: &TopicFilter,
-        options: SubscriptionOptions,
-        subscription_id: Option<u32>,
-    ) -> Result<ReasonCode, Lost> {
-        let packet_id = self.packet_id();
-        let filters = vec![SubscribedFilter { filter: filter.clone(), options }];
-        let properties = SubscribeProperties { subscription_id, ..SubscribeProperties::default() };
-        self.send(&Packet::Subscribe(Box::new(Subscribe { packet_id, filters, properties }))).await?;
-        let until = Instant::now() + self.patience;
-        let reason = self.answer(until, |packet| match packet {
-            Packet::SubAck(ack) if ack.packet_id == packet_id => ack.reasons.first().copied(),
-            _ => None,
-        });
-        reason.await?.ok_or(Lost::TimedOut("SUBACK"))
-    }
-
-    /// Unsubscribes.
-    pub(super) async fn unsubscribe(&mut self, filter: &TopicFilter) -> Result<(), Lost> {
-        let packet_id = self.packet_id();
-        let (filters, user_properties) = (vec![filter.clone()], Vec::new());
-        self.send(&Packet::Unsubscribe(Box::new(Unsubscribe { packet_id, filters, user_properties })))
-            .await?;
-        let until = Instant::now() + self.patience;
-        let answer = self.answer(until, |packet| match packet {
-            Packet::UnsubAck(ack) if ack.packet_id == packet_id => Some(()),
-            _ => None,
-        });
-        answer.await?.ok_or(Lost::TimedOut("UNSUBACK"))
-    }
-
-    /// Publishes, and returns what the broker says; at QoS 0 it says nothing, and that is "success".
-    pub(super) async fn publish(
-        &mut self,
-        topic: &TopicName,
-        payload: impl Into<Bytes>,
-        qos: QoS,
-        retain: Retain,
-    ) -> Result<ReasonCode, Lost> {
-        let packet_id = (qos != QoS::AtMostOnce).then(|| self.packet_id());
-        let publish = Publish {
-            topic: Some(topic.clone()),
-            payload: payload.into(),
-            properties: PublishProperties::default(),
-            packet_id,
-            qos,
-            dup: false,
-            retain: retain == Retain::Yes,
-        };
-        self.publish_packet(publish).await
-    }
-
-    /// Sends a PUBLISH as it is, and finishes its exchange.
-    pub(super) async fn publish_packet(&mut self, publish: Publish) -> Result<ReasonCode, Lost> {
-        let Some(packet_id) = publish.packet_id else {
-            self.send(&Packet::Publish(publish)).await?;
-            return Ok(ReasonCode::Success);
-        };
-        self.send(&Packet::Publish(publish)).await?;
-        let until = Instant::now() + self.patience;
-        let first = self.answer(until, |packet| match packet {
-            Packet::PubAck(ack) if ack.packet_id == packet_id => Some((ack.reason, true)),
-            Packet::PubRec(ack) if ack.packet_id == packet_id => Some((ack.reason, ack.reason.is_error())),
-            _ => None,
-        });
-        let (reason, is_over) = first.await?.ok_or(Lost::TimedOut("PUBACK or PUBREC"))?;
-        if !is_over {
-            self.send(&Packet::PubRel(Ack::new(packet_id, ReasonCode::Success))).await?;
-            let last = self.answer(until, |packet| match packet {
-                Packet::PubComp(ack) if ack.packet_id == packet_id => Some(()),
-                _ => None,
-            });
-            last.await?.ok_or(Lost::TimedOut("PUBCOMP"))?;
-        }
-        Ok(reason)
-    }
-
-    /// Publishes many messages at QoS 1, `window` of them unacknowledged, and returns how many the broker took.
-    pub(super) async fn publish_many(
-        &mut self,
-        publishes: impl Iterator<Item = (TopicName, Bytes)>,
-        retain: Retain,
-        window: u16,
-    ) -> Result<usize, Lost> {
-        let (mut sent, mut taken, mut answered) = (0_usize, 0, 0);
-        let mut publishes = publishes.fuse();
-        loop {
-            let next = if sent - answered < usize::from(window) { publishes.next() } else { None };
-            match next {
-                Some((topic, payload)) => {
-                    let publish = Publish {
-                        topic: Some(topic),
-                        payload,
-                        properties: PublishProperties::default(),
-                        packet_id: Some(self.packet_id()),
-                        qos: QoS::AtLeastOnce,
-                        dup: false,
-                        retain: retain == Retain::Yes,
-                    };
-                    self.send(&Packet::Publish(publish)).await?;
-                    sent += 1;
-                }
-                None if answered == sent => return Ok(taken),
-                None => {
-                    let until = Instant::now() + self.patience;
-                    let reason = self.answer(until, |packet| match packet {
-                        Packet::PubAck(ack) => Some(ack.reason),
-                        _ => None,
-                    });
-                    let reason = reason.await?.ok_or(Lost::TimedOut("PUBACK"))?;
-                    answered += 1;
-                    taken += usize::from(!reason.is_error());
-                }
-            }
-        }
-    }
-
-    /// Asks for a sign of life, and returns how long it took.
-    pub(super) async fn ping(&mut self) -> Result<Duration, Lost> {
-        let start = Instant::now();
-        self.send(&Packet::PingReq).await?;
-        let until = start + self.patience;
-        let answer = self.answer(until, |packet| matches!(packet, Packet::PingResp).then_some(()));
-        answer.await?.ok_or(Lost::TimedOut("PINGRESP"))?;
-        Ok(start.elapsed())
-    }
-
-    /// Returns the next message, or `None` when none comes until then.
-    pub(super) async fn message(&mut self, until: Instant) -> Result<Option<Publish>, Lost> {
-        loop {
-            if let Some(message) = self.messages.pop_front() {
-                return Ok(Some(message));
-            }
-            if self.turn(until, Stop::AtMessage).await?.is_none() && Instant::now() >= until {
-                return Ok(self.messages.pop_front());
-            }
-        }
-    }
-
-    /// Returns the next message that fits, or `None` when none comes until then; others are dropped.
-    pub(super) async fn message_that(
-        &mut self,
-        until: Instant,
-        fits: impl Fn(&Publish) -> bool,
-    ) -> Result<Option<Publish>, Lost> {
-        while let Some(message) = self.message(until).await? {
-            if fits(&message) {
-                return Ok(Some(message));
-            }
-        }
-        Ok(None)
-    }
-
     /// Waits for the packet that answers, until then.
     pub(super) async fn answer<T>(
         &mut self,
@@ -499,15 +279,6 @@ impl Line {
         self.stream.read_buf(&mut buffer).await?;
         Ok(buffer.freeze())
     }
-}
-
-/// Whether a message is published to be retained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Retain {
-    /// It is.
-    Yes,
-    /// It is not.
-    No,
 }
 
 /// A server that does not know MQTT 5 answers a CONNECT of it in its own version: without room for properties.
