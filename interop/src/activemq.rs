@@ -3,12 +3,13 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use crosspoint_client::Protocol;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::process::{Started, start_server};
-use crate::{Peer, find, within};
+use crate::{OurClient, Peer, client_options, find, within};
 
 /// How long the start of its Java may take.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -25,7 +26,8 @@ pub struct ActiveMq {
 }
 
 impl ActiveMq {
-    /// Starts it.
+    /// Starts it, and waits until it has answered a CONNECT: the first one makes its Java load half of itself, for
+    /// seconds on a busy machine.
     ///
     /// # Panics
     /// When it does not start in time.
@@ -45,6 +47,7 @@ impl ActiveMq {
             }
         })
         .await;
+        OurClient::connect(client_options(port).protocol(Protocol::V3_1_1)).await.close().await;
         Some(Self { port, _server: server, _folder: folder })
     }
 

@@ -22,7 +22,8 @@ struct Away {
 impl Away {
     async fn start(mosquitto: Mosquitto, lines: &str) -> Self {
         let relay = Relay::start(mosquitto.port(), support::State::Closed).await;
-        let hub = Running::writing_to(relay.port, lines).await;
+        // Who is closed on without a CONNACK tries an older version, unless one is named.
+        let hub = Running::writing_to(relay.port, &format!("protocol = \"5.0\"\n{lines}")).await;
         let device = hub.device().await;
         let listener = OurClient::connect(client_options(mosquitto.port())).await;
         listener.subscribe("#", QoS::AtLeastOnce).await;

@@ -26,7 +26,7 @@ impl Refusing {
         let relay = Relay::start(mosquitto.port(), State::Closed).await;
         let hub = Running::start(&format!(
             "[flow.f]\nfrom = {{ connector = \"broker\", topics = \"in/#\", qos = 2 }}\nto = {{ connector = \"a\" }}\n\
-             [connector.a]\nurl = \"mqtt://127.0.0.1:{}\"\nreconnect_min_ms = 100\nreconnect_max_ms = 100\n{lines}\n",
+             [connector.a]\nurl = \"mqtt://127.0.0.1:{}\"\nprotocol = \"5.0\"\nreconnect_min_ms = 100\nreconnect_max_ms = 100\n{lines}\n",
             relay.port
         ))
         .await;
