@@ -177,7 +177,7 @@ impl Connection {
             (Poll::Ready(Err(_)), _) => self.lose_stream(cx, workspace, now),
             (_, Stage::Ending(Farewell::Late)) => Progress::Closed,
             (Poll::Ready(Ok(())), Stage::Ending(_)) => self.shut_down(cx, workspace),
-            _ if unread == Rest::Turn || self.is_undrained => Progress::Spent,
+            _ if unread == Rest::Turn || untaken == Rest::Turn || self.is_undrained => Progress::Spent,
             (Poll::Ready(Ok(())), _) if unread == Rest::Room || untaken == Rest::Room => Progress::Spent,
             // Whatever waits for room goes on when the socket takes more: it wakes the task.
             _ => Progress::Idle,

@@ -73,7 +73,9 @@ impl Connection {
         if takes_direct {
             self.send_unsubacks();
         }
-        sent += entries.drain(..).map(|entry| usize::from(self.send(entry, now))).sum::<usize>();
+        let taken = entries.len();
+        let given = entries.drain(..).map(|entry| usize::from(self.send(entry, now))).sum::<usize>();
+        sent += given;
         workspace.entries = entries;
         self.settle_finished();
         if let Some(wanted) = wanted {
@@ -83,8 +85,11 @@ impl Connection {
         if let Some(command) = command {
             self.obey(command);
         }
-        let waits_for_room = bytes >= TRANSMIT_FULL_BYTES && (is_left || !self.unsubacks.is_empty());
-        if waits_for_room { Rest::Room } else { Rest::Nothing }
+        if bytes >= TRANSMIT_FULL_BYTES && (is_left || !self.unsubacks.is_empty()) {
+            return Rest::Room;
+        }
+        // What was taken and not sent has left its window to what is behind it, and brings no acknowledgement.
+        if given < taken && is_left { Rest::Turn } else { Rest::Nothing }
     }
 
     fn obey(&mut self, command: Command) {

@@ -322,3 +322,27 @@ async fn a_client_on_a_websocket_that_is_its_own_target_gets_everything() {
     writing.await.unwrap();
     assert_eq!(broker.statistics().dropped_queue_full, 0);
 }
+
+#[tokio::test]
+async fn what_has_expired_leaves_its_place_in_the_window_to_what_is_behind_it() {
+    let broker = broker().await;
+    let mut connect = hello("reader");
+    connect.properties.receive_maximum = Some(2);
+    let mut reader = Device::connect(&broker, connect).await;
+    reader.subscribe("a", QoS::AtLeastOnce).await;
+    let mut writer = Device::v5(&broker, "writer").await;
+    for payload in ["1", "2"] {
+        writer.publish(message("a", payload, QoS::AtLeastOnce)).await;
+    }
+    let sent = [reader.unanswered().await, reader.unanswered().await];
+    // More than there are places: of what is taken for one of them nothing is sent.
+    for _ in 0..7 {
+        writer.publish(expiring(message("a", "brief", QoS::AtLeastOnce), 0)).await;
+    }
+    writer.publish(message("a", "3", QoS::AtLeastOnce)).await;
+    for publish in &sent {
+        reader.acknowledge(publish).await;
+    }
+    assert_eq!(text(&reader.message().await), "3");
+    assert_eq!(broker.statistics().dropped_expired, 7);
+}

@@ -74,6 +74,8 @@ struct Came {
     /// Which messages came, in the order of their first coming.
     order: Vec<usize>,
     seen: BTreeSet<usize>,
+    /// Which came last, again or not.
+    last: Option<usize>,
 }
 
 /// A message that was confirmed and has not come to a subscriber.
@@ -176,6 +178,7 @@ impl Ledger {
         }
         let is_revived = self.is_revived(&reach, number);
         let came = self.came.entry((reader, lane)).or_default();
+        came.last = Some(number);
         if !came.seen.insert(number) {
             return self.take_again(&reach, number, sent_at_ms, at_ms);
         }
@@ -188,8 +191,9 @@ impl Ledger {
         let may_overtake = |gap: &Gap| gap.forgot == Forgot::Order && reach.places.contains(&gap.place);
         // At QoS 0 a copy that was lost comes, late, when a place sends again what it has forgotten to have sent.
         let is_late_copy = reach.qos == 0 && self.has_forgotten(&reach, Forgot::Unpromised, sent_at_ms);
-        // A limit drops it, the word that it is acknowledged is lost, and its publisher sends it again.
-        let may_come_after_all = reach.qos == 1 && reach.may_drop && !self.is_calm;
+        // A limit drops it, or a newer one replaces it, the word that it is acknowledged is lost, and its publisher sends
+        // it again.
+        let may_come_after_all = reach.qos == 1 && (reach.may_drop || reach.keeps_latest) && !self.is_calm;
         // Where poison is looked for, what is alone on its way when something else ends the connection waits for others.
         let may_be_set_aside = !reach.bears && self.troubles > 0;
         if let Some(last) = last.filter(|last| *last > number)
@@ -330,9 +334,25 @@ impl Ledger {
         for (lane, number, reader) in missing {
             self.accuse(format!("lost: {reader:?} never got {number} of {lane:?}, which was confirmed"));
         }
+        let stale: Vec<String> = self.reaches.iter().filter_map(|reach| self.stale(reach)).collect();
+        stale.into_iter().for_each(|what| self.accuse(what));
         let reaches = &self.reaches;
         let due: usize = reaches.iter().map(|reach| self.sent.get(&reach.lane).map_or(0, Vec::len)).sum();
         self.tally.excused = (due as u64).saturating_sub(self.tally.came);
+    }
+
+    /// Returns what is wrong where only the newest message is wanted, and an older one came last.
+    ///
+    /// One that was replaced may come after the one that replaced it, when its publisher sends both again; but then that
+    /// one comes again as well.
+    fn stale(&self, reach: &Reach) -> Option<String> {
+        let Came { seen, last, .. } = self.came.get(&(reach.reader, reach.lane))?;
+        let (newest, last) = (seen.last()?, (*last)?);
+        let passes = |gap: &Gap| gap.forgot != Forgot::Unpromised && reach.places.contains(&gap.place);
+        let is_judged = reach.keeps_latest && reach.qos > 0 && !reach.may_drop && reach.bears;
+        (is_judged && last < *newest && !self.gaps.iter().any(passes)).then(|| {
+            format!("latest: {last} of {:?} came last to {:?}, after {newest}", reach.lane, reach.reader)
+        })
     }
 
     /// Tells whether a place has ever forgotten something.

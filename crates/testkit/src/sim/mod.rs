@@ -65,6 +65,9 @@ pub const FAILED_ONCE: &[(u64, Scope)] = &[
     (20_261_543, Scope::Wild),
     (20_261_648, Scope::Wild),
     (20_261_650, Scope::Wild),
+    (20_261_677, Scope::Wild),
+    (30_260_060, Scope::Wild),
+    (20_261_254, Scope::Whole),
 ];
 
 /// What came of one run.

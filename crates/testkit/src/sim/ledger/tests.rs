@@ -128,6 +128,16 @@ fn of_what_is_replaced_the_newest_must_come() {
     }
 }
 
+#[test]
+fn what_was_replaced_may_come_late_if_the_newest_comes_again() {
+    for (came, verdict) in [(&[1, 0, 1][..], "fine"), (&[1, 0], "latest"), (&[0, 1], "fine")] {
+        let mut ledger = published(1, 2);
+        ledger.reaches.iter_mut().for_each(|reach| reach.keeps_latest = true);
+        came.iter().for_each(|number| ledger.take(READER, LANE, *number, 5));
+        assert_eq!(judged(ledger), verdict, "{came:?}");
+    }
+}
+
 fn poisoned() -> Ledger {
     let mut ledger = published(2, 3);
     ledger.reaches =

@@ -15,12 +15,7 @@ impl Machine {
     pub(in crate::sim) fn look_at_disk(&self) {
         let Some(disk) = &self.disk else { return };
         let found = match disk.waiting() {
-            // What a client was not given because it had expired is consumed with whatever comes after it.
-            Ok(waiting)
-                if waiting.iter().map(|(_, messages)| *messages as u64).sum::<u64>() <= self.dropped() =>
-            {
-                return;
-            }
+            Ok(waiting) if waiting.is_empty() => return,
             Ok(waiting) => format!("{waiting:?} wait, by queue and how many"),
             Err(error) => error.to_string(),
         };
