@@ -4,6 +4,7 @@
 
 mod arrows;
 mod decisions;
+mod inner;
 mod links;
 mod seams;
 mod source;
@@ -29,11 +30,14 @@ struct Rule {
 /// Every rule there is.
 const RULES: &[Rule] = &[
     Rule { name: "rooms depend on each other as ARCHITECTURE.md draws it", find: arrows::undrawn },
+    Rule { name: "what is pure in the hub does not know what runs there", find: inner::undrawn },
     Rule {
         name: "protocol has no clock, runtime, lock, serde or unsafe code",
         find: vocabulary::impure_protocol,
     },
+    Rule { name: "flows and diagnosis have no clock, runtime or lock either", find: vocabulary::impure_hub },
     Rule { name: "net and store have not heard of MQTT", find: vocabulary::mqtt_below },
+    Rule { name: "only the binary speaks to a terminal", find: vocabulary::printing_below },
     Rule { name: "serialisable types stand only at the edge", find: vocabulary::serialisable_inside },
     Rule { name: "public traits are the seams that were decided", find: seams::undecided_traits },
     Rule {

@@ -27,8 +27,25 @@ const MQTT_WORDS: &[&str] = &[
 
 /// Finds a clock, a runtime, a lock, serde or unsafe code in `protocol`.
 pub(super) fn impure_protocol(tree: &Tree) -> Vec<Finding> {
+    impure(tree, &["crates/protocol/src/"])
+}
+
+/// What is pure in the hub.
+const PURE: &[&str] = &[
+    "crates/hub/src/flow.rs",
+    "crates/hub/src/flow/",
+    "crates/hub/src/diagnosis.rs",
+    "crates/hub/src/diagnosis/",
+];
+
+/// Finds the same in the parts of the hub that are as pure: what a flow makes of a message, and what a failure means.
+pub(super) fn impure_hub(tree: &Tree) -> Vec<Finding> {
+    impure(tree, PURE)
+}
+
+fn impure(tree: &Tree, folders: &[&str]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for source in below(tree, &["crates/protocol/src/"]) {
+    for source in below(tree, folders) {
         for (line, code) in source.code_lines() {
             let named = identifiers(code).filter(|word| IMPURE.contains(word));
             let read = CLOCKS.iter().copied().filter(|clock| code.contains(clock));
@@ -59,6 +76,24 @@ fn speaks_mqtt(identifier: &str) -> bool {
     all.any(|word| MQTT_WORDS.contains(&word.as_str()))
 }
 
+/// Words of those who speak to a terminal.
+const TERMINAL: &[&str] =
+    &["print", "println", "eprint", "eprintln", "stdin", "stdout", "stderr", "IsTerminal", "is_terminal"];
+
+/// Finds rooms below the binary that print or read what is typed: what they say is logged, or handed to their caller.
+pub(super) fn printing_below(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for source in below(tree, ROOMS).filter(|source| !source.path.starts_with("crates/cli/")) {
+        let in_room = source.path.contains("/src/");
+        for (line, code) in source.code_lines().filter(|(line, _)| in_room && !source.is_test_line(*line)) {
+            for word in identifiers(code).filter(|word| TERMINAL.contains(word)) {
+                findings.push(Finding::at(&source.path, line, format!("`{word}`")));
+            }
+        }
+    }
+    findings
+}
+
 /// Where serialisable types may stand.
 const EDGE: &[&str] = &[
     "crates/console/",
@@ -67,7 +102,7 @@ const EDGE: &[&str] = &[
     "crates/cli/src/output.rs",
 ];
 
-/// Rooms that the rule about serialisable types is for.
+/// The rooms of the product.
 const ROOMS: &[&str] = &[
     "crates/protocol/",
     "crates/net/",
@@ -115,6 +150,23 @@ mod tests {
     fn an_instant_that_is_handed_in_is_fine() {
         assert!(found(impure_protocol, "crates/protocol/src/lib.rs", "fn at(now: Instant) {}").is_empty());
         assert!(found(impure_protocol, "crates/net/src/lib.rs", "Instant::now()").is_empty());
+    }
+
+    #[test]
+    fn a_flow_that_waits_is_found_and_one_that_does_not_passes() {
+        let text = "use tokio::time::sleep;\n";
+        assert_eq!(found(impure_hub, "crates/hub/src/flow.rs", text), ["`tokio`"]);
+        assert_eq!(found(impure_hub, "crates/hub/src/diagnosis/dial.rs", text), ["`tokio`"]);
+        assert!(found(impure_hub, "crates/hub/src/intake.rs", text).is_empty());
+    }
+
+    #[test]
+    fn a_room_that_prints_is_found_and_the_binary_is_not() {
+        let text = "fn a() { println!(\"stdout\"); }\n/// println!\n";
+        assert_eq!(found(printing_below, "crates/hub/src/hub.rs", text), ["`println`"]);
+        assert!(found(printing_below, "crates/cli/src/output.rs", text).is_empty());
+        assert!(found(printing_below, "crates/store/examples/latency.rs", text).is_empty());
+        assert!(found(printing_below, "crates/store/src/front/tests.rs", text).is_empty());
     }
 
     #[test]
