@@ -61,6 +61,11 @@ impl OurBroker {
         self.broker.address(name).unwrap().port()
     }
 
+    /// Returns how many subscriptions it has.
+    pub fn subscriptions(&self) -> u64 {
+        self.broker.statistics().subscriptions
+    }
+
     /// Stops it.
     pub async fn stop(self) {
         self.broker.stop().await;

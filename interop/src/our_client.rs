@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crosspoint_client::{
-    Client, ClientOptions, Connected, Deliveries, DialOptions, Publication, QoS, ReasonCode, Receipt, State,
-    SubscribedFilter, SubscriptionOptions, TopicFilter, Transport,
+    Client, ClientOptions, Connected, Deliveries, DialOptions, Message, Publication, QoS, ReasonCode,
+    Receipt, State, SubscribedFilter, SubscriptionOptions, TopicFilter, Transport,
 };
 
 use crate::{DEADLINE, soon};
@@ -86,10 +86,18 @@ impl OurClient {
     /// # Panics
     /// When none comes in time.
     pub async fn next(&mut self) -> (String, Vec<u8>, QoS) {
+        let message = self.next_message().await;
+        (message.topic().to_owned(), message.payload().to_vec(), message.qos())
+    }
+
+    /// Waits for the next message, accepts it, and returns all of it.
+    ///
+    /// # Panics
+    /// When none comes in time.
+    pub async fn next_message(&mut self) -> Message {
         let delivery = soon("a message", self.deliveries.next()).await.unwrap();
         delivery.ack.accept();
-        let message = delivery.message;
-        (message.topic().to_owned(), message.payload().to_vec(), message.qos())
+        delivery.message
     }
 
     /// Closes it and returns how many publications are unconfirmed.

@@ -1,13 +1,13 @@
 //! Which server is tried next, in which version, and when.
 
 use crosspoint_net::DialOptions;
-use crosspoint_protocol::{ReasonCode, Version, limits::CLIENT_ID_BYTES_MAX_V3_1};
+use crosspoint_protocol::{ReasonCode, limits::CLIENT_ID_BYTES_MAX_V3_1};
 
 use crate::{
-    Cause, ClientOptions, Pace,
+    BridgeBit, Cause, ClientOptions, Pace,
     backoff::Backoff,
     return_pace::ReturnPace,
-    version_choice::{Step, VersionChoice},
+    version_choice::{Dialect, Step, VersionChoice},
 };
 
 /// A connection that lasted less, in milliseconds, counts as dropped right after it was made.
@@ -16,9 +16,9 @@ const SHORT_LIFE_MS: u64 = 5_000;
 /// So many short lives one after the other look like a fight over the client id.
 const SHORT_LIVES_MAX: u32 = 3;
 
-/// How long a return to the first server waits before it dials, in milliseconds: whoever watches the state would hardly
-/// see why the connection ended if the next attempt began in the same turn.
-const TELL_RETURN_MS: u64 = 10;
+/// How long it waits before it dials when it has left a connection that works, in milliseconds: whoever watches the state
+/// would hardly see why the connection ended if the next attempt began in the same turn.
+const TELL_MS: u64 = 10;
 
 /// The servers and what is known of each.
 #[derive(Debug)]
@@ -69,8 +69,15 @@ impl Attempts {
         }
     }
 
-    /// Begins an attempt; returns where, in which version, and which attempt it is.
-    pub(crate) fn begin(&mut self) -> Option<(&DialOptions, Version, u32)> {
+    /// Sets whether the bridge bit is wanted from the next attempt on.
+    pub(crate) fn set_bridge_bit(&mut self, bridge_bit: BridgeBit) {
+        for server in &mut self.servers {
+            server.versions.set_bridge_bit(bridge_bit);
+        }
+    }
+
+    /// Begins an attempt; returns where, what is spoken, and which attempt it is.
+    pub(crate) fn begin(&mut self) -> Option<(&DialOptions, Dialect, u32)> {
         self.count = self.count.saturating_add(1);
         let count = self.count;
         self.servers.get(self.at).map(|server| (&server.dial, server.versions.current(), count))
@@ -89,27 +96,30 @@ impl Attempts {
         }
     }
 
-    /// Notes that an attempt failed before CONNACK said yes.
-    pub(crate) fn on_failed(&mut self, cause: &Cause, random: &mut fastrand::Rng) -> Next {
-        let step = self.servers.get_mut(self.at).map_or(Step::Stay, |server| match cause {
-            Cause::UnsupportedVersion { .. } => server.versions.on_unsupported(),
-            Cause::ClosedWithoutConnAck => server.versions.on_silent_close(),
+    /// Notes that an attempt failed before CONNACK said yes; may find a better name for the cause.
+    pub(crate) fn on_failed(&mut self, cause: Cause, random: &mut fastrand::Rng) -> (Cause, Next) {
+        let versions = self.servers.get_mut(self.at).map(|server| &mut server.versions);
+        let had_bit = versions.as_ref().is_some_and(|versions| versions.current().is_bridge);
+        let step = versions.map_or(Step::Stay, |versions| match cause {
+            Cause::UnsupportedVersion { .. } => versions.on_unsupported(),
+            Cause::ClosedWithoutConnAck => versions.on_silent_close(),
+            Cause::ConnectTimeout { .. } => versions.on_silence(),
             _ => {
-                server.versions.on_other_failure();
+                versions.on_other_failure();
                 Step::Stay
             }
         });
         if step == Step::Down {
-            return Next::AtOnce;
+            return (if had_bit { Cause::WithoutBridgeBit } else { cause }, Next::AtOnce);
         }
         self.pace = slower(self.pace, cause.pace());
         self.at += 1;
         if self.at < self.servers.len() {
-            return Next::AtOnce;
+            return (cause, Next::AtOnce);
         }
         self.at = 0;
         let pace = std::mem::replace(&mut self.pace, Pace::Normal);
-        Next::After(self.backoff.next_ms(pace, random), pace)
+        (cause, Next::After(self.backoff.next_ms(pace, random), pace))
     }
 
     /// Notes that a connection ended that had been accepted; may find a better name for the cause.
@@ -122,6 +132,9 @@ impl Attempts {
         if cause == Cause::VersionUpward {
             return (cause, Next::AtOnce);
         }
+        if cause == Cause::WithoutBridgeBit {
+            return (cause, Next::After(TELL_MS, Pace::Normal));
+        }
         if self.at == 0 {
             self.returning.on_life_at_first(lived_ms);
         }
@@ -129,7 +142,7 @@ impl Attempts {
         if cause == Cause::ReturnToFirst {
             // Before it has taken us, it may as well refuse.
             self.returning.slow_down();
-            return (cause, Next::After(TELL_RETURN_MS, Pace::Normal));
+            return (cause, Next::After(TELL_MS, Pace::Normal));
         }
         if lived_ms >= SHORT_LIFE_MS {
             self.short_lives = 0;
@@ -152,8 +165,13 @@ impl Attempts {
         self.servers.get(self.at)?.versions.upward_at_ms()
     }
 
-    /// Returns the first server, and the version that is spoken to it.
-    pub(crate) fn first(&self) -> Option<(&DialOptions, Version)> {
+    /// Tells whether the next attempt at the server in use may begin at its highest version again.
+    pub(crate) fn is_upward_due(&self, now_ms: u64) -> bool {
+        self.servers.get(self.at).is_some_and(|server| server.versions.is_upward_due(now_ms))
+    }
+
+    /// Returns the first server, and what is spoken to it.
+    pub(crate) fn first(&self) -> Option<(&DialOptions, Dialect)> {
         self.servers.first().map(|server| (&server.dial, server.versions.current()))
     }
 
@@ -214,11 +232,11 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(1);
         let mut attempts = attempts(3);
         assert_eq!(port(&mut attempts), 1);
-        assert_eq!(attempts.on_failed(&dial_failed(), &mut random), Next::AtOnce);
+        assert_eq!(attempts.on_failed(dial_failed(), &mut random).1, Next::AtOnce);
         assert_eq!(port(&mut attempts), 2);
-        assert_eq!(attempts.on_failed(&dial_failed(), &mut random), Next::AtOnce);
+        assert_eq!(attempts.on_failed(dial_failed(), &mut random).1, Next::AtOnce);
         assert_eq!(port(&mut attempts), 3);
-        assert!(matches!(attempts.on_failed(&dial_failed(), &mut random), Next::After(_, Pace::Normal)));
+        assert!(matches!(attempts.on_failed(dial_failed(), &mut random).1, Next::After(_, Pace::Normal)));
         assert_eq!(port(&mut attempts), 1);
     }
 
@@ -227,7 +245,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(1);
         let mut attempts = attempts(2);
         attempts.begin();
-        attempts.on_failed(&dial_failed(), &mut random);
+        attempts.on_failed(dial_failed(), &mut random).1;
         assert_eq!(port(&mut attempts), 2);
         attempts.on_connected(0, &mut random);
         attempts.on_lost(Cause::ConnectionLost, 60_000, &mut random);

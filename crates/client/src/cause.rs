@@ -93,6 +93,8 @@ pub enum Cause {
     VersionUpward,
     /// The first server of the list is there again.
     ReturnToFirst,
+    /// The server does not take the bridge bit, or it is no longer wanted: the client connects without it.
+    WithoutBridgeBit,
     /// CONNECT cannot be encoded.
     Connect {
         /// Why.
@@ -180,7 +182,9 @@ impl Cause {
             Self::ServerDoesNotRead => "check the server's load and the network",
             Self::DeliveriesNotTaken => "take deliveries faster, or subscribe to less",
             Self::Store => "check the disk on which sessions are stored",
-            Self::VersionUpward | Self::ReturnToFirst => "nothing: it goes on at once",
+            Self::VersionUpward | Self::ReturnToFirst | Self::WithoutBridgeBit => {
+                "nothing: it goes on at once"
+            }
             Self::Scram(fault) => after_fault(*fault),
             Self::Connect { .. } => "check client id, user name, password and will",
             Self::Dial(_)
@@ -293,6 +297,7 @@ impl fmt::Display for Cause {
             Self::Store => f.write_str("a change of the session could not be stored"),
             Self::VersionUpward => f.write_str("a higher version of the protocol is tried again"),
             Self::ReturnToFirst => f.write_str("the first server of the list is there again"),
+            Self::WithoutBridgeBit => f.write_str("the next connection is one without the bridge bit"),
             Self::Connect { what } => write!(f, "the connection request cannot be built: {what}"),
         }
     }

@@ -13,9 +13,9 @@ use tokio::{
 };
 
 use crate::{
-    ClientOptions, Confirmation, Confirmations, Counters, Deliveries, Engine, Environment, MemoryStore,
-    OptionsError, Password, Publication, PublishError, PublishResult, Publisher, ReauthenticateError,
-    SessionStore, State, SubscribeError, SubscriptionStatus, TryPublishError,
+    BridgeBit, ClientOptions, Confirmation, Confirmations, Counters, Deliveries, Engine, Environment,
+    MemoryStore, OptionsError, Password, Publication, PublishError, PublishResult, Publisher,
+    ReauthenticateError, SessionStore, State, SubscribeError, SubscriptionStatus, TryPublishError,
     publish::publisher,
     sending::{Reply, Submission},
     shared::{Handle, Reasons, Request, Shared, lock},
@@ -70,6 +70,7 @@ impl Client {
     ) -> Result<(Self, Deliveries, Engine), OptionsError> {
         options.check()?;
         let shared = Arc::new(Shared::default());
+        shared.set_bridge_bit(options.bridge_bit);
         let (submissions, queue) = mpsc::channel(options.publish_queue_max);
         let clock = Arc::clone(&environment.clock);
         let (engine, state) = Engine::new(options, store, environment, Arc::clone(&shared), queue)?;
@@ -123,6 +124,17 @@ impl Client {
     /// For whoever wants to find out which message ends the connection.
     pub fn limit_in_flight(&self, limit: Option<u16>) {
         self.handle.shared.limit_in_flight(limit);
+    }
+
+    /// Sets whether the bridge bit is tried, in the place of what the options say: at the next connection, or at once
+    /// where it is in use and shall not be.
+    pub fn set_bridge_bit(&self, bridge_bit: BridgeBit) {
+        self.handle.shared.set_bridge_bit(bridge_bit);
+    }
+
+    /// Returns whether the bridge bit is tried.
+    pub fn bridge_bit(&self) -> BridgeBit {
+        self.handle.shared.bridge_bit()
     }
 
     /// Takes back what a [`Publisher`] sent with this cookie, if it has no outcome by the next time that there is no

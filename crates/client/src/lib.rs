@@ -69,7 +69,7 @@ pub use counters::Counters;
 pub use delivery::{Ack, Deliveries, Delivery};
 pub use engine::Engine;
 pub use environment::{BoxFuture, ByteStream, Dial, DialFailure, Environment, Turn};
-pub use options::{ClientOptions, Protocol, SessionKeeping};
+pub use options::{BridgeBit, ClientOptions, Protocol, SessionKeeping};
 pub use options_error::OptionsError;
 pub use password::Password;
 pub use publication::{InvalidPublication, Publication};

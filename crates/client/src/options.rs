@@ -50,6 +50,23 @@ impl Protocol {
     }
 }
 
+/// Whether CONNECT of MQTT 3.1 and 3.1.1 has the bridge bit: the high bit of the protocol level, by which mosquitto, EMQX,
+/// VerneMQ and Crosspoint know a bridge.
+///
+/// A server that takes it sends live messages with their retain flag, as with Retain As Published of MQTT 5, and nothing
+/// that we have published ourselves, as with No Local. MQTT 5 has no such bit, and options for both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BridgeBit {
+    /// It is left out.
+    #[default]
+    Never,
+    /// It is tried where an earlier version than 5.0 is spoken, and left out at once where the server refuses it, closes
+    /// or says nothing.
+    ///
+    /// What worked is remembered like the version; a day later the bit is tried again when a new connection is made.
+    Try,
+}
+
 /// Whether the server keeps our subscriptions and queued messages while we are away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SessionKeeping {
@@ -67,6 +84,7 @@ pub enum SessionKeeping {
 pub struct ClientOptions {
     pub(crate) servers: Vec<DialOptions>,
     pub(crate) protocol: Protocol,
+    pub(crate) bridge_bit: BridgeBit,
     pub(crate) client_id: String,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Password>,
@@ -101,6 +119,7 @@ impl Default for ClientOptions {
         Self {
             servers: Vec::new(),
             protocol: Protocol::Auto,
+            bridge_bit: BridgeBit::Never,
             client_id: String::new(),
             username: None,
             password: None,
@@ -152,6 +171,15 @@ impl ClientOptions {
     #[must_use]
     pub const fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
+        self
+    }
+
+    /// Sets whether the bridge bit is tried. Default: [`BridgeBit::Never`]. With a [canary](Self::canary) it never is: the
+    /// canary would not come back. A client that runs hears otherwise by
+    /// [`Client::set_bridge_bit`](crate::Client::set_bridge_bit).
+    #[must_use]
+    pub const fn bridge_bit(mut self, bridge_bit: BridgeBit) -> Self {
+        self.bridge_bit = bridge_bit;
         self
     }
 

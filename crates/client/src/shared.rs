@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU16, Ordering},
+        atomic::{AtomicBool, AtomicU16, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use crosspoint_protocol::{
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
-    Password, ReauthenticateError, SubscriptionStatus,
+    BridgeBit, Password, ReauthenticateError, SubscriptionStatus,
     counters::Running,
     offers::{Decision, Offers},
     sending::Submission,
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     subscriptions: Mutex<Vec<SubscriptionStatus>>,
     /// How many messages at QoS 1 and 2 may be in flight besides what the options say; 0 is no limit.
     in_flight_limit: AtomicU16,
+    /// Whether CONNECT has the bridge bit where a server takes it.
+    tries_bridge_bit: AtomicBool,
 }
 
 /// What was asked of the engine since its last turn.
@@ -99,6 +101,15 @@ impl Shared {
 
     pub(crate) fn in_flight_limit(&self) -> Option<u16> {
         Some(self.in_flight_limit.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
+    }
+
+    pub(crate) fn set_bridge_bit(&self, bridge_bit: BridgeBit) {
+        self.tries_bridge_bit.store(bridge_bit == BridgeBit::Try, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn bridge_bit(&self) -> BridgeBit {
+        if self.tries_bridge_bit.load(Ordering::Relaxed) { BridgeBit::Try } else { BridgeBit::Never }
     }
 
     pub(crate) fn wake(&self) {

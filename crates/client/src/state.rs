@@ -51,6 +51,9 @@ pub struct Connected {
     pub server: String,
     /// The version that is spoken.
     pub version: Version,
+    /// Whether the server took the bridge bit ([`BridgeBit::Try`](crate::BridgeBit::Try)): it sends us nothing that we
+    /// publish, and live messages with their retain flag.
+    pub is_bridge: bool,
     /// Whether the server still had our session.
     pub session_present: bool,
     /// The client identifier: ours, or the one that the server gave.

@@ -42,6 +42,26 @@ pub(crate) enum Kept {
     Unknown,
 }
 
+/// What a connection's server can do with subscriptions.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) limits: ServerLimits,
+    /// Whether SUBSCRIBE can say more than the QoS.
+    pub(crate) knows_options: bool,
+    /// Whether the server takes us for a bridge, which stands for two of those options.
+    pub(crate) is_bridge: bool,
+}
+
+impl Terms {
+    /// Returns what becomes of options at this server.
+    fn apply(&self, options: SubscriptionOptions) -> SubscriptionOptions {
+        if self.knows_options {
+            return options;
+        }
+        SubscriptionOptions { no_local: self.is_bridge, retain_as_published: self.is_bridge, ..options }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
     wanted: HashMap<TopicFilter, Wanted>,
@@ -59,7 +79,7 @@ pub(crate) struct Subscriptions {
     places: FilterTree<u32, Place>,
     place_of: HashMap<u32, Place>,
     /// Of the connection; `None` while there is none.
-    limits: Option<ServerLimits>,
+    terms: Option<Terms>,
     next_order: u64,
     next_id: u32,
     batch: u64,
@@ -85,6 +105,20 @@ struct AtServer {
     id: Option<u32>,
     /// To be subscribed again although nothing seems different.
     is_stale: bool,
+    /// It was to be cleared, and may still be there with other options, or not be there.
+    is_unclear: bool,
+}
+
+impl AtServer {
+    const fn new(options: SubscriptionOptions, id: Option<u32>) -> Self {
+        Self { options, id, is_stale: false, is_unclear: false }
+    }
+
+    /// Tells whether the server has it by a bridge's rules and shall not, or the other way round. Mosquitto 2.0 changes no
+    /// more than the QoS when it is subscribed again.
+    fn is_to_be_cleared(&self, terms: &Terms) -> bool {
+        !terms.knows_options && (self.is_unclear || self.options != terms.apply(self.options))
+    }
 }
 
 impl Subscriptions {
@@ -100,7 +134,7 @@ impl Subscriptions {
             covered_by: HashMap::new(),
             places: FilterTree::new(),
             place_of: HashMap::new(),
-            limits: None,
+            terms: None,
             next_order: 0,
             next_id: 1,
             batch: 0,
@@ -112,7 +146,7 @@ impl Subscriptions {
             if let Some(id) = kept.subscription_id.filter(|id| *id < CALLER_SUBSCRIPTION_IDS) {
                 this.next_id = this.next_id.max(id + 1);
             }
-            let entry = AtServer { options: kept.options, id: kept.subscription_id, is_stale: false };
+            let entry = AtServer::new(kept.options, kept.subscription_id);
             this.at_server.insert(kept.filter, entry);
         }
         for SubscribedFilter { filter, options } in permanent {
@@ -156,8 +190,8 @@ impl Subscriptions {
             let wanted = self.wanted.remove(filter);
             // What we know nothing of may come from another life of this client id: asked to go all the same.
             if wanted.is_none() && !self.at_server.contains_key(filter) {
-                let unknown = AtServer { options: SubscriptionOptions::default(), id: None, is_stale: true };
-                self.at_server.insert(filter.clone(), unknown);
+                let unknown = AtServer::new(SubscriptionOptions::default(), None);
+                self.at_server.insert(filter.clone(), AtServer { is_stale: true, ..unknown });
             }
         }
         self.needs_plan = true;
@@ -167,8 +201,8 @@ impl Subscriptions {
 
     // --- the connection ---
 
-    pub(crate) fn on_connected(&mut self, limits: ServerLimits, kept: Kept) {
-        self.limits = Some(limits);
+    pub(crate) fn on_connected(&mut self, terms: Terms, kept: Kept) {
+        self.terms = Some(terms);
         if kept == Kept::None {
             self.at_server.clear();
             self.places = FilterTree::new();
@@ -198,13 +232,14 @@ impl Subscriptions {
     }
 
     pub(crate) fn on_disconnected(&mut self) {
-        self.limits = None;
+        self.terms = None;
         self.planned.clear();
         for (_, request) in self.requested.drain() {
             // Whether the server got it is not known: ask again.
             for filter in request.filters() {
                 if let Some(at_server) = self.at_server.get_mut(filter) {
                     at_server.is_stale = true;
+                    at_server.is_unclear |= matches!(request, Request::Clear { .. });
                 }
             }
         }
@@ -213,7 +248,7 @@ impl Subscriptions {
 
     /// Returns the next request to send; it is to be confirmed with `on_sent` or `on_unsendable`.
     pub(crate) fn next_request(&mut self) -> Option<Request> {
-        if self.limits.is_none() || self.requested.len() >= REQUESTS_MAX {
+        if self.terms.is_none() || self.requested.len() >= REQUESTS_MAX {
             return None;
         }
         if self.needs_plan {
@@ -228,6 +263,13 @@ impl Subscriptions {
             Request::Subscribe { filters, id, .. } => {
                 for wanted in filters {
                     self.note_subscribing(wanted, *id);
+                }
+            }
+            Request::Clear { filters } => {
+                for filter in filters {
+                    if let Some(at_server) = self.at_server.get_mut(filter) {
+                        at_server.is_unclear = true;
+                    }
                 }
             }
             Request::Unsubscribe { filters, .. } => {

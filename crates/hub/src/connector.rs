@@ -155,7 +155,9 @@ impl Connector {
         let subscribed = self.routes.borrow().flows.subscriptions();
         self.say_what_is_not_checked(plan);
         // Its queue has room for everything that the pump may have in flight, and for a birth message.
-        let mut options = connect::client_options(plan, client_id).publish_queue_max(IN_FLIGHT_MAX + 1);
+        let mut options = connect::client_options(plan, client_id)
+            .publish_queue_max(IN_FLIGHT_MAX + 1)
+            .bridge_bit(self.routes.borrow().flows.bridge_bit);
         for wanted in &subscribed {
             let wanted = of_flow(wanted);
             options = options.subscribe(wanted.filter, wanted.options);
@@ -210,10 +212,13 @@ impl Connector {
 
     /// Replaces what the flows do, without touching the connection.
     pub(crate) fn set_routes(&mut self, flows: Flows, sinks: BTreeMap<Arc<str>, Sink>) {
-        let now_wanted = flows.subscriptions();
+        let (now_wanted, bridge_bit) = (flows.subscriptions(), flows.bridge_bit);
         self.routes.send_replace(Arc::new(Routes { flows, sinks }));
         match self.link.as_mut().map(|link| &mut link.end) {
-            Some(End::Remote { .. }) => self.line.listeners().set_flows(now_wanted),
+            Some(End::Remote { client, .. }) => {
+                client.set_bridge_bit(bridge_bit);
+                self.line.listeners().set_flows(now_wanted);
+            }
             Some(End::Local { client, subscribed }) => {
                 let is_gone = |(filter, ..): &&Wanted| !now_wanted.iter().any(|(kept, ..)| kept == filter);
                 for (filter, ..) in subscribed.iter().filter(is_gone) {

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use crosspoint_client::{Message, QoS, TopicFilter};
+use crosspoint_client::{BridgeBit, Message, QoS, TopicFilter};
 use crosspoint_protocol::message::MessageParts;
 
 use crate::config::Template;
-use crate::config::plan::{FlowPlan, Loops, Plan};
+use crate::config::plan::{BridgeWish, ConnectorPlan, FlowPlan, Loops, Plan};
 use crate::loop_guard::{LoopGuard, Verdict};
 
 /// Every flow that reads from one connector.
 #[derive(Debug, Default)]
 pub(crate) struct Flows {
     pub(crate) connector: Arc<str>,
+    /// Whether its connection tries the bridge bit.
+    pub(crate) bridge_bit: BridgeBit,
     flows: Vec<Flow>,
 }
 
@@ -60,6 +62,7 @@ impl Flows {
         let runnable = plan.flows_from(connector).filter(|(_, flow)| plan.is_runnable(flow));
         Self {
             connector: connector.into(),
+            bridge_bit: bridge_bit(plan, connector),
             flows: runnable.map(|(name, flow)| Flow::of_plan(name, flow)).collect(),
         }
     }
@@ -110,6 +113,15 @@ impl Flows {
             }
         }
         (outputs, failures)
+    }
+}
+
+fn bridge_bit(plan: &Plan, connector: &str) -> BridgeBit {
+    let Some(ConnectorPlan::Mqtt(mqtt)) = plan.connectors.get(connector) else { return BridgeBit::Never };
+    let runnable = plan.flows.iter().filter(|(_, flow)| plan.is_runnable(flow));
+    match BridgeWish::of(connector, mqtt, runnable.map(|(name, flow)| (name.as_str(), flow))) {
+        BridgeWish::Tried => BridgeBit::Try,
+        BridgeWish::Useless | BridgeWish::Harmful(_) => BridgeBit::Never,
     }
 }
 

@@ -648,8 +648,7 @@ fn flows_that_stand_still_or_lose_something() {
     };
     let message = "`flow.zz` does not run: connector \"plant\" is disabled";
     warning(&both("enabled = false", "\"a\"", ""), message, "zz", "stands still", "enable the connector");
-    let message =
-        "`flow.zz` may lose the retain flag: with MQTT 3.1.1 a broker forwards live messages without it";
+    let message = "`flow.zz` may lose the retain flag: with MQTT 3.1.1 a broker forwards live messages without it, unless it knows bridges (mosquitto, EMQX and VerneMQ do)";
     let marked = "{ connector = \"broker\" }";
     warning(
         &both("protocol = \"3.1.1\"", "\"a\"", ""),
@@ -658,6 +657,9 @@ fn flows_that_stand_still_or_lose_something() {
         "`retain` is not written",
         "write retain = true or",
     );
+    let message = "`flow.zz` loses the retain flag: with MQTT 3.1.1 a broker forwards live messages without it, but to a bridge, and the connector is none since the canary would not come back";
+    let with_canary = both("protocol = \"3.1.1\"\ncanary = {}", "\"a\"", "");
+    warning(&with_canary, message, marked, "`retain` is not written", "write retain = true or");
     assert!(findings(&both("protocol = \"3.1.1\"", "\"a\"", ", retain = true")).is_empty());
     let message = "`+/b` and `a/+` cross on connector \"plant\": with MQTT 3.x a message that matches both may come twice";
     let text = both("", "[\"a/+\", \"+/b\"]", "");

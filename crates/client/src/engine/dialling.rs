@@ -1,13 +1,13 @@
 //! From a server's name to a connection on which CONNECT is under way.
 
 use crosspoint_net::DialOptions;
-use crosspoint_protocol::{Now, Version, connection};
+use crosspoint_protocol::{Now, Version, connection, packet::Connect};
 
 use super::{
     Engine, Link,
     online::{Authenticating, Online},
 };
-use crate::{BoxFuture, ByteStream, Cause, DialFailure, State};
+use crate::{BoxFuture, BridgeBit, ByteStream, Cause, DialFailure, State, version_choice::Dialect};
 
 /// The shortest time that is left for CONNACK after a slow dial, in milliseconds.
 const CONNACK_WAIT_MIN_MS: u64 = 1_000;
@@ -20,24 +20,25 @@ const DIAL_GRACE_MS: u64 = 500;
 pub(super) struct Dialling {
     pub(super) stream: BoxFuture<Result<Box<dyn ByteStream>, DialFailure>>,
     pub(super) deadline_ms: u64,
-    version: Version,
+    dialect: Dialect,
     server: String,
 }
 
 impl Engine {
     pub(super) fn dial(&mut self, now: Now) -> Link {
-        let is_upward_due = self.attempts.upward_at_ms().is_some_and(|at_ms| at_ms <= now.monotonic_ms);
-        if is_upward_due && !has_exactly_once(&self.session) {
+        self.attempts.set_bridge_bit(self.bridge_bit());
+        if self.attempts.is_upward_due(now.monotonic_ms) && !has_exactly_once(&self.session) {
             self.attempts.step_up();
         }
-        let Some((server, version, attempt)) = self.attempts.begin() else { return self.stop() };
+        let Some((server, dialect, attempt)) = self.attempts.begin() else { return self.stop() };
         let server = server.clone();
         let name = server.target();
+        let version = dialect.version;
         self.state.send_replace(State::Connecting { attempt, server: name.clone(), version });
         Link::Dialling(Box::new(Dialling {
             stream: self.open(&server, version),
             deadline_ms: self.dial_deadline_ms(now),
-            version,
+            dialect,
             server: name,
         }))
     }
@@ -79,7 +80,8 @@ impl Engine {
     fn begin(&mut self, dialling: Dialling, stream: Box<dyn ByteStream>, now: Now) -> Link {
         let by_ms = dialling.deadline_ms.saturating_sub(DIAL_GRACE_MS);
         let left_ms = by_ms.saturating_sub(now.monotonic_ms).max(CONNACK_WAIT_MIN_MS);
-        let mut connect = self.options.connect(dialling.version);
+        let Dialect { version, is_bridge } = dialling.dialect;
+        let mut connect = Connect { is_bridge, ..self.options.connect(version) };
         let authenticating = match Authenticating::begin(&self.options, &mut connect) {
             Ok(authenticating) => authenticating,
             Err(cause) => return self.fail(cause, now),
@@ -88,7 +90,7 @@ impl Engine {
             connect,
             connack_deadline_ms: left_ms,
             ping_deadline_ms: self.options.ping_timeout_ms,
-            in_flight_maximum: self.in_flight_max(dialling.version),
+            in_flight_maximum: self.in_flight_max(version),
             topic_alias_own_maximum: self.options.topic_alias_max,
             // It may be of an earlier process: its subscriptions and messages are welcome.
             refuse_unknown_session: false,
@@ -100,9 +102,9 @@ impl Engine {
         match connection::ClientConnection::new(options, session, now) {
             Ok(core) => {
                 self.epoch += 1;
-                let Dialling { server, version, .. } = dialling;
+                let Dialling { server, dialect, .. } = dialling;
                 let ack_deadline_ms = self.options.ack_deadline_ms;
-                let mut online = Online::new(core, stream, server, version, ack_deadline_ms);
+                let mut online = Online::new(core, stream, server, dialect, ack_deadline_ms);
                 online.authenticating = authenticating;
                 Link::Online(Box::new(online))
             }
@@ -112,8 +114,13 @@ impl Engine {
 
     /// Ends an attempt that did not come as far as CONNACK.
     pub(super) fn fail(&mut self, cause: Cause, now: Now) -> Link {
-        let next = self.attempts.on_failed(&cause, &mut self.environment.random);
+        let (cause, next) = self.attempts.on_failed(cause, &mut self.environment.random);
         self.wait(cause, next, now)
+    }
+
+    /// Returns whether the bridge bit is wanted. A canary would never come back to us.
+    pub(super) fn bridge_bit(&self) -> BridgeBit {
+        if self.canary.is_some() { BridgeBit::Never } else { self.shared.bridge_bit() }
     }
 }
 

@@ -28,7 +28,10 @@ use super::{
     dialling::has_exactly_once,
     wire::{Moved, Wire},
 };
-use crate::{ByteStream, Cause, SaveReceipt, SessionChange, offers::Decision, shared::Inbox};
+use crate::{
+    BridgeBit, ByteStream, Cause, SaveReceipt, SessionChange, offers::Decision, shared::Inbox,
+    version_choice::Dialect,
+};
 
 /// Bytes waiting for a server that does not read, at which the connection ends.
 const TRANSMIT_BYTES_MAX: usize = 16 << 20;
@@ -42,6 +45,8 @@ pub(super) struct Online {
     wire: Wire,
     server: String,
     version: Version,
+    /// CONNECT had the bridge bit.
+    is_bridge: bool,
     /// When CONNACK said yes.
     connected_ms: Option<u64>,
     /// The core's next deadline.
@@ -77,7 +82,7 @@ impl Online {
         core: ClientConnection,
         stream: Box<dyn ByteStream>,
         server: String,
-        version: Version,
+        Dialect { version, is_bridge }: Dialect,
         ack_deadline_ms: u64,
     ) -> Self {
         Self {
@@ -85,6 +90,7 @@ impl Online {
             wire: Wire::new(stream),
             server,
             version,
+            is_bridge,
             connected_ms: None,
             deadline_ms: None,
             sequence: 0,
@@ -242,6 +248,7 @@ impl Engine {
         self.arrivals.offer_again(&self.shared, now);
         self.close_online(online, now);
         self.step_up(online, now);
+        self.drop_bridge_bit(online);
         self.look_at_first(online, now);
         self.keep_alive(online, now);
         loop {
@@ -285,6 +292,13 @@ impl Engine {
         online.upward_check_ms = now.monotonic_ms + UPWARD_CHECK_MS;
         if !has_exactly_once(online.core.session()) {
             online.end_for(Cause::VersionUpward, ReasonCode::Success);
+        }
+    }
+
+    /// Ends a connection that a server keeps our own messages from, when that is no longer wanted.
+    fn drop_bridge_bit(&self, online: &mut Online) {
+        if online.is_bridge && online.is_open() && self.bridge_bit() == BridgeBit::Never {
+            online.end_for(Cause::WithoutBridgeBit, ReasonCode::Success);
         }
     }
 

@@ -59,6 +59,8 @@ impl Subscriptions {
                     self.on_subscribed(&wanted.filter, reason.unwrap_or(ReasonCode::UnspecifiedError));
                 }
             }
+            // What comes behind it says how it went.
+            Request::Clear { .. } => {}
             Request::Unsubscribe { filters, .. } => {
                 for (filter, reason) in filters.into_iter().zip(reasons) {
                     self.busy.remove(&filter);
@@ -105,7 +107,7 @@ impl Subscriptions {
 
     /// Tells whether the server has granted a filter on this connection.
     pub(crate) fn is_granted(&self, filter: &TopicFilter) -> bool {
-        self.limits.is_some() && self.status(filter).is_some_and(|reason| !reason.is_error())
+        self.terms.is_some() && self.status(filter).is_some_and(|reason| !reason.is_error())
     }
 
     /// Returns what the server said to a filter, or to the one that covers it.
@@ -120,7 +122,7 @@ impl Subscriptions {
     fn reason_for(&self, kind: WaitsFor, filter: &TopicFilter) -> Option<ReasonCode> {
         match kind {
             WaitsFor::Suback => self.status(filter),
-            WaitsFor::Unsuback if self.limits.is_none() || self.needs_plan => None,
+            WaitsFor::Unsuback if self.terms.is_none() || self.needs_plan => None,
             WaitsFor::Unsuback => {
                 let is_open = self.busy.contains(filter) || self.at_server.contains_key(filter);
                 (!is_open).then_some(ReasonCode::Success)

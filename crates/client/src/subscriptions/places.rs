@@ -56,7 +56,7 @@ impl Subscriptions {
         if self.at_server.get(&wanted.filter).is_some_and(|before| before.id != id) {
             self.forget_place(&wanted.filter);
         }
-        let entry = AtServer { options: wanted.options, id, is_stale: false };
+        let entry = AtServer::new(wanted.options, id);
         self.at_server.insert(wanted.filter.clone(), entry);
         if let Some(id) = id {
             // Subscribed again it keeps its place, but its retained messages come with the new batch.

@@ -20,13 +20,17 @@ const FILTERS_PER_REQUEST_MAX: usize = 8;
 impl Subscriptions {
     pub(super) fn plan(&mut self) {
         let desired = self.desired();
-        let mut subscribe = Vec::new();
+        let Some(terms) = self.terms.clone() else { return };
+        let (mut clear, mut subscribe) = (Vec::new(), Vec::new());
         for (wanted, id) in &desired {
             if self.busy.contains(&wanted.filter) {
                 continue;
             }
-            let target = AtServer { options: wanted.options, id: *id, is_stale: false };
-            if self.at_server.get(&wanted.filter) != Some(&target) {
+            let at_server = self.at_server.get(&wanted.filter);
+            if at_server.is_some_and(|at_server| at_server.is_to_be_cleared(&terms)) {
+                clear.push(wanted.filter.clone());
+            }
+            if at_server != Some(&AtServer::new(wanted.options, *id)) {
                 subscribe.push((wanted.clone(), *id));
             }
         }
@@ -37,6 +41,9 @@ impl Subscriptions {
             .filter(|filter| !desired.contains(filter) && !self.busy.contains(*filter))
             .cloned()
             .collect();
+        for filters in clear.chunks(FILTERS_PER_REQUEST_MAX) {
+            self.planned.push_back(Request::Clear { filters: filters.to_vec() });
+        }
         // First what is new, so that nothing is missed between the two.
         self.plan_subscribes(subscribe);
         self.plan_unsubscribes(unsubscribe);
@@ -83,20 +90,21 @@ impl Subscriptions {
 
     /// Returns what the server is to have, in order.
     fn desired(&mut self) -> Vec<(SubscribedFilter, Option<u32>)> {
-        let Some(limits) = self.limits.clone() else { return Vec::new() };
+        let Some(terms) = self.terms.clone() else { return Vec::new() };
         let mut all: Vec<(u64, SubscribedFilter, u32)> = Vec::new();
         for (filter, wanted) in &mut self.wanted {
-            if let Some(reason) = not_available(filter, &limits) {
+            if let Some(reason) = not_available(filter, &terms.limits) {
                 wanted.status = Some(reason);
             }
             if wanted.status.is_none_or(|reason| !reason.is_error()) {
-                let subscribed = SubscribedFilter { filter: filter.clone(), options: wanted.options };
+                let subscribed =
+                    SubscribedFilter { filter: filter.clone(), options: terms.apply(wanted.options) };
                 all.push((wanted.order, subscribed, wanted.id));
             }
         }
         all.sort_by_key(|(order, ..)| *order);
         self.covered_by.clear();
-        if limits.subscription_ids {
+        if terms.limits.subscription_ids {
             return all.into_iter().map(|(_, subscribed, id)| (subscribed, Some(id))).collect();
         }
         self.uncovered(all.into_iter().map(|(_, subscribed, _)| subscribed).collect())

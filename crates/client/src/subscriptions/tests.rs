@@ -2,6 +2,10 @@ use crosspoint_protocol::QoS;
 
 use super::*;
 
+fn terms(subscription_ids: bool) -> Terms {
+    Terms { limits: limits(subscription_ids), knows_options: subscription_ids, is_bridge: false }
+}
+
 fn limits(subscription_ids: bool) -> ServerLimits {
     ServerLimits {
         keep_alive_s: 0,
@@ -25,7 +29,7 @@ fn wanted(filter: &str) -> SubscribedFilter {
 fn connected(filters: &[&str], subscription_ids: bool) -> Subscriptions {
     let filters: Vec<SubscribedFilter> = filters.iter().map(|filter| wanted(filter)).collect();
     let mut subscriptions = Subscriptions::new(&filters, Vec::new());
-    subscriptions.on_connected(limits(subscription_ids), Kept::None);
+    subscriptions.on_connected(terms(subscription_ids), Kept::None);
     subscriptions
 }
 
@@ -64,7 +68,10 @@ fn at_most_so_many_requests_are_open_at_once() {
 #[test]
 fn what_the_server_does_not_offer_is_not_asked_for() {
     let mut subscriptions = connected(&[], true);
-    subscriptions.on_connected(ServerLimits { wildcards: false, ..limits(true) }, Kept::None);
+    subscriptions.on_connected(
+        Terms { limits: ServerLimits { wildcards: false, ..limits(true) }, ..terms(true) },
+        Kept::None,
+    );
     let (reply, mut reasons) = oneshot::channel();
     subscriptions.subscribe(vec![(wanted("a/#"), None), (wanted("a"), None)], &UserProperties::new(), reply);
     assert_eq!(requested(&mut subscriptions), ["a"]);
@@ -96,7 +103,7 @@ fn a_filter_that_leaves_our_own_messages_out_does_not_swallow_the_copy_of_anothe
     let mut own_left_out = wanted("a/x");
     own_left_out.options.no_local = true;
     let mut subscriptions = Subscriptions::new(&[own_left_out, wanted("a/#")], Vec::new());
-    subscriptions.on_connected(limits(true), Kept::None);
+    subscriptions.on_connected(terms(true), Kept::None);
     requested(&mut subscriptions);
     assert!(subscriptions.counts("a/x", &[2], false), "our own message comes for this filter alone");
     assert!(!subscriptions.counts("a/x", &[1], false), "another's message comes for both");
@@ -107,7 +114,7 @@ fn a_copy_at_a_lower_qos_does_not_swallow_one_that_the_server_keeps_while_we_are
     let mut rarely = wanted("a/#");
     rarely.options.qos = QoS::AtMostOnce;
     let mut subscriptions = Subscriptions::new(&[rarely, wanted("a/x")], Vec::new());
-    subscriptions.on_connected(limits(true), Kept::None);
+    subscriptions.on_connected(terms(true), Kept::None);
     requested(&mut subscriptions);
     assert!(subscriptions.counts("a/x", &[2], false), "of what was kept for us this is the only copy");
     assert!(!subscriptions.counts("a/x", &[1], false));
@@ -118,7 +125,7 @@ fn a_copy_without_the_retain_flag_as_published_does_not_swallow_one_that_has_it(
     let mut as_published = wanted("a/#");
     as_published.options.retain_as_published = true;
     let mut subscriptions = Subscriptions::new(&[wanted("a/x"), as_published], Vec::new());
-    subscriptions.on_connected(limits(true), Kept::None);
+    subscriptions.on_connected(terms(true), Kept::None);
     requested(&mut subscriptions);
     assert!(subscriptions.counts("a/x", &[2], true));
     assert!(!subscriptions.counts("a/x", &[1], false));
@@ -138,13 +145,13 @@ fn an_identifier_that_a_caller_gave_is_his_alone() {
         std::iter::from_fn(|| subscriptions.next_request())
             .map(|request| match request {
                 Request::Subscribe { id, .. } => id,
-                Request::Unsubscribe { .. } => None,
+                Request::Unsubscribe { .. } | Request::Clear { .. } => None,
             })
             .collect::<Vec<_>>()
     };
     assert_eq!(ids(&mut subscriptions), [given]);
     subscriptions.on_disconnected();
-    subscriptions.on_connected(limits(true), Kept::All);
+    subscriptions.on_connected(terms(true), Kept::All);
     subscribe(&mut subscriptions, None);
     assert_eq!(ids(&mut subscriptions), [Some(2)], "whoever wants it now did not give it");
 
@@ -154,6 +161,67 @@ fn an_identifier_that_a_caller_gave_is_his_alone() {
     };
     let stored = vec![kept("b", CALLER_SUBSCRIPTION_IDS + 7), kept("c", 4)];
     let mut another_life = Subscriptions::new(&[wanted("b"), wanted("d")], stored);
-    another_life.on_connected(limits(true), Kept::All);
+    another_life.on_connected(terms(true), Kept::All);
     assert_eq!(ids(&mut another_life), [Some(5), Some(6), None]);
+}
+
+/// What a connection asks for, in short: `-` for a filter that is cleared, `+` for one that is subscribed.
+fn asked_as(subscriptions: &mut Subscriptions, is_bridge: bool) -> Vec<String> {
+    subscriptions.on_connected(Terms { is_bridge, ..terms(false) }, Kept::All);
+    let mut id = PacketId::MIN;
+    let mut asked = Vec::new();
+    while let Some(request) = subscriptions.next_request() {
+        asked.push(match &request {
+            Request::Subscribe { filters, .. } => {
+                let as_bridge =
+                    |one: &SubscribedFilter| (one.options.no_local, one.options.retain_as_published);
+                assert!(filters.iter().all(|one| as_bridge(one) == (is_bridge, is_bridge)), "{filters:?}");
+                format!("+{}", filters.iter().map(|one| one.filter.as_str()).collect::<String>())
+            }
+            Request::Clear { filters } => {
+                format!("-{}", filters.iter().map(TopicFilter::as_str).collect::<String>())
+            }
+            other => panic!("{other:?}"),
+        });
+        subscriptions.on_sent(id, request);
+        id = id.next();
+    }
+    asked
+}
+
+fn answered(subscriptions: &mut Subscriptions) {
+    for (id, request) in subscriptions.requested.clone() {
+        subscriptions.on_suback(id, &vec![ReasonCode::GrantedQoS1; request.filters().count()]);
+    }
+}
+
+#[test]
+fn what_a_session_has_is_made_anew_when_the_bridge_bit_comes_or_goes() {
+    let mut subscriptions = Subscriptions::new(&[wanted("a"), wanted("b")], Vec::new());
+    assert_eq!(asked_as(&mut subscriptions, false), ["+ab"]);
+    answered(&mut subscriptions);
+    for is_bridge in [true, false] {
+        subscriptions.on_disconnected();
+        assert_eq!(asked_as(&mut subscriptions, is_bridge), ["-ab", "+ab"]);
+        answered(&mut subscriptions);
+        assert!(subscriptions.is_granted(&wanted("a").filter));
+        subscriptions.on_disconnected();
+        assert!(asked_as(&mut subscriptions, is_bridge).is_empty(), "the session has it");
+    }
+}
+
+#[test]
+fn what_was_being_made_anew_when_the_connection_ended_is_made_anew_again() {
+    for way in [true, false] {
+        let mut subscriptions = Subscriptions::new(&[wanted("a")], Vec::new());
+        asked_as(&mut subscriptions, !way);
+        answered(&mut subscriptions);
+        subscriptions.on_disconnected();
+        asked_as(&mut subscriptions, way);
+        // Neither answer comes.
+        subscriptions.on_disconnected();
+        assert_eq!(asked_as(&mut subscriptions, way), ["-a", "+a"]);
+        subscriptions.on_disconnected();
+        assert_eq!(asked_as(&mut subscriptions, !way), ["-a", "+a"]);
+    }
 }

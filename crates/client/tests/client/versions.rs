@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use crosspoint_client::{Cause, Protocol, QoS, ReasonCode, State, Version};
+use crosspoint_client::{
+    BridgeBit, Cause, ClientOptions, Protocol, QoS, ReasonCode, State, TopicName, Version,
+};
 use crosspoint_protocol::{
     PacketId,
     packet::{Ack, Packet},
@@ -96,6 +98,102 @@ async fn no_step_up_while_an_exchange_at_qos_2_is_open() {
     sent.await.unwrap();
     peer.recv_disconnect().await;
     assert_eq!(world.network.accept().await.version, Version::V5);
+}
+
+fn bridging() -> ClientOptions {
+    options().protocol(Protocol::V3_1_1).bridge_bit(BridgeBit::Try)
+}
+
+fn is_bridge(world: &World) -> bool {
+    let state = world.client.state();
+    let state = state.borrow();
+    let State::Connected(connected) = &*state else { panic!("{state:?}") };
+    connected.is_bridge
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bridge_bit_is_tried_and_what_worked_is_remembered() {
+    let mut world = start(bridging());
+    for _ in 0..2 {
+        let peer = world.network.let_in(false).await;
+        assert!(peer.connect.is_bridge);
+        reach(&world.client, State::is_connected).await;
+        assert!(is_bridge(&world));
+        peer.cut();
+        reach(&world.client, |state| !state.is_connected()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bridge_bit_is_left_out_at_once_where_it_is_not_taken() {
+    // Refused as 3.1.1 does, as 5.0 does, closed without a word, and a word that is none.
+    let refusals: [&[u8]; 4] = [&[0x20, 2, 0, 1], &[0x20, 3, 0, 0x84, 0], &[], &[0x20, 2, 0, 77]];
+    for refusal in refusals {
+        let mut world = start(bridging());
+        let begin = Instant::now();
+        let mut peer = world.network.accept().await;
+        assert!(peer.connect.is_bridge);
+        peer.send_bytes(refusal).await;
+        peer.cut();
+        for _ in 0..2 {
+            let peer = world.network.let_in(false).await;
+            assert_eq!((peer.version, peer.connect.is_bridge), (Version::V3_1_1, false), "{refusal:?}");
+            reach(&world.client, State::is_connected).await;
+            assert!(!is_bridge(&world));
+            assert!(begin.elapsed() < Duration::from_secs(10), "without much of a wait");
+            peer.cut();
+            reach(&world.client, |state| !state.is_connected()).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_to_the_bridge_bit_is_asked_without_it() {
+    let mut world = start(bridging().connect_timeout_ms(2_000));
+    let silent = world.network.accept().await;
+    assert!(silent.connect.is_bridge);
+    let peer = world.network.let_in(false).await;
+    assert!(!peer.connect.is_bridge);
+    reach(&world.client, State::is_connected).await;
+    silent.cut();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_not_left_to_try_the_bridge_bit_again_and_the_next_one_tries() {
+    let mut world = start(bridging());
+    world.network.accept().await.refuse(ReasonCode::UnsupportedProtocolVersion).await;
+    let peer = world.network.let_in(false).await;
+    reach(&world.client, State::is_connected).await;
+    tokio::time::sleep(2 * DAY).await; // pace: the clock is the test's own
+    assert!(world.client.state().borrow().is_connected() && world.network.nobody_dials());
+    peer.cut();
+    assert!(world.network.accept().await.connect.is_bridge);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bridge_bit_that_is_no_longer_wanted_ends_its_connection_and_no_other() {
+    let mut world = start(bridging());
+    let mut peer = world.network.let_in(false).await;
+    reach(&world.client, State::is_connected).await;
+    world.client.set_bridge_bit(BridgeBit::Never);
+    peer.recv_disconnect().await;
+    let peer = world.network.let_in(false).await;
+    assert!(!peer.connect.is_bridge);
+    reach(&world.client, State::is_connected).await;
+    world.client.set_bridge_bit(BridgeBit::Try);
+    tokio::time::sleep(DAY).await; // pace: the clock is the test's own
+    assert!(world.network.nobody_dials(), "what works is not left for it");
+    peer.cut();
+    assert!(world.network.accept().await.connect.is_bridge);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_canary_or_in_5_0_there_is_no_bridge_bit() {
+    let canary = bridging().canary(TopicName::parse("canary").unwrap(), 5_000);
+    for options in [canary, bridging().protocol(Protocol::V5)] {
+        let mut world = start(options);
+        assert!(!world.network.accept().await.connect.is_bridge);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use super::template::Template;
 
 mod address;
 mod announcement;
+mod bridge_bit;
 mod broker;
 mod outbox;
 mod proxy;
@@ -22,6 +23,7 @@ mod tls;
 
 pub use address::{Address, Transport};
 pub use announcement::{Announcement, ConnectValues};
+pub(crate) use bridge_bit::BridgeWish;
 pub use broker::{
     Access, AclRule, BrokerLimits, BrokerPlan, Effect, ListenerPlan, PortChoice, UserPassword, UserPlan,
 };

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crosspoint_client::{Client, PublishResult, State};
+use crosspoint_client::{BridgeBit, Client, PublishResult, State};
 use tracing::{debug, error, info, warn};
 
 use super::history::Glance;
@@ -35,6 +35,7 @@ pub(super) async fn run(connector: Arc<str>, client: Client, line: Arc<Line>, bi
         glance = next.map(look).or(glance).filter(|_| !state.is_connected());
         if glance.is_none() {
             told.tell(&connector, &state, &known);
+            told.tell_of_bit(&connector, &state, client.bridge_bit());
         }
         let has_changed = tokio::select! {
             biased;
@@ -97,6 +98,8 @@ async fn while_connected(
 struct Told {
     /// Why there is no connection.
     cause: String,
+    /// That retain flags do not come.
+    is_bit_missed: bool,
     /// Why connections are lost again and again; empty while they are not.
     flapping: String,
 }
@@ -130,6 +133,18 @@ impl Told {
                 None => {}
             },
             _ => {}
+        }
+    }
+
+    /// Says once that live messages come without their retain flag, where a flow counts on it.
+    fn tell_of_bit(&mut self, connector: &str, state: &State, wanted: BridgeBit) {
+        let State::Connected(agreed) = state else { return };
+        let is_missed = wanted == BridgeBit::Try && !agreed.is_bridge && !agreed.version.is_v5();
+        if is_missed && !std::mem::replace(&mut self.is_bit_missed, is_missed) {
+            info!(
+                connector, version = %agreed.version,
+                "The broker does not know bridges: live messages come without their retain flag. `retain` at the sink says what they get."
+            );
         }
     }
 

@@ -107,7 +107,7 @@ impl Condition {
 
 /// Tells whether the client ended a connection that was well, for a better one: no loss, and no trouble.
 pub(super) const fn leaves_by_itself(cause: &Cause) -> bool {
-    matches!(cause, Cause::VersionUpward | Cause::ReturnToFirst)
+    matches!(cause, Cause::VersionUpward | Cause::ReturnToFirst | Cause::WithoutBridgeBit)
 }
 
 /// Tells whether a fault stays until somebody changes a setting, or what the other side shows.

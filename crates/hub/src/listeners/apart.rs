@@ -1,6 +1,6 @@
 //! What a listener cannot have on a connection that it shares.
 
-use crosspoint_client::{SubscribedFilter, TopicFilter};
+use crosspoint_client::{Connected, SubscribedFilter, TopicFilter};
 
 use super::Inner;
 
@@ -9,7 +9,7 @@ impl Inner {
     ///
     /// With Subscription Identifiers the client tells the copies for overlapping filters apart. Without them, as before
     /// MQTT 5, flows would get what overlaps twice, and what is retained again.
-    pub(super) fn apart(&self, asked: &SubscribedFilter, has_ids: bool) -> Option<String> {
+    pub(super) fn apart(&self, asked: &SubscribedFilter, agreed: &Connected) -> Option<String> {
         let SubscribedFilter { filter, options } = asked;
         if self.flow_with(filter).is_some() {
             return None;
@@ -20,6 +20,12 @@ impl Inner {
         if self.own.contains_key(filter) {
             return None;
         }
+        if agreed.is_bridge {
+            return Some(format!(
+                "the broker knows this connection for a bridge, and keeps what it publishes to {filter} from it"
+            ));
+        }
+        let has_ids = agreed.limits.subscription_ids;
         let mut others = self.flows.iter().map(|(flow, ..)| flow).chain(self.own.keys());
         let other = others.find(|other| {
             // What a Shared Subscription gets says nothing about what others get.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crosspoint_client::{ReasonCode, State, SubscribedFilter, TopicFilter, UserProperties, Version};
+use crosspoint_client::{
+    Connected, ReasonCode, State, SubscribedFilter, TopicFilter, UserProperties, Version,
+};
 
 use super::ear::{self, Heard, Hearing};
 use super::{Answer, Asked, Inner, Listener, Listeners};
@@ -43,7 +45,7 @@ impl Listeners {
         user_properties: UserProperties,
     ) -> Result<Listening, NotListening> {
         let inner = &mut *self.inner.lock();
-        let (version, _) = inner.agreed().ok_or(NotListening::Off)?;
+        let version = inner.agreed().ok_or(NotListening::Off)?.version;
         let (ear, hearing) = ear::pair();
         inner.next += 1;
         let number = inner.next;
@@ -134,8 +136,8 @@ impl Inner {
         number: u64,
         filters: &[SubscribedFilter],
     ) -> Result<(Vec<Asked>, Vec<TopicFilter>), NotListening> {
-        let (_, has_ids) = self.agreed().ok_or(NotListening::Off)?;
-        if let Some(why) = filters.iter().find_map(|asked| self.apart(asked, has_ids)) {
+        let agreed = self.agreed().ok_or(NotListening::Off)?;
+        if let Some(why) = filters.iter().find_map(|asked| self.apart(asked, &agreed)) {
             return Err(NotListening::Apart(why));
         }
         let is_there =
@@ -147,10 +149,10 @@ impl Inner {
         Ok((self.settle().asked, before))
     }
 
-    /// Returns the version that is spoken, and whether there are Subscription Identifiers, while there is a connection.
-    fn agreed(&self) -> Option<(Version, bool)> {
+    /// Returns what was agreed upon with the broker, while there is a connection.
+    fn agreed(&self) -> Option<Arc<Connected>> {
         match &*self.client.as_ref()?.state().borrow() {
-            State::Connected(agreed) => Some((agreed.version, agreed.limits.subscription_ids)),
+            State::Connected(agreed) => Some(agreed.clone()),
             _ => None,
         }
     }

@@ -92,7 +92,9 @@ async fn one_connection_serves_flows_and_who_listens_and_flows_get_everything_on
 
 #[tokio::test]
 async fn where_copies_cannot_be_told_apart_who_listens_gets_a_client_of_his_own() {
-    let sites = Sites::start("protocol = \"3.1.1\"\n").await;
+    // Since the flow reads what the connector says at its end, it is no bridge.
+    let close = "close = { topic = \"in/n\", payload = \"9\" }\n";
+    let sites = Sites::start(&format!("protocol = \"3.1.1\"\n{close}")).await;
     let mut apart = sites.listen("in/+").await;
     let why = apart.apart().unwrap_or_default().to_owned();
     assert!(why.contains("in/+") && why.contains("in/#"), "{why}");
@@ -108,6 +110,17 @@ async fn where_copies_cannot_be_told_apart_who_listens_gets_a_client_of_his_own(
     assert_eq!(sites.cloud.numbers(), [0, 2]);
     soon(apart.close()).await;
     until(|| sites.clients() == 1).await;
+    sites.running.stop().await;
+}
+
+#[tokio::test]
+async fn beside_a_bridge_who_listens_to_more_than_flows_gets_a_client_of_his_own() {
+    let sites = Sites::start("protocol = \"3.1.1\"\n").await;
+    let same = sites.listen("in/#").await;
+    assert_eq!((same.apart(), sites.clients()), (None, 1));
+    let other = sites.listen("state").await;
+    assert!(other.apart().is_some_and(|why| why.contains("for a bridge")), "{:?}", other.apart());
+    assert_eq!(sites.clients(), 2);
     sites.running.stop().await;
 }
 

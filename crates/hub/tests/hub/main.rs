@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 mod actions;
+mod bridge_bit;
 mod certificates;
 mod crashes;
 mod credentials;

@@ -1,6 +1,10 @@
 //! Requests about subscriptions: what is planned goes out as far as there are identifiers.
 
-use crosspoint_protocol::{PacketId, connection::ClientConnection, packet::SubscribeProperties};
+use crosspoint_protocol::{
+    PacketId,
+    connection::ClientConnection,
+    packet::{SubscribeProperties, UserProperties},
+};
 
 use super::Online;
 use crate::{engine::Engine, subscriptions::Request};
@@ -36,6 +40,7 @@ fn send_request(core: &mut ClientConnection, request: &Request) -> Option<Packet
                 SubscribeProperties { subscription_id: *id, user_properties: user_properties.clone() };
             core.subscribe(filters.clone(), properties)
         }
+        Request::Clear { filters } => core.unsubscribe(filters.clone(), UserProperties::new()),
         Request::Unsubscribe { filters, user_properties } => {
             core.unsubscribe(filters.clone(), user_properties.clone())
         }

@@ -13,7 +13,6 @@ use crosspoint_protocol::{
 use super::Online;
 use crate::{
     Cause,
-    attempts::Next,
     engine::{Engine, Link},
 };
 
@@ -41,10 +40,7 @@ impl Engine {
                 }
                 self.attempts.on_lost(cause, lived_ms, random)
             }
-            None => {
-                let next: Next = self.attempts.on_failed(&cause, random);
-                (cause, next)
-            }
+            None => self.attempts.on_failed(cause, random),
         };
         self.wait(cause, next, now)
     }
@@ -75,11 +71,11 @@ impl Online {
             Offence::ServerUnproven => Cause::Scram(ScramFault::ServerUnproven),
             Offence::KeepAliveTimeout => Cause::KeepAliveTimeout,
             Offence::DeadlineExceeded(_) => Cause::ConnectTimeout { after_ms: connect_timeout_ms },
-            // A server of old refuses 5.0 in a form that 5.0 cannot read: [MQTT-3.1.2-2] of 3.1.1.
+            // A server of old refuses 5.0 in a form that 5.0 cannot read: [MQTT-3.1.2-2] of 3.1.1. One that takes the
+            // bridge bit for a version after 5.0 may refuse it in the form of 5.0.
             _ if self.connected_ms.is_none()
                 && violation.packet == PacketType::ConnAck
-                && violation.field == "reason code"
-                && self.version.is_v5() =>
+                && (self.is_bridge || (self.version.is_v5() && violation.field == "reason code")) =>
             {
                 Cause::UnsupportedVersion { version: self.version }
             }

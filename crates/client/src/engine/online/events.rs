@@ -15,7 +15,7 @@ use crate::{
     counters::count,
     engine::{Engine, arrivals::Room},
     offers::{Offer, SubscriptionIds},
-    subscriptions::Kept,
+    subscriptions::{Kept, Terms},
 };
 
 /// How long the last bytes may take to leave, in milliseconds.
@@ -58,11 +58,17 @@ impl Engine {
         }
         self.sending.on_session_lost(lost, &self.shared.counters);
         let limits = self.limits(online.version, connack);
-        self.subscriptions.on_connected(limits.clone(), kept);
+        let terms = Terms {
+            limits: limits.clone(),
+            knows_options: online.version.is_v5(),
+            is_bridge: online.is_bridge,
+        };
+        self.subscriptions.on_connected(terms, kept);
         let assigned = connack.properties.assigned_client_id.as_ref();
         let connected = Connected {
             server: online.server.clone(),
             version: online.version,
+            is_bridge: online.is_bridge,
             session_present: connack.session_present,
             client_id: assigned.map_or_else(|| self.options.client_id.clone(), ToString::to_string),
             response_information: connack.properties.response_information.as_ref().map(ToString::to_string),

@@ -70,8 +70,8 @@ impl Engine {
     }
 
     fn begin_look(&self, online: &mut Online, now: Now) {
-        let Some((server, version)) = self.attempts.first() else { return };
-        let (stream, by_ms) = (self.open(server, version), self.dial_deadline_ms(now));
+        let Some((server, dialect)) = self.attempts.first() else { return };
+        let (stream, by_ms) = (self.open(server, dialect.version), self.dial_deadline_ms(now));
         online.returning = Returning::Looking { stream, by_ms };
     }
 

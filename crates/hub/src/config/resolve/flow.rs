@@ -6,7 +6,7 @@ use std::ops::Range;
 use crosspoint_protocol::{QoS, TopicFilter, Version};
 
 use super::super::diagnostic::Findings;
-use super::super::plan::{ConnectorPlan, FlowPlan, Loops, Protocol, SinkPlan, SourcePlan};
+use super::super::plan::{BridgeWish, ConnectorPlan, FlowPlan, Loops, Protocol, SinkPlan, SourcePlan};
 use super::super::section::{Section, Text};
 use super::super::setting::Setting;
 use super::super::settings::{self, flow as keys};
@@ -179,10 +179,18 @@ pub(super) fn check_retain(
         let Protocol::Only(version @ (Version::V3_1 | Version::V3_1_1)) = source.protocol else { continue };
         let undecided = flow.plan.sinks.iter().zip(&flow.sink_spans).find(|(sink, _)| sink.retain.is_none());
         let Some((_, span)) = undecided else { continue };
-        let message = format!(
-            "`flow.{}` may lose the retain flag: with MQTT {version} a broker forwards live messages without it",
-            flow.name
-        );
+        let all = flows.iter().map(|flow| (flow.name.as_str(), &flow.plan));
+        let loses = match BridgeWish::of(&flow.plan.source.connector, source, all) {
+            BridgeWish::Harmful(harm) => {
+                format!(
+                    "loses the retain flag: with MQTT {version} a broker forwards live messages without it, but to a bridge, and the connector is none since {harm}"
+                )
+            }
+            _ => format!(
+                "may lose the retain flag: with MQTT {version} a broker forwards live messages without it, unless it knows bridges (mosquitto, EMQX and VerneMQ do)"
+            ),
+        };
+        let message = format!("`flow.{}` {loses}", flow.name);
         let finding = findings.warning(span, message).label("`retain` is not written");
         finding.help("write retain = true or retain = false here, or protocol = \"5.0\" at the source");
     }

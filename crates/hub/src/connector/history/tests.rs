@@ -53,6 +53,7 @@ fn connected() -> State {
     State::Connected(Arc::new(Connected {
         server: "127.0.0.1:1883".to_owned(),
         version: Version::V5,
+        is_bridge: false,
         session_present: false,
         client_id: "me".to_owned(),
         response_information: None,
@@ -131,7 +132,7 @@ fn each_kind_of_failure_has_its_word() {
 #[test]
 fn a_connection_that_is_left_for_a_better_one_is_not_lost() {
     let mut story = Story::new(identity());
-    for cause in [Cause::ReturnToFirst, Cause::VersionUpward] {
+    for cause in [Cause::ReturnToFirst, Cause::VersionUpward, Cause::WithoutBridgeBit] {
         for _ in 0..3 {
             story.on(&connected());
             assert_eq!(story.after(90).fails(cause.clone()).condition, Condition::BackingOff);
