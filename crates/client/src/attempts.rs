@@ -245,7 +245,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(1);
         let mut attempts = attempts(2);
         attempts.begin();
-        attempts.on_failed(dial_failed(), &mut random).1;
+        let _ = attempts.on_failed(dial_failed(), &mut random);
         assert_eq!(port(&mut attempts), 2);
         attempts.on_connected(0, &mut random);
         attempts.on_lost(Cause::ConnectionLost, 60_000, &mut random);
