@@ -33,6 +33,7 @@ mod secret;
 mod status;
 mod store;
 mod subscribe;
+mod subscriptions;
 mod table;
 mod through;
 mod up;
@@ -97,6 +98,8 @@ enum Command {
     Pub(Box<publish::PublishFlags>),
     /// Subscribes, and prints what comes.
     Sub(Box<subscribe::SubscribeFlags>),
+    /// Lists and removes the subscriptions that the hub keeps: `sub --keep` makes them, `sub --kept` reads them.
+    Subscriptions(subscriptions::SubscriptionsFlags),
     /// Asks with a response topic, and prints the answers; ends with 27 when none comes in time.
     Request(Box<request::RequestFlags>),
     /// Lists, shows, retries, drops and exports what waits for connectors.
@@ -131,6 +134,7 @@ fn main() -> ExitCode {
         Some(Command::Doctor(flags)) => doctor::run(&flags),
         Some(Command::Pub(flags)) => publish::run(&flags),
         Some(Command::Sub(flags)) => subscribe::run(&flags),
+        Some(Command::Subscriptions(flags)) => subscriptions::run(&flags),
         Some(Command::Request(flags)) => request::run(&flags),
         Some(Command::Outbox(flags)) => kept::run_outbox(&flags),
         Some(Command::Dead(flags)) => kept::run_dead(&flags),

@@ -67,7 +67,7 @@ pub(crate) struct RemoteFlags {
     /// Use this connector of the project file: through the hub that runs there, else its broker and its login under a client
     /// id of our own; -i, -I, --will-* and -D connect mean the latter
     #[arg(
-        long, value_name = "NAME", help_heading = "Project",
+        long, value_name = "NAME", help_heading = "Project", group = "of_project",
         conflicts_with_all = [
             "host", "port", "url", "unix", "ws", "username", "password", "password_from", "protocol_version", "disable_clean_session",
             "session_expiry_interval", "cafile", "cert", "tls_use_os_certs", "tls_alpn", "tls_version", "insecure",
@@ -75,10 +75,10 @@ pub(crate) struct RemoteFlags {
     )]
     pub(crate) connector: Option<String>,
     /// The folder of the hub that may run there (default: crosspoint-data beside the project file)
-    #[arg(long, value_name = "DIR", requires = "connector", help_heading = "Project")]
+    #[arg(long, value_name = "DIR", requires = "of_project", help_heading = "Project")]
     pub(crate) data: Option<PathBuf>,
     /// The project file
-    #[arg(long, value_name = "FILE", default_value = PROJECT_FILE, requires = "connector", help_heading = "Project")]
+    #[arg(long, value_name = "FILE", default_value = PROJECT_FILE, requires = "of_project", help_heading = "Project")]
     pub(crate) project: PathBuf,
     #[command(flatten)]
     pub(crate) sealing_key: KeyFlags,

@@ -69,6 +69,7 @@ struct Parts {
     connectors: Vec<Row>,
     broker: Option<Row>,
     flows: Vec<Row>,
+    kept: Vec<Row>,
     certificates: Vec<Row>,
 }
 
@@ -78,6 +79,7 @@ impl Parts {
             Some("connector") => self.connectors.push(row),
             Some("broker") => self.broker = Some(row),
             Some("flow") => self.flows.push(row),
+            Some("kept") => self.kept.push(row),
             Some("certificate") => self.certificates.push(row),
             // What a newer hub says besides.
             _ => {}
@@ -89,6 +91,7 @@ impl Parts {
             "connectors": self.connectors,
             "broker": self.broker,
             "flows": self.flows,
+            "kept": self.kept,
             "certificates": self.certificates,
         });
         format!("{all:#}\n")
@@ -103,6 +106,9 @@ impl Parts {
         text.push_str(&self.broker.as_ref().map_or_else(|| "\nno broker\n".to_owned(), broker));
         for row in &self.flows {
             text.push_str(&flow(row));
+        }
+        for row in &self.kept {
+            text.push_str(&kept(row));
         }
         for row in &self.certificates {
             text.push_str(&dates(row));
@@ -133,6 +139,19 @@ fn broker(row: &Row) -> String {
 fn flow(row: &Row) -> String {
     let word = |key| text(row, key).unwrap_or_default();
     format!("flow {}  {} -> {}  {}\n", word("flow"), word("from"), words(row, "to").join(", "), word("state"))
+}
+
+fn kept(row: &Row) -> String {
+    let word = |key| text(row, key).unwrap_or_default();
+    let waiting = row.get("waiting").and_then(Value::as_u64).unwrap_or_default();
+    let state = match (text(row, "trouble"), row.get("holds_up").and_then(Value::as_bool)) {
+        (Some(trouble), _) => trouble,
+        (None, Some(true)) => format!("is full and holds {} up", word("connector")),
+        (None, _) => "runs".to_owned(),
+    };
+    let (name, from, waiting) =
+        (word("name"), word("connector"), things(waiting, "message waits", "messages wait"));
+    format!("kept {name}  {from}: {}  {waiting}  {state}\n", words(row, "filters").join(", "))
 }
 
 /// Returns what is wrong with the dates of a certificate, and what to do.

@@ -205,6 +205,7 @@ const STATUS: &[Column] = &[
     Column::text("reserve_bytes", "reserve").shown(size),
     Column::text("sessions", "waiting for sessions").shown(messages),
     Column::text("outboxes", "waiting in outboxes").shown(messages),
+    Column::text("kept", "waiting in kept subscriptions").shown(messages),
     Column::text("dead", "dead letters").shown(messages),
     Column::text("archived", "archived").shown(messages),
 ];

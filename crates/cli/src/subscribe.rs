@@ -21,6 +21,10 @@ use crate::{
     through::{Hearing, Wish},
 };
 
+mod keeping;
+
+use keeping::KeepFlags;
+
 /// How long the goodbye to the broker may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -65,6 +69,8 @@ pub(crate) struct SubscribeFlags {
     #[arg(short = 'T', long, value_name = "FILTER", action = ArgAction::Append, help_heading = "Output")]
     filter_out: Vec<String>,
     #[command(flatten)]
+    keeping: KeepFlags,
+    #[command(flatten)]
     remote: RemoteFlags,
 }
 
@@ -90,12 +96,7 @@ struct Said {
 /// Runs the command.
 pub(crate) fn run(flags: &SubscribeFlags) -> ExitCode {
     let voice = flags.remote.voice();
-    let ended = match flags.remote.through(voice) {
-        Ok(None) => flags.subscribe().and_then(|subscribe| block_on(subscribe.run(voice))),
-        Ok(Some(through)) => flags.hearing().and_then(|hearing| block_on(hearing.run(&through, voice))),
-        Err(failure) => Err(failure),
-    };
-    match ended {
+    match flags.run(voice) {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             voice.fail(&failure);
@@ -105,6 +106,19 @@ pub(crate) fn run(flags: &SubscribeFlags) -> ExitCode {
 }
 
 impl SubscribeFlags {
+    fn run(&self, voice: Voice) -> Result<(), Failure> {
+        if let Some(name) = &self.keeping.keep {
+            return keeping::keep(self, name, voice);
+        }
+        if let Some(name) = &self.keeping.kept {
+            return keeping::read(self, name, voice);
+        }
+        match self.remote.through(voice)? {
+            None => block_on(self.subscribe()?.run(voice)),
+            Some(through) => block_on(self.hearing()?.run(&through, voice)),
+        }
+    }
+
     /// Checks what was typed.
     fn subscribe(&self) -> Result<Subscribe, Failure> {
         let mut remote = self.remote.remote()?;

@@ -232,6 +232,7 @@ fn waiting(figures: WaitingFigures, again: &str) -> String {
     let mut text = String::new();
     for (count, one, many, command) in [
         (figures.outboxes, "message waits in an outbox", "messages wait in outboxes", "outbox list"),
+        (figures.kept, "message waits to be read", "messages wait to be read", "subscriptions"),
         (figures.dead, "dead letter", "dead letters", "dead list"),
     ] {
         if count > 0 {

@@ -9,10 +9,11 @@
 //!
 //! On the embedded broker there is no socket.
 //!
-//! Invariant: nothing here outlives the one who asked; what is dropped has ended. What goes through an outbox stands in
-//! `outbox`, what is subscribed for good in flows.
+//! Invariant: nothing here outlives the one who asked, but what he asks to be kept; what is dropped has ended. What goes
+//! through an outbox stands in `outbox`, what is kept in `kept`.
 
 mod error;
+mod kept;
 mod question;
 mod subscribed;
 mod visit;
@@ -29,6 +30,7 @@ use crosspoint_store::Batch;
 use parking_lot::Mutex;
 
 pub use error::ActionError;
+pub use kept::{Granted, KeptMessage, KeptReading, KeptStatus, Made};
 pub use question::{Asking, NotAskable, Question};
 pub use subscribed::{Arrived, Subscribed};
 pub(crate) use visit::of_stored;
@@ -38,6 +40,8 @@ use crate::connector::{Line, Reach};
 use crate::control::Board;
 use crate::diagnosis;
 use crate::environment::Environment;
+use crate::kept::KeptSubscriptions;
+pub use crate::kept::{KeptLimits, KeptSubscription, WhatWaits};
 use visit::Visit;
 
 /// Where an action takes place.
@@ -55,11 +59,17 @@ pub enum Place {
 pub struct Actions {
     board: Arc<Mutex<Board>>,
     environment: Environment,
+    /// Those of a hub that runs.
+    kept: Option<Arc<KeptSubscriptions>>,
 }
 
 impl Actions {
-    pub(crate) const fn new(board: Arc<Mutex<Board>>, environment: Environment) -> Self {
-        Self { board, environment }
+    pub(crate) const fn new(
+        board: Arc<Mutex<Board>>,
+        environment: Environment,
+        kept: Option<Arc<KeptSubscriptions>>,
+    ) -> Self {
+        Self { board, environment, kept }
     }
 
     /// Publishes a message, at its QoS and with its retain flag, and waits for at most `within` until the broker has

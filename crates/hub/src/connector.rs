@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crosspoint_broker::{BrokerHandle, LocalClient, LocalOptions};
-use crosspoint_client::{Client, Environment, Left, RetainHandling, State, SubscriptionOptions};
-use tokio::sync::{oneshot, watch};
+use crosspoint_broker::{BrokerHandle, LocalOptions};
+use crosspoint_client::{Client, Environment, Left, State};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{Instrument, error, error_span, info, warn};
 
@@ -14,8 +14,9 @@ use crate::config::plan::{Announcement, MqttPlan, Verify};
 use crate::connect;
 use crate::durable::Session;
 use crate::flow::Flows;
-use crate::intake::{self, Routes, Sink, Source, Surroundings};
-use crate::listeners::{Wanted, of_flow};
+use crate::intake::{self, Sink, Source, Surroundings};
+use crate::kept::KeptSubscriptions;
+use crate::listeners::of_flow;
 use crate::outbox::{Backlog, IN_FLIGHT_MAX, OutboxFigures, Restored, Target};
 
 mod flapping;
@@ -26,6 +27,7 @@ mod reporter;
 mod session;
 mod state;
 mod trial;
+mod wiring;
 
 use history::{History, Identity};
 pub(crate) use keeping::Keeping;
@@ -33,6 +35,7 @@ pub(crate) use line::{Line, Reach};
 use session::{Resumed, resume};
 pub use state::{Condition, ConnectorState};
 use trial::{Trial, differs_in_credentials};
+pub(crate) use wiring::Wiring;
 
 /// A connector of the project: its outbox lives as long as the store keeps it, its link as long as its settings.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ pub(crate) struct Connector {
     surroundings: Surroundings,
     /// The outbox's other end, while no link has it.
     backlog: Option<Backlog>,
-    routes: watch::Sender<Arc<Routes>>,
+    wiring: Arc<Wiring>,
     line: Arc<Line>,
     link: Option<Link>,
     /// The settings of a remote link.
@@ -69,22 +72,23 @@ enum End {
         /// The client's engine, and what reports on it and saves for it. They end with the client.
         tasks: JoinSet<()>,
     },
-    Local {
-        client: Arc<LocalClient>,
-        subscribed: Vec<Wanted>,
-    },
+    Local,
 }
 
 /// A task that is told to stop and then joined.
 #[derive(Debug)]
-struct Task<T> {
+pub(crate) struct Task<T> {
     stop: oneshot::Sender<()>,
     task: JoinHandle<T>,
 }
 
 impl<T> Task<T> {
+    pub(crate) const fn new(stop: oneshot::Sender<()>, task: JoinHandle<T>) -> Self {
+        Self { stop, task }
+    }
+
     /// Stops the task and returns what it leaves, or `None` if it has panicked.
-    async fn stop(self) -> Option<T> {
+    pub(crate) async fn stop(self) -> Option<T> {
         // One that has ended by itself does not listen any more, and has left what it leaves.
         self.stop.send(()).unwrap_or_default();
         self.task.await.ok()
@@ -92,16 +96,22 @@ impl<T> Task<T> {
 }
 
 impl Connector {
-    pub(crate) fn new(name: &str, keeping: Keeping, backlog: Backlog, surroundings: Surroundings) -> Self {
-        let routes = watch::Sender::new(Arc::<Routes>::default());
+    pub(crate) fn new(
+        name: &str,
+        keeping: Keeping,
+        backlog: Backlog,
+        surroundings: Surroundings,
+        kept: Arc<KeptSubscriptions>,
+    ) -> Self {
         let name: Arc<str> = name.into();
-        let line = Line::new(name.clone(), surroundings.clock.clone(), routes.subscribe());
+        let wiring = Arc::new(Wiring::new(name.clone(), kept));
+        let line = Line::new(name.clone(), surroundings.clock.clone(), wiring.clone());
         Self {
             name,
             keeping,
             surroundings,
             backlog: Some(backlog),
-            routes,
+            wiring,
             line: Arc::new(line),
             link: None,
             running: None,
@@ -135,7 +145,7 @@ impl Connector {
     pub(crate) fn state(&self) -> Option<State> {
         match &self.link.as_ref()?.end {
             End::Remote { client, .. } => Some(client.state().borrow().clone()),
-            End::Local { .. } => None,
+            End::Local => None,
         }
     }
 
@@ -152,12 +162,12 @@ impl Connector {
         twin: Option<String>,
         environment: &crate::Environment,
     ) -> Result<(), String> {
-        let subscribed = self.routes.borrow().flows.subscriptions();
+        let subscribed = self.wiring.wanted();
         self.say_what_is_not_checked(plan);
         // Its queue has room for everything that the pump may have in flight, and for a birth message.
         let mut options = connect::client_options(plan, client_id)
             .publish_queue_max(IN_FLIGHT_MAX + 1)
-            .bridge_bit(self.routes.borrow().flows.bridge_bit);
+            .bridge_bit(self.wiring.routes().borrow().flows.bridge_bit);
         for wanted in &subscribed {
             let wanted = of_flow(wanted);
             options = options.subscribe(wanted.filter, wanted.options);
@@ -175,6 +185,8 @@ impl Connector {
         self.line.set_reach(Some(Reach::Remote(client.clone())));
         tasks.spawn(reporter::run(self.name.clone(), client.clone(), self.line(), plan.birth.clone()));
         self.line.listeners().connect(client.clone(), subscribed);
+        // A kept subscription may have come meanwhile.
+        drop(self.wiring.rewire());
         let target = Target::Remote(client.clone());
         let source = Source::Remote(deliveries, session.clone());
         let close = plan.close.clone().map(Box::new);
@@ -187,21 +199,11 @@ impl Connector {
     pub(crate) async fn start_local(&mut self, broker: &BrokerHandle) -> Result<(), String> {
         let options = LocalOptions::new(format!("$hub/{}", self.name)).session_expiry_s(u32::MAX);
         let client = Arc::new(broker.connect_local(options).await.map_err(|error| error.to_string())?);
-        let subscribed = self.routes.borrow().flows.subscriptions();
-        let kept = client.filters();
-        for filter in kept.iter().filter(|kept| !subscribed.iter().any(|wanted| wanted.0 == **kept)) {
-            client.unsubscribe(filter);
-        }
-        for wanted in &subscribed {
-            // What is retained has been given to a Subscription that was kept.
-            let retain_handling = RetainHandling::SendIfNew;
-            let options = SubscriptionOptions { retain_handling, ..of_flow(wanted).options };
-            client.subscribe(&wanted.0, options, 0);
-        }
+        self.wiring.begin_local(client.clone());
         self.line.note(History::begin_connected);
         self.line.set_reach(Some(Reach::Local));
         let (source, target) = (Source::Local(client.clone()), Target::Local(client.clone()));
-        self.start(End::Local { client, subscribed }, source, target, Vec::new());
+        self.start(End::Local, source, target, Vec::new());
         Ok(())
     }
 
@@ -211,26 +213,11 @@ impl Connector {
     }
 
     /// Replaces what the flows do, without touching the connection.
-    pub(crate) fn set_routes(&mut self, flows: Flows, sinks: BTreeMap<Arc<str>, Sink>) {
-        let (now_wanted, bridge_bit) = (flows.subscriptions(), flows.bridge_bit);
-        self.routes.send_replace(Arc::new(Routes { flows, sinks }));
-        match self.link.as_mut().map(|link| &mut link.end) {
-            Some(End::Remote { client, .. }) => {
-                client.set_bridge_bit(bridge_bit);
-                self.line.listeners().set_flows(now_wanted);
-            }
-            Some(End::Local { client, subscribed }) => {
-                let is_gone = |(filter, ..): &&Wanted| !now_wanted.iter().any(|(kept, ..)| kept == filter);
-                for (filter, ..) in subscribed.iter().filter(is_gone) {
-                    client.unsubscribe(filter);
-                }
-                for wanted in now_wanted.iter().filter(|wanted| !subscribed.contains(wanted)) {
-                    client.subscribe(&wanted.0, of_flow(wanted).options, 0);
-                }
-                *subscribed = now_wanted;
-            }
-            None => {}
+    pub(crate) fn set_routes(&self, flows: Flows, sinks: BTreeMap<Arc<str>, Sink>) {
+        if let Some(End::Remote { client, .. }) = self.link.as_ref().map(|link| &link.end) {
+            client.set_bridge_bit(flows.bridge_bit);
         }
+        self.wiring.set_flows(flows, sinks);
     }
 
     /// Keeps the connection when its settings differ from these by credentials only, and tries the new ones beside it.
@@ -274,6 +261,7 @@ impl Connector {
         (self.trial, self.running) = (None, None);
         self.line.set_reach(None);
         self.line.listeners().disconnect();
+        self.wiring.end_local();
         self.line.note(History::end);
         let Some(link) = self.link.take() else { return };
         self.backlog = link.stop(&self.name, within).await;
@@ -298,7 +286,7 @@ impl Connector {
     fn start(&mut self, end: End, source: Source, target: Target, restored: Vec<Restored>) {
         let Some(backlog) = self.backlog.take() else { return };
         let (stop, stopped) = oneshot::channel();
-        let (routes, listeners) = (self.routes.subscribe(), self.line.listeners().clone());
+        let (routes, listeners) = (self.wiring.routes(), self.line.listeners().clone());
         let intake = intake::run(source, routes, listeners, self.surroundings.clone(), stopped);
         let intake = Task { stop, task: tokio::spawn(intake) };
         let (stop, stopped) = oneshot::channel();

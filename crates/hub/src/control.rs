@@ -21,6 +21,7 @@ mod dead;
 mod desk;
 mod failure;
 mod gauge;
+mod keeping;
 mod outboxes;
 #[cfg_attr(not(unix), allow(dead_code, reason = "there is no socket to speak over"))]
 mod request;
@@ -33,7 +34,7 @@ mod watched;
 pub use crosspoint_store::{Damage, Report, Salvaged};
 
 pub(crate) use board::Board;
-pub use caller::{Control, Part};
+pub use caller::{Control, Part, Taken};
 #[cfg(unix)]
 pub(crate) use channel::Channel;
 pub(crate) use desk::Desk;

@@ -1,10 +1,12 @@
-//! What the hub keeps in the store besides the messages themselves: which number a connector has, and how its session
-//! at a remote broker stands. The tables stand in `docs/formats/records.md`, the bytes of their values beside the code.
+//! What the hub keeps in the store besides the messages themselves: which number a connector has, how its session at a
+//! remote broker stands, and what kept subscriptions are. The tables stand in `docs/formats/records.md`, the bytes of their
+//! values beside the code.
 //!
 //! It does *not* know outboxes: what one entry of a queue is stands in `outbox`.
 
 use bytes::Bytes;
 
+mod definitions;
 mod numbers;
 mod receipts;
 mod restoring;
@@ -12,7 +14,8 @@ mod rows;
 mod session;
 mod storage;
 
-pub(crate) use numbers::{all as numbers, assign, left_behind};
+pub(crate) use definitions::{all as definitions, forget as forget_definition, put as put_definition};
+pub(crate) use numbers::{all as numbers, assign, assign_kept, kept as kept_numbers, left_behind};
 pub(crate) use session::{Identity, Offered, Opened, Session};
 pub(crate) use storage::Storage;
 
@@ -27,6 +30,9 @@ const SUBSCRIPTIONS: u32 = 17;
 const INCOMING: u32 = 18;
 /// Connector, position in its outbox: an exchange at QoS 2.
 const OUTGOING: u32 = 19;
+
+/// Name of a kept subscription: what it is.
+const KEPT_SUBSCRIPTION: u32 = 23;
 
 /// Returns the queue that is the outbox of a connector.
 pub(crate) const fn outbox_queue(number: u64) -> u64 {

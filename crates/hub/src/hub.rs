@@ -24,6 +24,7 @@ use crate::durable::Storage;
 use crate::embedded::{Embedded, ListeningAt};
 use crate::environment::Environment;
 use crate::intake::Surroundings;
+use crate::kept::KeptSubscriptions;
 use crate::outbox::OutboxFigures;
 use crate::users;
 
@@ -46,6 +47,7 @@ pub struct Hub {
     surroundings: Surroundings,
     broker: Option<Embedded>,
     connectors: BTreeMap<String, Connector>,
+    kept: Arc<KeptSubscriptions>,
     /// What looks after the store and the dates of certificates; it ends with the hub.
     watching: JoinSet<()>,
     /// The plan that runs, for who looks after its certificates.
@@ -92,12 +94,14 @@ impl Hub {
             Some(store) => Storage::of(store.clone()),
             None => Storage::open(&data).await?,
         };
+        let surroundings = Surroundings { storage: storage.clone(), clock: environment.now() };
+        let kept = KeptSubscriptions::open(surroundings.clone()).await?;
         let mut watching = JoinSet::new();
         watching.spawn(storage.clone().watch());
         let certified = watch::Sender::new(Arc::<Plan>::default());
         watching.spawn(certificates::watch(certified.subscribe(), environment.now()));
         let desk = Desk::of_running(storage.store().clone(), data.path()).in_environment(environment.clone());
-        let surroundings = Surroundings { storage, clock: environment.now() };
+        let desk = desk.with_kept(kept.clone());
         let mut hub = Self {
             plan: Plan::default(),
             data,
@@ -105,6 +109,7 @@ impl Hub {
             surroundings,
             broker: None,
             connectors: BTreeMap::new(),
+            kept,
             watching,
             certified,
             desk,
@@ -156,6 +161,7 @@ impl Hub {
             stopping.spawn(async move { connector.stop(within).await });
         }
         while stopping.join_next().await.is_some() {}
+        self.kept.stop().await;
         if let Some(embedded) = self.broker {
             embedded.broker.stop().await;
         }
@@ -236,7 +242,7 @@ impl Hub {
         certificates::of_plan(&self.plan, certificates::now_s(&self.surroundings.clock))
     }
 
-    /// Counts what waits in each outbox and for each session of the embedded broker, and returns what is not as it must
+    /// Counts what waits in each outbox, for each kept subscription and for each session of the embedded broker, and returns what is not as it must
     /// be, in words: figures that do not agree with what is there (C9), a limit that is not held (C8). Nothing, as long
     /// as the hub is right.
     ///
@@ -247,6 +253,7 @@ impl Hub {
             found.into_iter().map(|what| format!("the outbox of {name}: {what}")).collect::<Vec<_>>()
         };
         let outboxes = self.connectors.iter().flat_map(outbox);
+        let outboxes = outboxes.chain(self.kept.audit());
         outboxes.chain(self.broker().map(Broker::audit).unwrap_or_default()).collect()
     }
 

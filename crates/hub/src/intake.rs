@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crosspoint_broker::LocalClient;
-use crosspoint_client::Deliveries;
+use crosspoint_client::{Deliveries, QoS, TopicFilter};
 use crosspoint_store::Store;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -24,7 +24,7 @@ use tracing::warn;
 use crate::config::plan::Durability;
 use crate::durable::{Session, Storage};
 use crate::flow::Flows;
-use crate::listeners::Listeners;
+use crate::listeners::{Listeners, Wanted};
 use crate::outbox::{Clock, Outbox};
 
 mod arrived;
@@ -46,8 +46,51 @@ const STOP_WITHIN: Duration = Duration::from_secs(3);
 /// What an intake works with; replaced as a whole when the project changes.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    pub(crate) flows: Flows,
+    pub(crate) flows: Arc<Flows>,
     pub(crate) sinks: BTreeMap<Arc<str>, Sink>,
+    pub(crate) kept: Vec<KeptRoute>,
+}
+
+/// A kept subscription: what matches one of its filters goes into its outbox as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptRoute {
+    /// What stands for the flow of its messages.
+    pub(crate) flow: Arc<str>,
+    pub(crate) filters: Vec<TopicFilter>,
+    pub(crate) qos: QoS,
+    pub(crate) sink: Sink,
+}
+
+impl Routes {
+    /// Returns everything that has to be subscribed at the source, each filter once.
+    ///
+    /// A kept subscription gets nothing of our own where a flow that may be part of a cycle wants the same topics: it would
+    /// bring that flow what it must not hear.
+    pub(crate) fn subscriptions(&self) -> Vec<Wanted> {
+        let of_flows = self.flows.subscriptions();
+        let leaves_own_out = |filter: &TopicFilter| {
+            let mut guarded = of_flows.iter().filter(|(.., no_local)| *no_local);
+            !filter.is_shared() && guarded.any(|(flow, ..)| flow.overlaps(filter))
+        };
+        let mut wanted = of_flows.clone();
+        for (filter, qos) in self.kept.iter().flat_map(KeptRoute::filters) {
+            match wanted.iter_mut().find(|(known, ..)| known == filter) {
+                Some((_, known, _)) => *known = (*known).max(qos),
+                None => wanted.push((filter.clone(), qos, leaves_own_out(filter))),
+            }
+        }
+        wanted
+    }
+}
+
+impl KeptRoute {
+    fn filters(&self) -> impl Iterator<Item = (&TopicFilter, QoS)> {
+        self.filters.iter().map(|filter| (filter, self.qos))
+    }
+
+    fn matches(&self, topic: &str) -> bool {
+        self.filters.iter().any(|filter| filter.matches(topic))
+    }
 }
 
 /// Where a flow writes to.

@@ -31,6 +31,7 @@ mod environment;
 mod flow;
 mod hub;
 mod intake;
+mod kept;
 mod listeners;
 mod loop_guard;
 mod outbox;

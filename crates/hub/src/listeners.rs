@@ -84,12 +84,12 @@ pub(crate) struct Came<'a> {
 type Wish = (SubscribedFilter, Option<u32>);
 
 /// What the broker says to a request.
-type Answer = Pin<Box<dyn Future<Output = Result<Vec<ReasonCode>, SubscribeError>> + Send>>;
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Vec<ReasonCode>, SubscribeError>> + Send>>;
 
 /// Filters that the broker was asked for, and what it says.
-struct Asked {
-    filters: Vec<TopicFilter>,
-    answer: Answer,
+pub(crate) struct Asked {
+    pub(crate) filters: Vec<TopicFilter>,
+    pub(crate) answer: Answer,
 }
 
 /// What the broker was asked when the listeners changed.
@@ -128,8 +128,8 @@ impl Listeners {
         inner.listeners.clear();
     }
 
-    /// Brings the connection to what flows want now.
-    pub(crate) fn set_flows(&self, flows: Vec<Wanted>) {
+    /// Brings the connection to what flows want now; returns what the broker was asked for that.
+    pub(crate) fn set_flows(&self, flows: Vec<Wanted>) -> Option<Asked> {
         let inner = &mut *self.inner.lock();
         let before = std::mem::replace(&mut inner.flows, flows);
         let new: Vec<SubscribedFilter> =
@@ -137,15 +137,15 @@ impl Listeners {
         for SubscribedFilter { filter, .. } in &new {
             inner.own.remove(filter);
         }
-        if let Some(client) = &inner.client
-            && !new.is_empty()
-        {
-            // The client says itself what the broker refuses.
-            drop(client.subscribe(new));
-        }
+        let filters = new.iter().map(|wanted| wanted.filter.clone()).collect();
+        let asked = inner.client.as_ref().filter(|_| !new.is_empty()).map(|client| {
+            // The client says itself what the broker refuses, to whoever does not await it.
+            Asked { filters, answer: Box::pin(client.subscribe(new)) }
+        });
         drop(inner.settle());
         let gone = before.into_iter().map(|(filter, ..)| filter);
         drop(inner.unsubscribe(gone.collect()));
+        asked
     }
 
     /// Hands messages to whoever listens to them.

@@ -8,6 +8,7 @@ mod doors;
 mod explain;
 mod export;
 mod import;
+mod keeping;
 mod kept;
 mod pages;
 mod running;

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use crosspoint_client::TopicFilter;
+
 use super::question::NotAskable;
 use crate::diagnosis::Diagnosis;
+use crate::kept::KeptSubscription;
 
 /// Why an action is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +38,34 @@ pub enum ActionError {
     /// It cannot be asked so.
     #[error(transparent)]
     NotAskable(#[from] NotAskable),
+    /// It cannot be kept: why.
+    #[error("the subscription cannot be kept: {0}")]
+    NotKeepable(String),
+    /// Another one is kept under this name.
+    #[error("another subscription is kept as {}: {}", .0.name, words(.0))]
+    KeptDiffers(Box<KeptSubscription>),
+    /// No subscription is kept under this name.
+    #[error("no subscription is kept as {name}")]
+    NoSuchKept {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// Somebody reads it.
+    #[error("the kept subscription {0} is being read")]
+    KeptIsRead(String),
+    /// Messages wait for it.
+    #[error("messages wait in the kept subscription {name}: {messages}")]
+    KeptWaits {
+        /// The name.
+        name: String,
+        /// How many.
+        messages: u64,
+    },
+    /// The store refuses.
+    #[error("{0}")]
+    Store(String),
     /// The broker did not answer in time.
     #[error("the broker did not answer within {} s", .0.as_secs())]
     NotInTime(Duration),
@@ -67,7 +98,29 @@ impl ActionError {
                 "give a response topic that whoever answers knows".to_owned()
             }
             Self::NotAskable(_) => "correct the value of the property".to_owned(),
+            Self::NotKeepable(_) => "correct it, and ask again".to_owned(),
+            Self::KeptDiffers(known) => {
+                let name = &known.name;
+                format!(
+                    "choose another name, or remove that one with `crosspoint subscriptions remove {name}`"
+                )
+            }
+            Self::NoSuchKept { known, .. } if known.is_empty() => {
+                "make one with `crosspoint sub --connector NAME -t FILTER --keep NAME`".to_owned()
+            }
+            Self::NoSuchKept { known, .. } => format!("name one that there is: {}", known.join(", ")),
+            Self::KeptIsRead(_) => "end whoever reads it; one at a time may".to_owned(),
+            Self::KeptWaits { name, .. } => format!(
+                "read them with `crosspoint sub --kept {name}`, or give them up with \
+                 `crosspoint subscriptions remove {name} --drop`"
+            ),
+            Self::Store(_) => "see the log of the hub, and whether the disk is well and has room".to_owned(),
             Self::NotInTime(_) => "give it more time, or see `crosspoint status`".to_owned(),
         }
     }
+}
+
+fn words(kept: &KeptSubscription) -> String {
+    let filters: Vec<&str> = kept.filters.iter().map(TopicFilter::as_str).collect();
+    format!("{} on {} at QoS {}", filters.join(", "), kept.connector, kept.qos.bits())
 }

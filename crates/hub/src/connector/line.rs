@@ -6,12 +6,11 @@ use std::sync::Arc;
 use crosspoint_client::{Client, SubscriptionStatus};
 use crosspoint_protocol::Now;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use super::history::History;
 use super::state::{Condition, ConnectorState};
+use super::wiring::Wiring;
 use crate::diagnosis::{Diagnosis, Fault};
-use crate::intake::Routes;
 use crate::listeners::Listeners;
 use crate::outbox::{Clock, Outbox};
 
@@ -21,8 +20,7 @@ pub(crate) struct Line {
     clock: Clock,
     history: Mutex<History>,
     reach: Mutex<Option<Reach>>,
-    routes: watch::Receiver<Arc<Routes>>,
-    listeners: Arc<Listeners>,
+    wiring: Arc<Wiring>,
 }
 
 /// Our end of the connection, while there is one.
@@ -35,9 +33,9 @@ pub(crate) enum Reach {
 }
 
 impl Line {
-    pub(super) fn new(name: Arc<str>, clock: Clock, routes: watch::Receiver<Arc<Routes>>) -> Self {
+    pub(super) fn new(name: Arc<str>, clock: Clock, wiring: Arc<Wiring>) -> Self {
         let history = Mutex::new(History::new(clock()));
-        Self { name, clock, history, reach: Mutex::default(), routes, listeners: Arc::default() }
+        Self { name, clock, history, reach: Mutex::default(), wiring }
     }
 
     pub(super) fn set_reach(&self, reach: Option<Reach>) {
@@ -56,13 +54,18 @@ impl Line {
     }
 
     /// Returns who listens on the connection, and what it subscribes to.
-    pub(crate) const fn listeners(&self) -> &Arc<Listeners> {
-        &self.listeners
+    pub(crate) fn listeners(&self) -> &Arc<Listeners> {
+        self.wiring.listeners()
+    }
+
+    /// Returns what it subscribes to for flows and kept subscriptions.
+    pub(crate) const fn wiring(&self) -> &Arc<Wiring> {
+        &self.wiring
     }
 
     /// Tells whether a flow that reads from this connector was stopped because it is part of a loop.
     pub(crate) fn is_flow_stopped(&self, flow: &str) -> bool {
-        self.routes.borrow().flows.is_stopped(flow)
+        self.wiring.routes().borrow().flows.is_stopped(flow)
     }
 
     /// Returns what the connector is doing.

@@ -83,13 +83,13 @@ async fn tell_what_comes(teller: &Teller, mut subscribed: Subscribed) -> Ended {
     Ok(count)
 }
 
-fn too_many() -> Answer {
+pub(super) fn too_many() -> Answer {
     refused("too many listen already", "end one of them")
 }
 
-fn failed(error: &ActionError) -> Answer {
+pub(super) fn failed(error: &ActionError) -> Answer {
     match error {
-        ActionError::NoSuchConnector { .. } => {
+        ActionError::NoSuchConnector { .. } | ActionError::NoSuchKept { .. } => {
             Answer::NotThere { cause: error.to_string(), mend: error.mend() }
         }
         _ => refused(error.to_string(), error.mend()),

@@ -42,6 +42,10 @@ impl Desk {
         for (name, flow) in &board.plan.flows {
             teller.row(board.of_flow(name, flow, &states)).await?;
         }
+        for mut row in self.kept_rows().await? {
+            row.insert("kind".to_owned(), json!("kept"));
+            teller.row(Value::Object(row)).await?;
+        }
         for used in certificates::of_plan(&board.plan, certificates::machine_now_s()) {
             teller.row(of_certificate(&used)).await?;
         }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::desk::Desk;
 use super::failure::ControlError;
-use super::request::{Answer, Request};
+use super::request::{Answer, Confirmed, Request};
 use super::store_folder::StoreFolder;
 
 /// How many answers may wait to be looked at.
@@ -120,10 +120,89 @@ impl Control {
                     }
                     Err(ControlError::Gone)
                 };
-                tokio::join!(desk.answer(request, given), read).1
+                let (_, confirmed) = mpsc::channel(1);
+                tokio::join!(desk.answer(request, given, confirmed), read).1
             }
         }
     }
+
+    /// Reads a kept subscription: hands each message to `take`, which tells whether it is where it was to go, and returns
+    /// when `take` wants no more. What is not confirmed then comes again to the next one who reads.
+    ///
+    /// # Errors
+    /// There is no such subscription, somebody else reads it, the hub does not run or has gone, or `take` fails.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, the message that was taken last may come again. Ask nothing more then.
+    pub async fn read(
+        self,
+        name: &str,
+        mut take: impl FnMut(Map<String, Value>) -> Result<Taken, ControlError>,
+    ) -> Result<(), ControlError> {
+        let request = Request::Read { name: name.to_owned() };
+        match self.way {
+            #[cfg(unix)]
+            Way::Running(mut stream) => {
+                let line = request.encode() + "\n";
+                stream.get_mut().write_all(line.as_bytes()).await.map_err(|_| ControlError::Gone)?;
+                let mut is_over = false;
+                loop {
+                    let Some(confirmed) = taken_of(next(&mut stream).await?, is_over, &mut take)? else {
+                        return Ok(());
+                    };
+                    let Some(confirmed) = confirmed else { continue };
+                    is_over = confirmed.is_last;
+                    let line = confirmed.encode();
+                    stream.get_mut().write_all(line.as_bytes()).await.map_err(|_| ControlError::Gone)?;
+                }
+            }
+            Way::Stopped(desk) | Way::Here(desk) => {
+                let (given, mut answers) = mpsc::channel(ANSWERS_MAX);
+                let (confirm, confirmed) = mpsc::channel(ANSWERS_MAX);
+                let read = async move {
+                    let mut is_over = false;
+                    while let Some(answer) = answers.recv().await {
+                        let Some(confirmed) = taken_of(answer, is_over, &mut take)? else { return Ok(()) };
+                        let Some(confirmed) = confirmed else { continue };
+                        is_over = confirmed.is_last;
+                        confirm.send(confirmed).await.map_err(|_| ControlError::Gone)?;
+                    }
+                    Err(ControlError::Gone)
+                };
+                tokio::join!(desk.answer(request, given, confirmed), read).1
+            }
+        }
+    }
+}
+
+/// What became of a message that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is where it was to go; more are wanted.
+    Confirmed,
+    /// It is where it was to go, and no more are wanted.
+    Last,
+    /// It is not, and no more are wanted.
+    Left,
+}
+
+/// Lets a message be taken, unless enough were; returns what is to be confirmed of it. `None` at the end.
+fn taken_of(
+    answer: Answer,
+    is_over: bool,
+    take: &mut impl FnMut(Map<String, Value>) -> Result<Taken, ControlError>,
+) -> Result<Option<Option<Confirmed>>, ControlError> {
+    let row = match answer {
+        Answer::Row(_) if is_over => return Ok(Some(None)),
+        Answer::Row(row) => row,
+        end => return step(end, &mut |_| Ok(())).map(|_| None),
+    };
+    let position = row.get("position").and_then(Value::as_u64).unwrap_or_default();
+    Ok(match take(row)? {
+        Taken::Confirmed => Some(Some(Confirmed { position, is_last: false })),
+        Taken::Last => Some(Some(Confirmed { position, is_last: true })),
+        Taken::Left => None,
+    })
 }
 
 #[cfg(unix)]

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, warn};
 
 use super::desk::Desk;
-use super::request::{Answer, Request};
+use super::request::{Answer, Confirmed, Request};
 
 /// The name of the socket.
 const NAME: &str = "control.sock";
@@ -27,6 +27,9 @@ const CALLERS_MAX: usize = 64;
 
 /// The longest request: a message of 64 MiB and what stands around it, in Base64.
 const REQUEST_BYTES_MAX: u64 = 90 << 20;
+
+/// The longest line that says what was read.
+const CONFIRMED_BYTES_MAX: u64 = 256;
 
 /// How many answers may wait for a caller to read them.
 pub(super) const ANSWERS_MAX: usize = 64;
@@ -142,12 +145,34 @@ async fn serve_one(
         Ok(true)
     };
     let is_listener = matches!(request, Request::Subscribe { .. } | Request::Ask { .. });
-    let answered = async { tokio::join!(desk.answer(request, given), passed_on).1 };
+    let is_reader = matches!(request, Request::Read { .. });
+    let (confirm, confirmed) = mpsc::channel(ANSWERS_MAX);
+    let answered = async { tokio::join!(desk.answer(request, given, confirmed), passed_on).1 };
     tokio::select! {
         biased;
-        answered = answered => answered,
+        // Whoever has read may have confirmed more than was looked at: he asks nothing else.
+        answered = answered => answered.map(|goes_on| goes_on && !is_reader),
         // Who listens hears nothing for as long as nothing comes, and may leave meanwhile.
-        () = hung_up(requests), if is_listener => Ok(false),
+        () = async {
+            match is_reader {
+                true => pass_confirmed(requests, confirm).await,
+                false => hung_up(requests).await,
+            }
+        }, if is_listener || is_reader => Ok(false),
+    }
+}
+
+/// Passes on what whoever reads says that he has, until he hangs up.
+async fn pass_confirmed(requests: &mut BufReader<OwnedReadHalf>, confirm: mpsc::Sender<Confirmed>) {
+    loop {
+        let mut line = Vec::new();
+        let read = (&mut *requests).take(CONFIRMED_BYTES_MAX).read_until(b'\n', &mut line).await;
+        let said = Confirmed::decode(&line).filter(|_| read.is_ok() && line.ends_with(b"\n"));
+        let Some(said) = said else { return };
+        if confirm.send(said).await.is_err() {
+            // What is answered is at its end.
+            return std::future::pending().await;
+        }
     }
 }
 

@@ -15,13 +15,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::board::Board;
 use super::gauge::{Gauge, WaitingFigures};
 use super::outboxes::Part;
-use super::request::{Answer, Kept, Request};
+use super::request::{Answer, Confirmed, Kept, Request};
 use super::store_folder::StoreFolder;
 use crate::actions::Actions;
 use crate::durable;
 use crate::environment::Environment;
 use crate::intake::Sink;
-use crate::outbox::{self, Outbox, OutboxOptions};
+use crate::kept::KeptSubscriptions;
+use crate::outbox::{self, Clock, Outbox, OutboxOptions};
 
 /// How many may listen for as long as they like, at the same time.
 const LISTENERS_MAX: usize = 32;
@@ -40,6 +41,8 @@ pub(crate) struct Desk {
     /// What runs; empty when nothing does.
     board: Arc<Mutex<Board>>,
     environment: Environment,
+    /// Those of a hub that runs.
+    kept: Option<Arc<KeptSubscriptions>>,
     /// How many more may listen for as long as they like.
     listening: Arc<Semaphore>,
 }
@@ -101,6 +104,11 @@ impl Desk {
         Self { environment, ..self }
     }
 
+    /// Knows the kept subscriptions of a hub that runs.
+    pub(crate) fn with_kept(self, kept: Arc<KeptSubscriptions>) -> Self {
+        Self { kept: Some(kept), ..self }
+    }
+
     fn new(store: Store, folder: StoreFolder, is_running: bool) -> Self {
         Self {
             store,
@@ -109,13 +117,14 @@ impl Desk {
             at_work: Arc::default(),
             board: Arc::default(),
             environment: Environment::real(),
+            kept: None,
             listening: Arc::new(Semaphore::new(LISTENERS_MAX)),
         }
     }
 
     /// Returns what acts on what runs.
     pub(crate) fn actions(&self) -> Actions {
-        Actions::new(self.board.clone(), self.environment.clone())
+        Actions::new(self.board.clone(), self.environment.clone(), self.kept.clone())
     }
 
     /// Returns what the clock shows.
@@ -148,11 +157,17 @@ impl Desk {
         Gauge::new(self.store.clone())
     }
 
-    /// Answers a request; the last of the answers is its end.
+    /// Answers a request; the last of the answers is its end. Whoever [reads](Request::Read) says with `confirmed` what he
+    /// has.
     ///
     /// # Cancel safety
     /// Dropped before it is done, nobody knows what was done; nothing is half done.
-    pub(super) async fn answer(&self, request: Request, answers: mpsc::Sender<Answer>) {
+    pub(super) async fn answer(
+        &self,
+        request: Request,
+        answers: mpsc::Sender<Answer>,
+        confirmed: mpsc::Receiver<Confirmed>,
+    ) {
         let teller = Teller(answers);
         let ended = match request {
             Request::Status => self.status(&teller).await,
@@ -187,6 +202,10 @@ impl Desk {
             Request::Ask { name, message, response_topic, within } => {
                 self.ask(&teller, name, &message, response_topic, within).await
             }
+            Request::Keep { subscription, within } => self.keep(&teller, subscription, within).await,
+            Request::KeptSubscriptions => self.list_kept(&teller).await,
+            Request::RemoveKept { name, what_waits } => self.remove_kept(&name, what_waits).await,
+            Request::Read { name } => self.read(&teller, &name, confirmed).await,
         };
         let last = ended.map_or_else(|failed| failed, Answer::Done);
         // A caller that has gone needs no end.
@@ -246,6 +265,11 @@ impl Desk {
         self.is_running
     }
 
+    /// Returns the clock of whatever is looked at.
+    pub(super) fn clock(&self) -> Clock {
+        if self.is_running { self.environment.now() } else { Arc::new(now) }
+    }
+
     async fn status(&self, teller: &Teller) -> Ended {
         let folder = self.folder.clone();
         let sizes = tokio::task::spawn_blocking(move || folder.sizes()).await;
@@ -262,6 +286,7 @@ impl Desk {
             ("reserve_bytes".to_owned(), json!(sizes.reserve_bytes)),
             ("sessions".to_owned(), json!(waiting.sessions)),
             ("outboxes".to_owned(), json!(waiting.outboxes)),
+            ("kept".to_owned(), json!(waiting.kept)),
             ("dead".to_owned(), json!(waiting.dead)),
             ("archived".to_owned(), json!(waiting.archived)),
         ];

@@ -2,6 +2,8 @@
 
 use crosspoint_store::Store;
 
+use crate::durable;
+
 /// Tells how much waits in the store of a hub that runs. Cheap to clone, and good until the hub stops.
 #[derive(Debug, Clone)]
 pub struct Gauge(Store);
@@ -14,6 +16,8 @@ pub struct WaitingFigures {
     pub sessions: u64,
     /// In outboxes. What a connector has sent a moment ago may still be among them.
     pub outboxes: u64,
+    /// For whoever reads kept subscriptions.
+    pub kept: u64,
     /// Dead letters.
     pub dead: u64,
     /// Sent, and archived.
@@ -35,8 +39,11 @@ impl WaitingFigures {
     /// Counts by the numbers of the queues: `docs/formats/records.md`, "Queues".
     pub(super) fn of(store: &Store) -> Self {
         let mut figures = Self::default();
+        // Rows of a newer form are refused when the hub starts.
+        let kept = durable::kept_numbers(store).unwrap_or_default();
         for queue in store.queues() {
             let kind = match queue % 8 {
+                1 if kept.contains(&(queue / 8)) => &mut figures.kept,
                 0 => &mut figures.sessions,
                 1 => &mut figures.outboxes,
                 3 => &mut figures.dead,

@@ -6,9 +6,13 @@ use crosspoint_protocol::packet::{SubscribedFilter, UserProperties};
 use crosspoint_protocol::{Message, QoS, TopicName};
 use serde_json::{Map, Value};
 
+pub(super) use kept::word as when_full_word;
 pub(super) use line::encode_message;
 pub use line::message_of;
 
+use crate::kept::{KeptSubscription, WhatWaits};
+
+mod kept;
 mod line;
 
 /// What is asked of a hub, or of what it left on disk.
@@ -17,7 +21,7 @@ mod line;
 pub enum Request {
     /// How the store stands: one row.
     Status,
-    /// What a hub that runs is doing: a row for each connector, for the broker, and for each flow.
+    /// What a hub that runs is doing: a row for each connector, for the broker, for each flow and each kept subscription.
     Overview,
     /// A row for each connector and what waits, died and was dropped there.
     List(Kept),
@@ -100,6 +104,28 @@ pub enum Request {
         /// How long the broker may take to answer.
         within: Duration,
     },
+    /// Keeps a subscription: a row with what was made of that.
+    Keep {
+        /// What is to be kept.
+        subscription: KeptSubscription,
+        /// How long the broker may take to answer.
+        within: Duration,
+    },
+    /// A row for each kept subscription.
+    KeptSubscriptions,
+    /// Removes a kept subscription; what it counts is what was dropped.
+    RemoveKept {
+        /// Which one.
+        name: String,
+        /// What becomes of what waits for it.
+        what_waits: WhatWaits,
+    },
+    /// Reads a kept subscription until whoever asked hangs up: a row a message. [`Control::read`](super::Control::read)
+    /// asks it.
+    Read {
+        /// Which one.
+        name: String,
+    },
 }
 
 /// What is kept for a connector.
@@ -135,6 +161,14 @@ pub struct Edit {
     pub qos: Option<QoS>,
     /// Whether it is retained.
     pub retain: Option<bool>,
+}
+
+/// What whoever reads says: he has everything up to this position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Confirmed {
+    pub(super) position: u64,
+    /// Whether he wants no more.
+    pub(super) is_last: bool,
 }
 
 /// A part of the answer to a request.

@@ -1,4 +1,5 @@
-//! The numbers of connectors: given out once, and kept over restarts, disabling and removal from the project.
+//! The numbers of connectors: given out once, and kept over restarts, disabling and removal from the project. The outboxes
+//! of kept subscriptions have numbers among them, under names that no connector can have.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ pub(crate) async fn assign<'a>(
     store: &Store,
     names: impl Iterator<Item = &'a str>,
 ) -> Result<BTreeMap<String, u64>, String> {
-    let mut known = all(store)?;
+    let mut known = every(store)?;
     let mut highest = known.values().copied().max().unwrap_or_default();
     let mut batch = Batch::new();
     let mut numbers = BTreeMap::new();
@@ -32,6 +33,31 @@ pub(crate) async fn assign<'a>(
         store.commit(batch).await.map_err(|error: Error| error.to_string())?;
     }
     Ok(numbers)
+}
+
+/// What the names of outboxes of kept subscriptions begin with; the number follows.
+const KEPT: &str = "$kept/";
+
+/// Gives out a number that no connector has, for the outbox of a kept subscription.
+///
+/// # Errors
+/// As [`assign`].
+pub(crate) async fn assign_kept(store: &Store) -> Result<u64, String> {
+    let number = every(store)?.values().copied().max().unwrap_or_default() + 1;
+    let mut batch = Batch::new();
+    batch.put(CONNECTOR, format!("{KEPT}{number}").into(), row(number));
+    batch.essential();
+    store.commit(batch).await.map_err(|error: Error| error.to_string())?;
+    Ok(number)
+}
+
+/// Returns the numbers of the outboxes that are, or were, those of kept subscriptions.
+///
+/// # Errors
+/// As [`assign`].
+pub(crate) fn kept(store: &Store) -> Result<Vec<u64>, String> {
+    let known = every(store)?;
+    Ok(known.into_iter().filter(|(name, _)| name.starts_with(KEPT)).map(|(_, number)| number).collect())
 }
 
 /// Returns the connectors that the store knows and the project does not, with their numbers.
@@ -51,6 +77,12 @@ fn row(number: u64) -> Bytes {
 /// # Errors
 /// A row is of a form that this program does not know.
 pub(crate) fn all(store: &Store) -> Result<BTreeMap<String, u64>, String> {
+    let mut known = every(store)?;
+    known.retain(|name, _| !name.starts_with(KEPT));
+    Ok(known)
+}
+
+fn every(store: &Store) -> Result<BTreeMap<String, u64>, String> {
     let mut known = BTreeMap::new();
     for (key, value) in store.scan(CONNECTOR, None, usize::MAX) {
         let name = String::from_utf8_lossy(&key).into_owned();
@@ -80,6 +112,19 @@ mod tests {
         let later = assign(&store, ["b", "c"].into_iter()).await.unwrap();
         assert_eq!(later, [("b".to_owned(), 2), ("c".to_owned(), 3)].into());
         assert_eq!(left_behind(&store, |name| later.contains_key(name)), [("a".to_owned(), 1)]);
+    }
+
+    #[tokio::test]
+    async fn an_outbox_of_a_kept_subscription_has_a_number_of_its_own_and_is_no_connector() {
+        let store = Store::in_memory(Options::default()).unwrap();
+        assign(&store, ["a"].into_iter()).await.unwrap();
+        assert_eq!(assign_kept(&store).await.unwrap(), 2);
+        assert_eq!(assign(&store, ["b"].into_iter()).await.unwrap(), [("b".to_owned(), 3)].into());
+        assert_eq!(assign_kept(&store).await.unwrap(), 4);
+        assert_eq!(kept(&store).unwrap(), [2, 4]);
+        assert_eq!(all(&store).unwrap(), [("a".to_owned(), 1), ("b".to_owned(), 3)].into());
+        assert_eq!(left_behind(&store, |_| true), []);
+        assert_eq!(left_behind(&store, |name| name == "a"), [("b".to_owned(), 3)]);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crosspoint_store::{Directory, Error, Options, State, Store};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tracing::{error, info, warn};
 
 use crate::data_dir::DataDir;
@@ -19,6 +19,8 @@ pub(crate) struct Storage {
     store: Store,
     /// Why nothing can be kept any more.
     failure: Arc<watch::Sender<Option<Error>>>,
+    /// Whoever gives out numbers has this.
+    numbering: Arc<Mutex<()>>,
 }
 
 impl Storage {
@@ -40,11 +42,16 @@ impl Storage {
 
     /// Takes a store that somebody else opened.
     pub(crate) fn of(store: Store) -> Self {
-        Self { store, failure: Arc::new(watch::Sender::new(None)) }
+        Self { store, failure: Arc::new(watch::Sender::new(None)), numbering: Arc::default() }
     }
 
     pub(crate) const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Waits for the turn to give out numbers, which nobody else does meanwhile.
+    pub(crate) async fn numbering(&self) -> MutexGuard<'_, ()> {
+        self.numbering.lock().await
     }
 
     /// Tells whether the disk is full, as far as the store knows.

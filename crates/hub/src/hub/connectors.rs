@@ -19,7 +19,9 @@ impl Hub {
     /// Opens the outboxes of connectors that were not there before.
     pub(super) async fn open_outboxes(&self, plan: &Plan) -> Result<Vec<Connector>, HubError> {
         let storage = &self.surroundings.storage;
+        let turn = storage.numbering().await;
         let numbers = durable::assign(storage.store(), plan.connectors.keys().map(String::as_str)).await;
+        drop(turn);
         let numbers = numbers.map_err(|cause| HubError::Store {
             cause,
             mend: "see whether the disk is well and has room".to_owned(),
@@ -33,7 +35,8 @@ impl Hub {
             let keeping = Keeping::open(name, *number, durability, policy, &self.surroundings).await;
             let (keeping, backlog) =
                 keeping.map_err(|cause| HubError::Connector { name: name.clone(), cause })?;
-            opened.push(Connector::new(name, keeping, backlog, self.surroundings.clone()));
+            let (surroundings, kept) = (self.surroundings.clone(), self.kept.clone());
+            opened.push(Connector::new(name, keeping, backlog, surroundings, kept));
         }
         Ok(opened)
     }
@@ -131,7 +134,7 @@ impl Hub {
             .map(|(name, connector)| (Arc::from(name.as_str()), connector.sink()))
             .collect();
         self.desk.set_sinks(sinks.clone());
-        for (name, connector) in &mut self.connectors {
+        for (name, connector) in &self.connectors {
             connector.set_routes(Flows::of_plan(plan, name), sinks.clone());
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tracing::{debug, error, warn};
 
 use super::arrived::Arrived;
-use super::{Routes, Sink, Source};
+use super::{KeptRoute, Routes, Sink, Source};
 use crate::config::plan::Durability;
 use crate::durable::Session;
 use crate::flow::{Failure, Output};
@@ -122,15 +122,17 @@ impl Gathering {
     fn begin(&mut self, arrived: Arrived) {
         let now = (self.clock)();
         let routes = self.routes.borrow_and_update().clone();
-        let (outputs, failures) = if arrived.came().is_for_listeners() {
-            // What is retained and comes for who has begun to listen has been through the flows before.
-            (Vec::new(), Vec::new())
-        } else {
-            routes.flows.run(&arrived.message, arrived.qos, now.monotonic_ms)
+        // What is retained and comes for who has begun to listen has been through the flows before.
+        let is_new = !arrived.came().is_for_listeners();
+        let (outputs, failures) = match is_new {
+            true => routes.flows.run(&arrived.message, arrived.qos, now.monotonic_ms),
+            false => (Vec::new(), Vec::new()),
         };
         report(&mut self.pace, &failures, arrived.message.topic());
         let mut outputs: Vec<(Sink, Item)> =
             outputs.into_iter().filter_map(|output| to_sink(output, &routes, now.wall_ms)).collect();
+        let kept = routes.kept.iter().filter(|kept| is_new && kept.matches(arrived.message.topic()));
+        outputs.extend(kept.map(|kept| (kept.sink.clone(), kept.item(&arrived, now.wall_ms))));
         // In one order for all, so that two sources that fill the same outboxes cannot wait for each other.
         outputs.sort_by_key(|(sink, _)| sink.number);
         let failures = failures.into_iter().filter_map(|failure| {
@@ -266,6 +268,18 @@ impl Source {
         match self {
             Self::Remote(deliveries, _) => deliveries.next().await.map(Arrived::of_remote),
             Self::Local(client) => Some(Arrived::of_local(client.next().await.ok()?, client.queue())),
+        }
+    }
+}
+
+impl KeptRoute {
+    fn item(&self, arrived: &Arrived, wall_ms: u64) -> Item {
+        Item {
+            message: arrived.message.clone(),
+            qos: arrived.qos.min(self.qos),
+            retain: arrived.message.retain(),
+            flow: self.flow.clone(),
+            accepted_wall_ms: wall_ms,
         }
     }
 }

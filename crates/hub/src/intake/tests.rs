@@ -97,7 +97,7 @@ fn routes_with(sinks: &[(&str, &Sink)], topic: &str) -> watch::Sender<Arc<Routes
     );
     let flows = Flows::of_plan(&plan(&text), "broker");
     let sinks = sinks.iter().map(|(name, sink)| (Arc::from(*name), (*sink).clone())).collect();
-    watch::Sender::new(Arc::new(Routes { flows, sinks }))
+    watch::Sender::new(Arc::new(Routes { flows: Arc::new(flows), sinks, kept: Vec::new() }))
 }
 
 fn texts(numbers: std::ops::Range<usize>) -> Vec<String> {

@@ -37,6 +37,7 @@ mod letters;
 mod opening;
 mod pump;
 mod queue;
+mod reading;
 mod shared;
 mod suspicion;
 mod waiting;
@@ -48,6 +49,8 @@ pub use figures::OutboxFigures;
 pub(crate) use gone::Gone;
 pub(crate) use opening::open;
 pub(crate) use queue::IN_FLIGHT_MAX;
+use reading::Seats;
+pub(crate) use reading::{Chair, Reading};
 
 use figures::Aside;
 use shared::Shared;
@@ -184,6 +187,11 @@ impl Backlog {
             Target::Remote(client) => pump::remote::run(&self.shared, &client, restored, stop).await,
         }
         self
+    }
+
+    /// Gives what waits to whoever takes a seat, until it is told to stop.
+    pub(crate) async fn serve(self, mut seats: Seats, stop: oneshot::Receiver<()>) {
+        pump::reader::run(&self.shared, &mut seats, stop).await;
     }
 }
 

@@ -8,6 +8,7 @@ mod crashes;
 mod credentials;
 mod delivery;
 mod disk;
+mod kept;
 mod listening;
 mod loops;
 mod outages;

@@ -14,7 +14,8 @@ use crosspoint_protocol::packet::{RetainHandling, SubscribedFilter, Subscription
 use crosspoint_protocol::{Message, QoS, TopicFilter, TopicName};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Edit, Kept, Request, Which};
+use super::{Answer, Confirmed, Edit, Kept, Request, Which, kept};
+use crate::kept::WhatWaits;
 
 impl Request {
     /// Returns the request as a line of JSON, without its end.
@@ -57,6 +58,15 @@ impl Request {
                 "response_topic": response_topic.as_ref().map(TopicName::as_str),
                 "within_ms": milliseconds(*within),
             }),
+            Self::Keep { subscription, within } => json!({
+                "do": "keep", "subscription": kept::encode(subscription),
+                "within_ms": milliseconds(*within),
+            }),
+            Self::KeptSubscriptions => json!({"do": "kept_subscriptions"}),
+            Self::RemoveKept { name, what_waits } => {
+                json!({"do": "remove_kept", "name": name, "drop": *what_waits == WhatWaits::IsDropped})
+            }
+            Self::Read { name } => json!({"do": "read", "name": name}),
         };
         line.to_string()
     }
@@ -101,8 +111,38 @@ impl Request {
                 response_topic: request.response_topic()?,
                 within: Duration::from_millis(request.number("within_ms")?),
             }),
+            "keep" => Ok(Self::Keep {
+                subscription: value
+                    .get("subscription")
+                    .and_then(kept::decode)
+                    .ok_or("`subscription` is none")?,
+                within: Duration::from_millis(request.number("within_ms")?),
+            }),
+            "kept_subscriptions" => Ok(Self::KeptSubscriptions),
+            "remove_kept" => Ok(Self::RemoveKept {
+                name: request.name()?,
+                what_waits: match value.get("drop").and_then(Value::as_bool).ok_or("it says no `drop`")? {
+                    true => WhatWaits::IsDropped,
+                    false => WhatWaits::Stays,
+                },
+            }),
+            "read" => Ok(Self::Read { name: request.name()? }),
             _ => Err("what it says to do is not known here"),
         }
+    }
+}
+
+impl Confirmed {
+    /// Returns it as a line of JSON with its end.
+    pub(in crate::control) fn encode(self) -> String {
+        format!("{}\n", json!({"confirmed": self.position, "last": self.is_last}))
+    }
+
+    /// Takes it from a line of JSON; `None` when it is none.
+    pub(in crate::control) fn decode(line: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(line).ok()?;
+        let position = value.get("confirmed").and_then(Value::as_u64)?;
+        Some(Self { position, is_last: value.get("last").and_then(Value::as_bool)? })
     }
 }
 
@@ -235,7 +275,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Returns the message of a row of [`Request::Subscribe`] or [`Request::Ask`], and its packet identifier; `None` for a row without one.
+/// Returns the message of a row of [`Request::Subscribe`], [`Request::Ask`] or [`Request::Read`], and its packet identifier; `None` for a row without one.
 pub fn message_of(row: &Map<String, Value>) -> Option<(Message, u16)> {
     let message = decode_message(row.get("message")?.as_str()?)?;
     Some((message, u16::try_from(row.get("packet_id")?.as_u64()?).ok()?))

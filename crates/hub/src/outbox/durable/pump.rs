@@ -16,6 +16,7 @@ use crate::pace::Pace;
 
 pub(super) mod local;
 mod outgoing;
+pub(super) mod reader;
 pub(super) mod remote;
 
 /// How much is read back at once.

@@ -1,5 +1,16 @@
 use super::*;
+use crate::kept::{KeptLimits, KeptSubscription};
 use crosspoint_protocol::{Now, packet::PublishProperties};
+
+fn kept_subscription() -> KeptSubscription {
+    KeptSubscription {
+        name: "night".to_owned(),
+        connector: "pläñt".to_owned(),
+        filters: vec![TopicFilter::parse("a/+/#").unwrap(), TopicFilter::parse("b").unwrap()],
+        qos: QoS::ExactlyOnce,
+        limits: KeptLimits { messages_max: Some(7), ..KeptLimits::default() },
+    }
+}
 
 fn requests() -> Vec<Request> {
     let name = || "pläñt".to_owned();
@@ -41,6 +52,11 @@ fn requests() -> Vec<Request> {
             user_properties: vec![("wér".into(), "a\"b".into())],
             within: Duration::from_secs(1),
         },
+        Request::Keep { subscription: kept_subscription(), within: Duration::from_millis(1) },
+        Request::KeptSubscriptions,
+        Request::RemoveKept { name: name(), what_waits: WhatWaits::IsDropped },
+        Request::RemoveKept { name: name(), what_waits: WhatWaits::Stays },
+        Request::Read { name: name() },
         Request::Ask { name: name(), message: message.clone(), response_topic: None, within: Duration::ZERO },
         Request::Ask { name: name(), message, response_topic: Some(topic), within: Duration::ZERO },
     ]
@@ -52,6 +68,18 @@ fn requests_come_back_as_they_were_asked_and_are_one_line() {
         let line = request.encode();
         assert!(!line.contains('\n'), "{line}");
         assert_eq!(Request::decode(line.as_bytes()).as_ref(), Ok(&request), "{line}");
+    }
+}
+
+#[test]
+fn what_was_read_comes_back_as_it_was_said() {
+    for confirmed in
+        [Confirmed { position: 0, is_last: false }, Confirmed { position: u64::MAX, is_last: true }]
+    {
+        let line = confirmed.encode();
+        assert_eq!(line.find('\n'), Some(line.len() - 1), "{line}");
+        assert_eq!(Confirmed::decode(line.as_bytes()), Some(confirmed));
+        assert_eq!(Confirmed::decode(&line.as_bytes()[..line.len() - 2]), None);
     }
 }
 
