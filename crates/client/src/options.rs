@@ -27,8 +27,8 @@ pub enum Protocol {
     /// The highest that the server speaks.
     ///
     /// It starts at 5.0 and steps down only when the server says "unsupported version", or closes twice without a
-    /// CONNACK while the transport is fine. What worked is remembered; once a day 5.0 is tried again, never while an
-    /// exchange at QoS 2 is open.
+    /// CONNACK while the transport is fine. What worked is remembered; once a day 5.0 is tried again, and once a minute
+    /// after silent closes alone led down; never while an exchange at QoS 2 is open.
     #[default]
     Auto,
     /// 5.0 only.

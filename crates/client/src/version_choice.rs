@@ -14,6 +14,10 @@ use crate::{BridgeBit, Protocol};
 /// Milliseconds after which a higher step is tried again.
 const UPWARD_AFTER_MS: u64 = 24 * 3_600 * 1_000;
 
+/// The same, once, where silence alone spoke against the higher version: whatever stands before a broker that starts
+/// closes silently too, such as the proxy of a container. Closed on again, then it was the version.
+const GUESS_CHECKED_AFTER_MS: u64 = 60 * 1_000;
+
 /// Closes without CONNACK after which the next version is tried, where none has worked yet.
 const SILENT_CLOSES_MAX: u32 = 2;
 
@@ -36,7 +40,21 @@ pub(crate) struct VersionChoice {
     bridge_bit: BridgeBit,
     is_proven: bool,
     silent_closes: u32,
+    guess: Guess,
     upward_at_ms: Option<u64>,
+}
+
+/// Whether the version was stepped down from without a word of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Guess {
+    /// It was not.
+    None,
+    /// It was, and that is to be checked when the server is there.
+    Open,
+    /// The higher version is tried again.
+    Checking,
+    /// The server has closed on the higher version again, having been there.
+    Confirmed,
 }
 
 /// What follows from a failure.
@@ -71,6 +89,7 @@ impl VersionChoice {
             bridge_bit: BridgeBit::Never,
             is_proven: false,
             silent_closes: 0,
+            guess: Guess::None,
             upward_at_ms: None,
         };
         choice.at = choice.top();
@@ -99,9 +118,12 @@ impl VersionChoice {
     pub(crate) fn on_connected(&mut self, now_ms: u64) {
         self.is_proven = true;
         self.silent_closes = 0;
-        if self.at != self.top() {
-            self.upward_at_ms.get_or_insert(now_ms.saturating_add(UPWARD_AFTER_MS));
+        if self.at == self.top() {
+            self.guess = Guess::None;
+            return;
         }
+        let after_ms = if self.guess == Guess::Open { GUESS_CHECKED_AFTER_MS } else { UPWARD_AFTER_MS };
+        self.upward_at_ms.get_or_insert(now_ms.saturating_add(after_ms));
     }
 
     /// Notes that the server does not speak the version, or does not take the bit.
@@ -131,6 +153,10 @@ impl VersionChoice {
             self.acquit_the_bit();
             return Step::Stay;
         }
+        self.guess = match self.guess {
+            Guess::None | Guess::Open => Guess::Open,
+            Guess::Checking | Guess::Confirmed => Guess::Confirmed,
+        };
         self.on_unsupported()
     }
 
@@ -145,8 +171,12 @@ impl VersionChoice {
     }
 
     /// Notes a failure that says nothing about the version.
-    pub(crate) const fn on_other_failure(&mut self) {
+    pub(crate) fn on_other_failure(&mut self) {
         self.silent_closes = 0;
+        if self.guess == Guess::Checking {
+            // The server is away again, so that closing will say nothing.
+            self.guess = Guess::None;
+        }
     }
 
     /// Returns when a connection that works is to be left for a higher version, if it is. For the bit alone it is not.
@@ -166,6 +196,9 @@ impl VersionChoice {
         self.is_proven = false;
         self.silent_closes = 0;
         self.upward_at_ms = None;
+        if self.guess == Guess::Open {
+            self.guess = Guess::Checking;
+        }
     }
 
     /// Goes on without the bit where it has not worked yet: what a server that does not know it does is its own choice.
@@ -243,6 +276,53 @@ mod tests {
             assert_eq!(choice.on_silent_close(), Step::Stay);
         }
         assert_eq!(choice.on_silent_close(), Step::Down);
+    }
+
+    fn closed_twice(choice: &mut VersionChoice) {
+        assert_eq!(choice.on_silent_close(), Step::Stay);
+        assert_eq!(choice.on_silent_close(), Step::Down);
+        assert_eq!(choice.current().version, Version::V3_1_1);
+    }
+
+    #[test]
+    fn what_silence_alone_spoke_against_is_tried_again_soon_and_then_daily() {
+        let mut choice = VersionChoice::new(Protocol::Auto, true);
+        closed_twice(&mut choice);
+        choice.on_connected(0);
+        assert_eq!(choice.upward_at_ms(), Some(GUESS_CHECKED_AFTER_MS));
+        choice.step_up();
+        closed_twice(&mut choice);
+        choice.on_connected(100_000);
+        assert_eq!(choice.upward_at_ms(), Some(100_000 + UPWARD_AFTER_MS));
+        choice.step_up();
+        closed_twice(&mut choice);
+        choice.on_connected(0);
+        assert_eq!(choice.upward_at_ms(), Some(UPWARD_AFTER_MS), "it was checked before");
+    }
+
+    #[test]
+    fn what_works_when_it_is_tried_again_stays() {
+        let mut choice = VersionChoice::new(Protocol::Auto, true);
+        closed_twice(&mut choice);
+        choice.on_connected(0);
+        choice.step_up();
+        choice.on_connected(70_000);
+        assert_eq!((choice.current().version, choice.upward_at_ms()), (Version::V5, None));
+        choice.on_unsupported();
+        choice.on_connected(80_000);
+        assert_eq!(choice.upward_at_ms(), Some(80_000 + UPWARD_AFTER_MS), "the server has said so");
+    }
+
+    #[test]
+    fn a_server_that_goes_away_while_it_is_asked_again_has_confirmed_nothing() {
+        let mut choice = VersionChoice::new(Protocol::Auto, true);
+        closed_twice(&mut choice);
+        choice.on_connected(0);
+        choice.step_up();
+        choice.on_other_failure();
+        closed_twice(&mut choice);
+        choice.on_connected(90_000);
+        assert_eq!(choice.upward_at_ms(), Some(90_000 + GUESS_CHECKED_AFTER_MS));
     }
 
     #[test]

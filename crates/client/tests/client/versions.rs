@@ -83,6 +83,27 @@ async fn what_worked_is_remembered_and_5_0_tried_again_after_a_day() {
     assert_eq!(world.network.accept().await.version, Version::V3_1_1);
 }
 
+/// What stands before a server that starts may close as one that does not know MQTT 5 does.
+#[tokio::test(start_paused = true)]
+async fn what_two_closes_led_to_is_checked_once_the_server_is_there() {
+    let mut world = start(options());
+    for _ in 0..2 {
+        world.network.accept().await.cut();
+    }
+    let mut peer = world.network.let_in(false).await;
+    let begin = Instant::now();
+    assert_eq!(peer.version, Version::V3_1_1);
+    peer.recv_disconnect().await;
+    let minute = Duration::from_secs(60);
+    assert!(begin.elapsed() >= minute && begin.elapsed() < minute + Duration::from_secs(5));
+    let peer = world.network.let_in(false).await;
+    assert_eq!(peer.version, Version::V5);
+    reach(&world.client, State::is_connected).await;
+    tokio::time::sleep(DAY + minute).await; // pace: the clock is the test's own
+    assert!(world.network.nobody_dials(), "it stays");
+    peer.cut();
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_step_up_while_an_exchange_at_qos_2_is_open() {
     let mut world = start(options().ack_deadline_ms(0));
