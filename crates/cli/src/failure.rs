@@ -63,6 +63,14 @@ impl Failure {
         Self { exit: Exit::Damaged, ..Self::new(cause, next_step) }
     }
 
+    pub(crate) fn cause(&self) -> &str {
+        &self.cause
+    }
+
+    pub(crate) fn next_step(&self) -> &str {
+        &self.next_step
+    }
+
     /// Returns what happens when the time of `-W` is over.
     pub(crate) fn timed_out(cause: impl Display, next_step: impl Display) -> Self {
         Self { exit: Exit::TimedOut, ..Self::new(cause, next_step) }

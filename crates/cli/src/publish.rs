@@ -208,23 +208,39 @@ impl Publish {
 
 /// Waits for the outcome of every line. A refused line does not hold up those behind it.
 async fn confirm_lines(mut confirmations: Confirmations, voice: Voice) -> Result<(), Failure> {
-    let (mut total, mut failed, mut first) = (0_u64, 0_u64, None);
+    let mut tally = Tally::default();
     while let Some((line, outcome)) = confirmations.next().await {
-        total += 1;
-        if let Err(error) = outcome {
-            failed += 1;
-            if first.is_none() {
-                voice.warn(format_args!("line {line}: {error}"));
-                first = Some(error);
-            }
+        tally.note(line, outcome.map(drop).map_err(|error| not_published(&error)), voice);
+    }
+    tally.end()
+}
+
+/// What became of the lines of stdin.
+#[derive(Debug, Default)]
+struct Tally {
+    total: u64,
+    failed: u64,
+    first: Option<Failure>,
+}
+
+impl Tally {
+    /// Counts the outcome of a line, and tells of the first that was refused.
+    fn note(&mut self, line: u64, outcome: Result<(), Failure>, voice: Voice) {
+        self.total += 1;
+        let Err(failure) = outcome else { return };
+        self.failed += 1;
+        if self.first.is_none() {
+            voice.warn(format_args!("line {line}: {}", failure.cause()));
+            self.first = Some(failure);
         }
     }
-    match first {
-        None => Ok(()),
-        Some(error) => Err(Failure::new(
-            format!("{failed} of {total} messages were not published; the first: {error}"),
-            next_step(&error),
-        )),
+
+    /// Tells whether the broker has them all.
+    fn end(self) -> Result<(), Failure> {
+        let Self { total, failed, first } = self;
+        let Some(first) = first else { return Ok(()) };
+        let cause = format!("{failed} of {total} messages were not published; the first: {}", first.cause());
+        Err(Failure::new(cause, first.next_step()))
     }
 }
 

@@ -76,29 +76,39 @@ impl Through {
         Control::of_running(self.place.data()).map_err(ask::failure)
     }
 
-    /// Publishes, and returns when the broker has it.
+    /// Publishes to a topic, and returns what became of each message when the broker has answered to all of them.
     ///
     /// # Errors
-    /// The hub or its broker refuses.
+    /// The hub refuses, or has gone.
     pub(crate) async fn publish(
         &self,
         hub: &mut Control,
-        message: Message,
+        topic: &TopicName,
+        messages: Vec<Message>,
         voice: Voice,
-    ) -> Result<(), Failure> {
-        let topic = message.topic().to_owned();
+    ) -> Result<Vec<Result<(), Failure>>, Failure> {
         let name = self.connector.clone();
-        let mut said = String::new();
+        let (mut outcomes, sent) = (Vec::new(), messages.len());
         let take = |part| {
-            if let Part::Row(row) = part {
-                said = row.get("said").and_then(Value::as_str).unwrap_or_default().to_owned();
-            }
+            let Part::Row(row) = part else { return Ok(()) };
+            let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default();
+            outcomes.push(match row.contains_key("refused") {
+                true => Err(Failure::new(text("refused"), text("mend"))),
+                false => {
+                    let said = text("said");
+                    voice.debug(format_args!("published to {topic}: {said}, by the hub's connector {name}"));
+                    Ok(())
+                }
+            });
             Ok(())
         };
-        let request = Request::PublishNow { name, message, within: ANSWER_WITHIN };
+        let request = Request::PublishNow { name: self.connector.clone(), messages, within: ANSWER_WITHIN };
         hub.ask(request, take).await.map_err(ask::failure)?;
-        voice.debug(format_args!("published to {topic}: {said}, by the hub's connector {}", self.connector));
-        Ok(())
+        // A message of which nothing is said is not one that the broker has.
+        if outcomes.len() != sent {
+            return Err(ask::failure(ControlError::Gone));
+        }
+        Ok(outcomes)
     }
 }
 

@@ -18,13 +18,14 @@ mod question;
 mod subscribed;
 mod visit;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crosspoint_broker::{LocalClient, LocalOptions, NotAccepted};
 use crosspoint_client::{
-    Client, Message, Publication, PublishError, ReasonCode, State, SubscribedFilter, SubscriptionOptions,
-    UserProperties,
+    Client, Confirmation, Message, Publication, PublishError, ReasonCode, State, SubscribedFilter,
+    SubscriptionOptions, TryPublishError, UserProperties,
 };
 use crosspoint_store::Batch;
 use parking_lot::Mutex;
@@ -43,6 +44,12 @@ use crate::environment::Environment;
 use crate::kept::KeptSubscriptions;
 pub use crate::kept::{KeptLimits, KeptSubscription, WhatWaits};
 use visit::Visit;
+
+/// How many messages of one action may be on their way to a broker at once.
+const UNCONFIRMED_MAX: usize = 256;
+
+/// What became of a message: what the broker said, or why it has not got it.
+pub type Published = Result<ReasonCode, ActionError>;
 
 /// Where an action takes place.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,18 +96,39 @@ impl Actions {
         message: Message,
         within: Duration,
     ) -> Result<ReasonCode, ActionError> {
+        let outcome = self.publish_all(place, vec![message], within).await?.pop();
+        outcome.unwrap_or(Err(ActionError::NotInTime(within)))
+    }
+
+    /// Publishes messages in their order, up to 256 of them without waiting for those before, and returns what became of
+    /// each as [`publish`](Self::publish) does. One that is refused holds up none behind it.
+    ///
+    /// # Errors
+    /// The place cannot be reached, or has not answered to all of them in time; then some of them may arrive all the same.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, some messages may have been published.
+    pub async fn publish_all(
+        &self,
+        place: &Place,
+        messages: Vec<Message>,
+        within: Duration,
+    ) -> Result<Vec<Published>, ActionError> {
         let publishing = async {
             match place {
                 Place::Connector(name) => match self.reach(name)? {
-                    Reach::Remote(client) => self.publish_remote(name, &client, message).await,
-                    Reach::Local => publish_local(&self.local().await?, &message).await,
+                    Reach::Remote(client) => {
+                        self.connected(name, &client)?;
+                        Ok(publish_remote(&client, messages).await)
+                    }
+                    Reach::Local => Ok(publish_local(&self.local().await?, &messages).await),
                 },
                 Place::Given(plan) => {
                     let environment = self.environment.of_visit();
                     let (visit, _deliveries) = Visit::begin((**plan).clone(), environment).await?;
-                    let published = published(visit.client().publish(Publication::of_message(message)).await);
+                    let published = publish_remote(visit.client(), messages).await;
                     visit.end().await;
-                    published
+                    Ok(published)
                 }
             }
         };
@@ -214,16 +242,6 @@ impl Actions {
         Ok(Subscribed::of_visit(visit, deliveries, user_properties))
     }
 
-    async fn publish_remote(
-        &self,
-        name: &str,
-        client: &Client,
-        message: Message,
-    ) -> Result<ReasonCode, ActionError> {
-        self.connected(name, client)?;
-        published(client.publish(Publication::of_message(message)).await)
-    }
-
     /// Checks that a connector is connected, or says why it is not.
     fn connected(&self, name: &str, client: &Client) -> Result<(), ActionError> {
         let state = client.state().borrow().clone();
@@ -275,19 +293,51 @@ async fn timely<T>(
     tokio::time::timeout(within, work).await.unwrap_or(Err(ActionError::NotInTime(within)))
 }
 
-fn published(outcome: crosspoint_client::PublishResult) -> Result<ReasonCode, ActionError> {
+/// Publishes on a client's connection, which its outbox shares: so only so many are on their way at once.
+async fn publish_remote(client: &Client, messages: Vec<Message>) -> Vec<Published> {
+    let (mut waiting, mut outcomes) = (VecDeque::<Confirmation>::new(), Vec::with_capacity(messages.len()));
+    for message in messages {
+        if waiting.len() >= UNCONFIRMED_MAX
+            && let Some(oldest) = waiting.pop_front()
+        {
+            outcomes.push(published(oldest.await));
+        }
+        match client.try_publish(Publication::of_message(message)) {
+            Ok(confirmation) => waiting.push_back(confirmation),
+            Err(TryPublishError::Full(publication) | TryPublishError::Closed(publication)) => {
+                for before in waiting.drain(..) {
+                    outcomes.push(published(before.await));
+                }
+                outcomes.push(published(client.publish(publication).await));
+            }
+            Err(error) => outcomes.push(Err(ActionError::Refused(error.to_string()))),
+        }
+    }
+    for last in waiting {
+        outcomes.push(published(last.await));
+    }
+    outcomes
+}
+
+fn published(outcome: crosspoint_client::PublishResult) -> Published {
     outcome
         .map(|receipt| receipt.reason)
         .map_err(|error: PublishError| ActionError::Refused(error.to_string()))
 }
 
-async fn publish_local(client: &LocalClient, message: &Message) -> Result<ReasonCode, ActionError> {
-    let accepted = client.publish_message_with(Batch::new(), message, message.qos(), message.retain()).await;
-    match accepted {
-        Ok(true) => Ok(ReasonCode::Success),
-        Ok(false) => Ok(ReasonCode::NoMatchingSubscribers),
-        Err(error) => Err(refused(&error)),
+async fn publish_local(client: &LocalClient, messages: &[Message]) -> Vec<Published> {
+    let publish = |one: &Message| client.publish_message_with(Batch::new(), one, one.qos(), one.retain());
+    // Each is on its way before the first is on disk: one sync serves them all.
+    let waiting: Vec<_> = messages.iter().map(publish).collect();
+    let mut outcomes = Vec::with_capacity(waiting.len());
+    for accepting in waiting {
+        outcomes.push(match accepting.await {
+            Ok(true) => Ok(ReasonCode::Success),
+            Ok(false) => Ok(ReasonCode::NoMatchingSubscribers),
+            Err(error) => Err(refused(&error)),
+        });
     }
+    outcomes
 }
 
 fn refused(error: &NotAccepted) -> ActionError {

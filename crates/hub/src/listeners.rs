@@ -134,9 +134,6 @@ impl Listeners {
         let before = std::mem::replace(&mut inner.flows, flows);
         let new: Vec<SubscribedFilter> =
             inner.flows.iter().filter(|wanted| !before.contains(wanted)).map(of_flow).collect();
-        for SubscribedFilter { filter, .. } in &new {
-            inner.own.remove(filter);
-        }
         let filters = new.iter().map(|wanted| wanted.filter.clone()).collect();
         let asked = inner.client.as_ref().filter(|_| !new.is_empty()).map(|client| {
             // The client says itself what the broker refuses, to whoever does not await it.
@@ -250,6 +247,19 @@ pub(crate) fn of_flow((filter, qos, no_local): &Wanted) -> SubscribedFilter {
         ..SubscriptionOptions::default()
     };
     SubscribedFilter { filter: filter.clone(), options }
+}
+
+#[cfg(test)]
+impl Listeners {
+    /// Returns listeners of whom one hears this filter, without a connection, and what waits for him.
+    pub(crate) fn of_one(filter: TopicFilter) -> (std::sync::Arc<Self>, impl FnMut() -> Vec<Message>) {
+        let (ear, mut hearing) = ear::pair();
+        let asked = SubscribedFilter { filter, options: SubscriptionOptions::default() };
+        let listener = Listener { filters: vec![asked], user_properties: UserProperties::new(), ear };
+        let inner = Inner { listeners: BTreeMap::from([(1, listener)]), ..Inner::default() };
+        let waiting = move || std::iter::from_fn(|| hearing.waiting().map(|heard| heard.message)).collect();
+        (std::sync::Arc::new(Self { inner: Mutex::new(inner) }), waiting)
+    }
 }
 
 impl fmt::Debug for Listeners {

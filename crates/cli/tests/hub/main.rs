@@ -17,5 +17,6 @@ mod secret;
 mod status;
 mod store;
 mod support;
+mod told;
 mod up;
 mod users;

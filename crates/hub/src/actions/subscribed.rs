@@ -191,7 +191,10 @@ impl Subscribed {
         match &self.end {
             End::Own(_, client) => published(client.publish(Publication::of_message(message)).await),
             End::Visit(visit, _) => published(visit.client().publish(Publication::of_message(message)).await),
-            End::Local(client) => publish_local(client, &message).await,
+            End::Local(client) => {
+                let outcome = publish_local(client, &[message]).await.pop();
+                outcome.unwrap_or(Ok(ReasonCode::NoMatchingSubscribers))
+            }
         }
     }
 

@@ -11,18 +11,27 @@ use super::request::{Answer, encode_message};
 use crate::actions::{ActionError, Place, Question, Subscribed};
 
 impl Desk {
-    /// Publishes past the outbox, and tells what the broker said.
+    /// Publishes past the outbox, and tells what the broker said to each message.
     pub(super) async fn publish_now(
         &self,
         teller: &Teller,
         name: String,
-        message: Message,
+        messages: Vec<Message>,
         within: Duration,
     ) -> Ended {
         let place = Place::Connector(name);
-        let reason = self.actions().publish(&place, message, within).await.map_err(|error| failed(&error))?;
-        teller.row(json!({"reason": reason.byte(), "said": reason.to_string()})).await?;
-        Ok(1)
+        let outcomes = self.actions().publish_all(&place, messages, within).await;
+        let outcomes = outcomes.map_err(|error| failed(&error))?;
+        let mut count = 0;
+        for outcome in outcomes {
+            count += u64::from(outcome.is_ok());
+            let row = match outcome {
+                Ok(reason) => json!({"reason": reason.byte(), "said": reason.to_string()}),
+                Err(error) => json!({"refused": error.to_string(), "mend": error.mend()}),
+            };
+            teller.row(row).await?;
+        }
+        Ok(count)
     }
 
     /// Tells what the broker said to each filter, then each message.

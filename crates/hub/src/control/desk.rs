@@ -193,8 +193,8 @@ impl Desk {
             )),
             Request::Edit { name, position, edit } => self.edit_dead(&teller, &name, position, &edit).await,
             Request::Publish { name, message } => self.publish(&name, &message).await,
-            Request::PublishNow { name, message, within } => {
-                self.publish_now(&teller, name, message, within).await
+            Request::PublishNow { name, messages, within } => {
+                self.publish_now(&teller, name, messages, within).await
             }
             Request::Subscribe { name, filters, user_properties, within } => {
                 self.subscribe(&teller, name, filters, user_properties, within).await

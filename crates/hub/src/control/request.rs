@@ -72,12 +72,13 @@ pub enum Request {
         /// What is published.
         message: Message,
     },
-    /// Publishes at once on a connector that runs, past its outbox: a row with what the broker said.
+    /// Publishes at once on a connector that runs, past its outbox and in this order: for each message a row with what
+    /// the broker said, or why it has not got it. Done is the count of those that it has.
     PublishNow {
         /// On which connector.
         name: String,
         /// What is published.
-        message: Message,
+        messages: Vec<Message>,
         /// How long the broker may take.
         within: Duration,
     },

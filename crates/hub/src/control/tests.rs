@@ -222,3 +222,26 @@ async fn a_hub_that_ends_in_the_middle_is_no_answer() {
     let gone = hub.ask(Request::Status, |_| Ok(())).await.unwrap_err();
     assert!(matches!(gone, ControlError::Gone), "{gone}");
 }
+
+#[tokio::test]
+async fn only_so_many_listen_at_a_time() {
+    let site = Site::running();
+    let desk = Desk::of_running(site.store.clone(), &site.data);
+    let refusal = async |desk: &Desk| {
+        let (given, mut taken) = tokio::sync::mpsc::channel(4);
+        let request = Request::Subscribe {
+            name: "plant".to_owned(),
+            filters: Vec::new(),
+            user_properties: Vec::new(),
+            within: WITHIN,
+        };
+        desk.answer(request, given, tokio::sync::mpsc::channel(1).1).await;
+        format!("{:?}", taken.recv().await.unwrap())
+    };
+    let mut listening: Vec<_> = (0..32).map(|_| desk.may_listen().unwrap()).collect();
+    let refused = refusal(&desk).await;
+    assert!(refused.contains("too many listen already"), "{refused}");
+    listening.pop();
+    let refused = refusal(&desk).await;
+    assert!(refused.contains("no connector plant"), "{refused}");
+}

@@ -48,9 +48,17 @@ impl Site {
     }
 
     fn intake(&self, routes: &watch::Sender<Arc<Routes>>) -> (oneshot::Sender<()>, JoinHandle<()>) {
+        self.intake_heard_by(Arc::default(), routes)
+    }
+
+    fn intake_heard_by(
+        &self,
+        listeners: Arc<Listeners>,
+        routes: &watch::Sender<Arc<Routes>>,
+    ) -> (oneshot::Sender<()>, JoinHandle<()>) {
         let (stop, stopped) = oneshot::channel();
         let surroundings = Surroundings { storage: self.storage.clone(), clock: clock() };
-        let (source, listeners) = (Source::Local(self.hub.clone()), Arc::default());
+        let source = Source::Local(self.hub.clone());
         (stop, tokio::spawn(run(source, routes.subscribe(), listeners, surroundings, stopped)))
     }
 
@@ -178,6 +186,25 @@ async fn on_a_full_disk_messages_wait_and_go_on_in_their_order() {
     disk.set_bytes_max(None);
     until(|| sink.outbox.figures().accepted == 200).await;
     assert_eq!(site.outbox(1).await, texts(0..200));
+}
+
+#[tokio::test]
+async fn who_listens_hears_a_message_when_it_is_on_the_disk_and_once() {
+    let disk = SimulatedDisk::new();
+    let site = site_on(disk.clone()).await;
+    let (sink, _backlog) = site.sink(1, OutboxPlan::default()).await;
+    let (listeners, mut heard) = Listeners::of_one(TopicFilter::parse("in/#").unwrap());
+    let (_stop, _task) = site.intake_heard_by(listeners, &routes(&[("a", &sink)]));
+    site.publish(0..1, QoS::AtLeastOnce);
+    until(|| sink.outbox.figures().accepted == 1).await;
+    assert_eq!(heard().len(), 1);
+    disk.set_bytes_max(Some(0));
+    site.publish(1..50, QoS::AtLeastOnce);
+    until(|| site.storage.is_full()).await;
+    assert_eq!(heard().len(), 0, "the disk has not taken it");
+    disk.set_bytes_max(None);
+    until(|| sink.outbox.figures().accepted == 50).await;
+    assert_eq!(heard().len(), 49);
 }
 
 #[tokio::test]

@@ -74,6 +74,16 @@ impl Hearing {
         Some(heard)
     }
 
+    /// Returns the next message if one waits.
+    #[cfg(test)]
+    pub(super) fn waiting(&mut self) -> Option<Heard> {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match std::pin::pin!(self.next()).poll(&mut context) {
+            std::task::Poll::Ready(heard) => heard,
+            std::task::Poll::Pending => None,
+        }
+    }
+
     /// Returns how many messages had no room since the last call.
     pub(super) fn take_missed(&self) -> u64 {
         self.load.missed.swap(0, Ordering::Relaxed)
@@ -90,4 +100,47 @@ fn as_asked(came: &Came<'_>, qos_max: QoS) -> Message {
         return message.clone();
     }
     Message::from_parts(&message.parts(), qos, retain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::message;
+
+    const MIB: usize = 1 << 20;
+
+    fn hear(ear: &Ear, bytes: usize) {
+        let message = message("t", &vec![b'x'; bytes], QoS::AtMostOnce);
+        ear.hear(&Came { message: &message, subscription_ids: &[], packet_id: None }, QoS::AtMostOnce);
+    }
+
+    /// Takes all that waits.
+    fn take(hearing: &mut Hearing) -> usize {
+        std::iter::from_fn(|| hearing.waiting()).count()
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_its_count() {
+        let (ear, mut hearing) = pair();
+        (0..MESSAGES_MAX + 10).for_each(|_| hear(&ear, 1));
+        assert_eq!((take(&mut hearing), hearing.take_missed(), hearing.take_missed()), (MESSAGES_MAX, 10, 0));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_its_bytes_and_room_comes_back() {
+        let (ear, mut hearing) = pair();
+        for round in 0..3 {
+            // Each is a little longer than its payload.
+            (0..20).for_each(|_| hear(&ear, MIB));
+            assert_eq!((take(&mut hearing), hearing.take_missed()), (15, 5), "{round}");
+        }
+    }
+
+    #[test]
+    fn one_that_is_longer_than_all_may_waits_alone() {
+        let (ear, mut hearing) = pair();
+        hear(&ear, BYTES_MAX + 1);
+        hear(&ear, 1);
+        assert_eq!((take(&mut hearing), hearing.take_missed()), (1, 1));
+    }
 }

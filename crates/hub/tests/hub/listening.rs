@@ -7,43 +7,59 @@ use crosspoint_protocol::{QoS, TopicFilter};
 use crate::support::*;
 
 /// Two sites: numbers go from one of them to the other.
-struct Sites {
-    plant: Remote,
-    cloud: Remote,
-    running: Running,
+pub(crate) struct Sites {
+    pub(crate) plant: Remote,
+    pub(crate) cloud: Remote,
+    pub(crate) running: Running,
 }
 
 impl Sites {
-    async fn start(more: &str) -> Self {
+    pub(crate) async fn start(more: &str) -> Self {
+        Self::with_flows(more, &numbers("plant", "cloud")).await
+    }
+
+    /// Starts them with flows that bring `in/n` to the cloud, where a retained message is waiting for them.
+    pub(crate) async fn with_flows(more: &str, flows: &str) -> Self {
         let (plant, cloud) = (Remote::start().await, Remote::start().await);
         plant.publish("in/n", "0", QoS::AtLeastOnce, true);
-        let running = Running::start(&project(&plant, &cloud, more, &numbers("plant", "cloud"))).await;
+        let running = Running::start(&project(&plant, &cloud, more, flows)).await;
         plant.subscribed(1).await;
         until(|| running.is_connected("cloud") && cloud.count() == 1).await;
         Self { plant, cloud, running }
     }
 
     async fn listen(&self, filter: &str) -> Subscribed {
-        let options = SubscriptionOptions { qos: QoS::ExactlyOnce, ..SubscriptionOptions::default() };
-        let filters = vec![SubscribedFilter { filter: TopicFilter::parse(filter).unwrap(), options }];
-        let place = Place::Connector("plant".to_owned());
-        let subscribed = self.running.hub.actions().subscribe(&place, filters, Vec::new(), WITHIN).await;
-        let subscribed = subscribed.unwrap();
+        self.listen_at(&[filter], QoS::ExactlyOnce).await
+    }
+
+    pub(crate) async fn listen_at(&self, filters: &[&str], qos: QoS) -> Subscribed {
+        self.listen_with(filters, SubscriptionOptions { qos, ..SubscriptionOptions::default() }).await
+    }
+
+    pub(crate) async fn listen_with(&self, filters: &[&str], options: SubscriptionOptions) -> Subscribed {
+        let parse = |filter: &&str| TopicFilter::parse((*filter).to_owned()).unwrap();
+        let filters = filters.iter().map(|filter| SubscribedFilter { filter: parse(filter), options });
+        let actions = self.running.hub.actions();
+        let subscribed = actions.subscribe(&plant(), filters.collect(), Vec::new(), WITHIN).await.unwrap();
         assert!(!subscribed.reasons()[0].is_error(), "{:?}", subscribed.reasons());
         subscribed
     }
 
     /// How many clients the broker of the plant has, besides those of the test itself.
-    fn clients(&self) -> u64 {
+    pub(crate) fn clients(&self) -> u64 {
         self.plant.broker().statistics().connections
     }
 }
 
-fn project(plant: &Remote, cloud: &Remote, more: &str, flows: &str) -> String {
+pub(crate) fn plant() -> Place {
+    Place::Connector("plant".to_owned())
+}
+
+pub(crate) fn project(plant: &Remote, cloud: &Remote, more: &str, flows: &str) -> String {
     [&connector("plant", plant.port()), more, &connector("cloud", cloud.port()), flows].concat()
 }
 
-async fn next(subscribed: &mut Subscribed) -> (String, QoS, bool) {
+pub(crate) async fn next(subscribed: &mut Subscribed) -> (String, QoS, bool) {
     let arrived = soon(subscribed.next()).await.unwrap();
     let message = &arrived.message;
     let heard = (String::from_utf8_lossy(message.payload()).into_owned(), message.qos(), message.retain());
@@ -51,7 +67,7 @@ async fn next(subscribed: &mut Subscribed) -> (String, QoS, bool) {
     heard
 }
 
-fn heard(payload: &str, qos: QoS, retain: bool) -> (String, QoS, bool) {
+pub(crate) fn heard(payload: &str, qos: QoS, retain: bool) -> (String, QoS, bool) {
     (payload.to_owned(), qos, retain)
 }
 

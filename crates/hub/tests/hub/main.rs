@@ -8,6 +8,7 @@ mod crashes;
 mod credentials;
 mod delivery;
 mod disk;
+mod hearing;
 mod kept;
 mod listening;
 mod loops;

@@ -40,8 +40,9 @@ impl Request {
             Self::Publish { name, message } => {
                 json!({"do": "publish", "name": name, "message": encode_message(message)})
             }
-            Self::PublishNow { name, message, within } => json!({
-                "do": "publish_now", "name": name, "message": encode_message(message),
+            Self::PublishNow { name, messages, within } => json!({
+                "do": "publish_now", "name": name,
+                "messages": messages.iter().map(encode_message).collect::<Vec<_>>(),
                 "within_ms": milliseconds(*within),
             }),
             Self::Subscribe { name, filters, user_properties, within } => {
@@ -96,7 +97,7 @@ impl Request {
             "publish" => Ok(Self::Publish { name: request.name()?, message: request.message()? }),
             "publish_now" => Ok(Self::PublishNow {
                 name: request.name()?,
-                message: request.message()?,
+                messages: request.messages()?,
                 within: Duration::from_millis(request.number("within_ms")?),
             }),
             "subscribe" => Ok(Self::Subscribe {
@@ -252,6 +253,12 @@ impl<'a> Object<'a> {
 
     fn message(&self) -> Result<Message, &'static str> {
         decode_message(self.text("message")?).ok_or("`message` is no stored message in Base64")
+    }
+
+    fn messages(&self) -> Result<Vec<Message>, &'static str> {
+        let messages = self.0.get("messages").and_then(Value::as_array).ok_or("it says no `messages`")?;
+        let decode = |one: &Value| decode_message(one.as_str()?);
+        messages.iter().map(decode).collect::<Option<_>>().ok_or("one of `messages` is none")
     }
 
     fn filters(&self) -> Result<Vec<SubscribedFilter>, &'static str> {

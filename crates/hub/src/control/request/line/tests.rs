@@ -45,7 +45,11 @@ fn requests() -> Vec<Request> {
         Request::Edit { name: name(), position: 9, edit },
         Request::Edit { name: name(), position: 9, edit: Edit::default() },
         Request::Publish { name: name(), message: message.clone() },
-        Request::PublishNow { name: name(), message: message.clone(), within: Duration::from_millis(7) },
+        Request::PublishNow {
+            name: name(),
+            messages: vec![message.clone(), message.clone()],
+            within: Duration::from_millis(7),
+        },
         Request::Subscribe {
             name: name(),
             filters: vec![filter],
