@@ -3,6 +3,7 @@
 //! It holds what a person sees: arguments, what is printed, exit codes. What a command does is done by the rooms
 //! beneath.
 
+mod acl;
 mod amount;
 mod ask;
 mod check;
@@ -108,8 +109,10 @@ enum Command {
     Dead(kept::DeadFlags),
     /// Seals passwords and keys in the project file, and shows how each secret of it is kept.
     Secret(secret::SecretFlags),
-    /// Makes what a password of a user of the embedded broker is kept as.
+    /// Adds, removes and lists users of the embedded broker, and makes what a password is kept as.
     User(user::UserFlags),
+    /// Says what somebody may do at the embedded broker, and why.
+    Acl(acl::AclFlags),
     /// Makes a project file of the configuration of another system.
     Import(import::ImportFlags),
     /// Writes the project file without its secrets, or all of a project encrypted, to be shown or moved.
@@ -140,6 +143,7 @@ fn main() -> ExitCode {
         Some(Command::Dead(flags)) => kept::run_dead(&flags),
         Some(Command::Secret(flags)) => secret::run(&flags),
         Some(Command::User(flags)) => user::run(&flags),
+        Some(Command::Acl(flags)) => acl::run(&flags),
         Some(Command::Import(flags)) => import::run(&flags),
         Some(Command::Export(flags)) => export::run(&flags),
         Some(Command::Store(flags)) => store::run(&flags),

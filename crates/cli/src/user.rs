@@ -1,13 +1,18 @@
-//! `crosspoint user`: what a password of the embedded broker is kept as.
+//! `crosspoint user`: the users of the embedded broker, and what a password of theirs is kept as.
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use crosspoint_hub::config::Secret;
 use crosspoint_hub::{PasswordHash, hash_password};
 
 use crate::failure::{Failure, Verbosity, Voice};
 use crate::secret::entering;
 use crate::table;
+
+pub(crate) mod accounts;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 a wrong argument; nothing was changed then.";
 
 /// What `user` is asked for.
 #[derive(Debug, Args)]
@@ -18,21 +23,38 @@ pub(crate) struct UserFlags {
 
 #[derive(Debug, Subcommand)]
 enum UserCommand {
+    /// Writes a user with the hash of a password into the project file; asks for the password, or reads stdin.
+    #[command(after_help = EXIT_CODES)]
+    Add(accounts::Add),
+    /// Takes a user out of the project file.
+    #[command(after_help = EXIT_CODES)]
+    Remove(accounts::Remove),
+    /// Shows each user: what the password is kept as, never what it is, and the roles.
+    #[command(after_help = EXIT_CODES)]
+    List(accounts::List),
     /// Prints the hash of a password, for `password` of `[broker.user.NAME]`; asks for it, or reads stdin.
-    Hash(HashFlags),
+    #[command(after_help = EXIT_CODES)]
+    Hash(Kind),
 }
 
+/// What a password is kept as.
 #[derive(Debug, Args)]
-struct HashFlags {
-    /// Prints what SCRAM-SHA-256 needs, instead of an Argon2id hash: easier to guess, but the password is never sent.
+struct Kind {
+    /// Keeps what SCRAM-SHA-256 needs, instead of an Argon2id hash: easier to guess, but the password is never sent.
     #[arg(long)]
     scram: bool,
 }
 
 /// Runs `user`.
 pub(crate) fn run(flags: &UserFlags) -> ExitCode {
-    let UserCommand::Hash(asked) = &flags.command;
-    match hash(asked) {
+    let done = match &flags.command {
+        UserCommand::Add(asked) => accounts::add(asked),
+        UserCommand::Remove(asked) => accounts::remove(asked),
+        UserCommand::List(asked) => accounts::list(asked),
+        UserCommand::Hash(kind) => entering::secret("password")
+            .and_then(|password| table::write(&format!("{}\n", hashed(&password, kind)?))),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             Voice::new(Verbosity::Normal).fail(&failure);
@@ -41,10 +63,8 @@ pub(crate) fn run(flags: &UserFlags) -> ExitCode {
     }
 }
 
-fn hash(asked: &HashFlags) -> Result<(), Failure> {
-    let password = entering::secret("password")?;
-    let kind = if asked.scram { PasswordHash::ScramSha256 } else { PasswordHash::Argon2id };
-    let hash = hash_password(&password, kind)
-        .map_err(|why| Failure::usage(why, "choose a password of letters, digits and signs"))?;
-    table::write(&format!("{hash}\n"))
+fn hashed(password: &Secret, kind: &Kind) -> Result<String, Failure> {
+    let kind = if kind.scram { PasswordHash::ScramSha256 } else { PasswordHash::Argon2id };
+    hash_password(password, kind)
+        .map_err(|why| Failure::usage(why, "choose a password of letters, digits and signs"))
 }

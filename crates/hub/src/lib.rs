@@ -12,6 +12,7 @@
 //! What it does *not* do: it draws no pages, prints nothing, and reads its configuration from nowhere but the project
 //! file.
 
+pub mod access;
 pub mod actions;
 pub mod config;
 pub mod connect;

@@ -1,13 +1,16 @@
 //! The embedded broker's users, from the plan to the broker.
 
+use std::collections::BTreeMap;
+
 use crosspoint_broker::access::{self, Accounts, Password, Role, Rule, User, Users};
 
 use crate::config::Secret;
 use crate::config::plan::{Access, AclRule, BrokerPlan, Effect, UserPassword, UserPlan};
 use crate::hub::HubError;
 
-/// The role that clients without a name get when they are restricted. No user has this name: it is not a usable one.
-const ANONYMOUS: &str = "#anonymous";
+/// A role without rules, which every user has, and clients without a name where they are restricted: somebody without any
+/// role could do everything.
+const NOTHING: &str = "#nothing";
 
 /// What a password is kept as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,19 +45,32 @@ pub(crate) fn replace(running: &Users, plan: &BrokerPlan) -> Result<(), HubError
     running.replace(accounts(plan)?).map_err(|error| HubError::Users(error.to_string()))
 }
 
-/// The plan has added up what a user's roles allow; so each user gets one role, of the same name.
+/// The plan has added up what roles allow; each rule bears the name of its role.
 fn accounts(plan: &BrokerPlan) -> Result<Accounts, HubError> {
     let mut accounts = Accounts::default();
+    let mut roles = BTreeMap::from([(NOTHING, Vec::new())]);
     for (name, user) in &plan.users {
         let password = password(user).map_err(|reason| named(name, &reason))?;
-        accounts.roles.push(role(name, &user.rules)?);
-        accounts.users.push(User { name: name.clone(), password, roles: vec![name.clone()] });
+        let theirs = roles_of(&user.rules, &mut roles);
+        accounts.users.push(User { name: name.clone(), password, roles: theirs });
     }
-    if let Some(rules) = &plan.anonymous_rules {
-        accounts.roles.push(role(ANONYMOUS, rules)?);
-        accounts.anonymous_roles = Some(vec![ANONYMOUS.to_owned()]);
-    }
+    accounts.anonymous_roles = plan.anonymous_rules.as_ref().map(|rules| roles_of(rules, &mut roles));
+    let made = roles.into_iter().map(|(name, rules)| role(name, &rules));
+    accounts.roles = made.collect::<Result<_, _>>()?;
     Ok(accounts)
+}
+
+/// Returns the roles of somebody with these rules, and notes what each of them holds.
+fn roles_of<'a>(rules: &'a [AclRule], roles: &mut BTreeMap<&'a str, Vec<&'a AclRule>>) -> Vec<String> {
+    let mut theirs = vec![NOTHING.to_owned()];
+    for rule in rules {
+        if !theirs.contains(&rule.role) {
+            let same = rules.iter().filter(|other| other.role == rule.role);
+            roles.insert(&rule.role, same.collect());
+            theirs.push(rule.role.clone());
+        }
+    }
+    theirs
 }
 
 fn password(user: &UserPlan) -> Result<Password, String> {
@@ -67,14 +83,18 @@ fn password(user: &UserPlan) -> Result<Password, String> {
     hashed.map_err(|error| error.to_string())
 }
 
-fn role(name: &str, rules: &[AclRule]) -> Result<Role, HubError> {
+fn role(name: &str, rules: &[&AclRule]) -> Result<Role, HubError> {
     let rules = |effect: Effect| -> Result<Vec<Rule>, HubError> {
         let wanted = rules.iter().filter(|rule| rule.effect == effect);
         wanted
-            .map(|rule| Rule::parse(&text_of(rule)).map_err(|error| named(name, &error.to_string())))
+            .map(|rule| Rule::parse(&text_of(rule)).map_err(|error| unusable(name, &error.to_string())))
             .collect()
     };
     Ok(Role { name: name.to_owned(), allow: rules(Effect::Allow)?, deny: rules(Effect::Deny)? })
+}
+
+fn unusable(role: &str, reason: &str) -> HubError {
+    HubError::Users(format!("role `{role}`: {reason}"))
 }
 
 fn named(name: &str, reason: &str) -> HubError {

@@ -22,6 +22,8 @@ pub struct Explanation {
 pub enum Because {
     /// Nothing is restricted: the client is anonymous, or its user has no roles.
     Unrestricted,
+    /// Only the broker itself publishes there, whatever rules say.
+    Reserved,
     /// A rule decides: of several the first that denies, else the first that allows.
     Rule {
         /// The role that holds the rule.
@@ -73,6 +75,7 @@ impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unrestricted => f.write_str("nothing is restricted, since there are no roles"),
+            Self::Reserved => f.write_str("only the broker itself publishes below $SYS/"),
             Self::Rule { role, rule, filter, is_denying } => {
                 let list = if *is_denying { "deny" } else { "allow" };
                 write!(f, "role `{role}` has `{rule}` in its {list} list (here `{filter}`)")

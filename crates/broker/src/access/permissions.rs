@@ -7,6 +7,7 @@ use crosspoint_protocol::TopicFilter;
 use super::explain::{Because, Explanation};
 use super::pattern::Pattern;
 use super::rule::{Rule, Subject};
+use crate::is_reserved;
 
 /// The rules of all roles of one user, with the names of one client filled in.
 ///
@@ -112,8 +113,11 @@ impl Permissions {
         self.rules.as_ref().map_or(Subscribing::Granted, |rules| rules.subscribe.judge(filter).0)
     }
 
-    /// Says which rule decides about publishing to a topic.
+    /// Says what decides about publishing to a topic: a rule, or that it is the broker's own.
     pub fn explain_publish(&self, topic: &str) -> Explanation {
+        if is_reserved(topic) {
+            return Explanation { verdict: Subscribing::Denied, because: Because::Reserved };
+        }
         let Some(rules) = &self.rules else { return Explanation::unrestricted() };
         let entry = rules.publish.deciding(topic);
         let is_allowed = entry.is_some_and(|entry| entry.origin.effect == Effect::Allow);

@@ -1,4 +1,4 @@
-//! `user`: what a password of the embedded broker is kept as.
+//! `user` and `acl`: who may sign in to the embedded broker, what a password is kept as, and who may do what.
 
 use std::fs;
 use std::net::TcpListener;
@@ -75,4 +75,133 @@ fn a_user_comes_in_by_scram_with_a_hash_for_it_and_another_is_named_in_the_log()
     assert_ne!(argon.status.code(), Some(0), "{argon:?}");
     assert!(text(&argon.stderr).contains("bad user name or password"), "{argon:?}");
     assert_eq!(up.stop("TERM").0, Some(0));
+}
+
+const ROLES: &str = "# who may what\n[broker.role.plant] # the line\nallow = ['publish sensors/%u/#', 'subscribe sensors/#']\ndeny = 'subscribe sensors/secret'\n";
+
+fn site() -> (tempfile::TempDir, String) {
+    let written = format!("# ours\n{PROJECT}{ROLES}");
+    (folder(&written), written)
+}
+
+fn written(folder: &tempfile::TempDir) -> String {
+    fs::read_to_string(folder.path().join("crosspoint.toml")).unwrap()
+}
+
+#[track_caller]
+fn done(output: &std::process::Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    text(&output.stderr)
+}
+
+#[test]
+fn users_come_and_go_in_the_project_file_and_who_is_shut_out_is_said() {
+    let (folder, before) = site();
+    let add = |name: &str, more: &[&str]| {
+        run_with(folder.path(), &[&["user", "add", name], more].concat(), &format!("{PASSWORD}\n"))
+    };
+    let said = done(&add("alice", &["--role", "plant"]));
+    assert!(
+        said.contains("alice is a user") && said.contains("without a name cannot come in any more"),
+        "{said}"
+    );
+    assert!(said.contains("listener ") && said.contains("127.0.0.1"), "{said}");
+    let one = written(&folder);
+    assert!(
+        one.starts_with(&before) && one.contains("\n[broker.user.alice]\npassword = \"$argon2id$"),
+        "{one}"
+    );
+    assert!(one.ends_with("roles = [\"plant\"]\n") && !one.contains(PASSWORD), "{one}");
+
+    let said = done(&add("bob", &["--scram"]));
+    assert!(said.contains("bob has no role") && !said.contains("without a name"), "{said}");
+    let listed = run(folder.path(), &["user", "list", "--json"]);
+    done(&listed);
+    let rows = "[\n{\"name\":\"alice\",\"kept_as\":\"argon2id\",\"roles\":[\"plant\"]},\n\
+                {\"name\":\"bob\",\"kept_as\":\"scram-sha-256\",\"roles\":[]}\n]\n";
+    assert_eq!(text(&listed.stdout), rows);
+
+    assert!(!done(&run(folder.path(), &["user", "remove", "bob"])).contains("no user is left"));
+    assert_eq!(written(&folder), one);
+    let said = done(&run(folder.path(), &["user", "remove", "alice"]));
+    assert!(said.contains("no user is left") && said.contains("127.0.0.1"), "{said}");
+    assert_eq!(written(&folder), before);
+}
+
+#[test]
+fn what_cannot_be_added_or_removed_changes_nothing() {
+    let (folder, before) = site();
+    let user = |arguments: &[&str], why: &str| {
+        let refused = run_with(folder.path(), &[&["user"], arguments].concat(), "x\n");
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(text(&refused.stderr).contains(why), "{refused:?}");
+    };
+    user(&["add", "alice", "--role", "plan"], "did you mean \"plant\"?");
+    user(&["add", ""], "a user has a name");
+    user(&["remove", "alice"], "no user \"alice\"");
+    assert_eq!(written(&folder), before);
+    done(&run_with(folder.path(), &["user", "add", "alice"], "x\n"));
+    let one = written(&folder);
+    user(&["add", "alice"], "there is a user \"alice\" already");
+    assert_eq!(written(&folder), one);
+}
+
+#[test]
+fn a_user_that_is_removed_is_removed_from_every_environment() {
+    let overlay = "[environment.live.broker.user.alice]\nroles = []\n";
+    let (folder, before) = site();
+    done(&run_with(folder.path(), &["user", "add", "alice", "--role", "plant"], "x\n"));
+    let path = folder.path().join("crosspoint.toml");
+    fs::write(&path, written(&folder) + overlay).unwrap();
+    done(&run(folder.path(), &["user", "remove", "alice"]));
+    assert!(!written(&folder).contains("alice"), "{}", written(&folder));
+    assert!(written(&folder).starts_with(&before));
+    done(&run(folder.path(), &["check", "--env", "all"]));
+}
+
+#[test]
+fn a_connector_that_came_in_without_a_name_is_named_when_the_first_user_shuts_it_out() {
+    let project = PROJECT.replace(":0", ":12345") + "[connector.self]\nurl = 'mqtt://127.0.0.1:12345'\n";
+    let folder = folder(&project);
+    let said = done(&run_with(folder.path(), &["user", "add", "alice"], "x\n"));
+    assert!(said.contains("connector self is one of them"), "{said}");
+}
+
+#[test]
+fn who_may_do_what_is_told_with_the_rule_that_decides() {
+    let (folder, _) = site();
+    let explain = |arguments: &[&str]| run(folder.path(), &[&["acl", "explain"], arguments].concat());
+    let anonymous = explain(&["-", "pub", "a"]);
+    assert!(text(&anonymous.stdout).starts_with("allowed: "), "{anonymous:?}");
+    done(&run_with(folder.path(), &["user", "add", "alice", "--role", "plant"], "x\n"));
+    for (arguments, code, expected) in [
+        (
+            ["alice", "pub", "sensors/alice/1"],
+            0,
+            "allowed: role `plant` has `publish sensors/%u/#` in its allow list (here `sensors/alice/#`)\n",
+        ),
+        (["alice", "pub", "sensors/bob/1"], 1, "denied: no rule allows it\n"),
+        (
+            ["alice", "sub", "sensors/secret"],
+            1,
+            "denied: role `plant` has `subscribe sensors/secret` in its deny list (here `sensors/secret`)\n",
+        ),
+        (
+            ["alice", "sub", "sensors/+"],
+            0,
+            "allowed in part, messages are filtered at delivery: role `plant` has `subscribe sensors/secret` in its deny list (here `sensors/secret`)\n",
+        ),
+    ] {
+        let explained = explain(&arguments);
+        assert_eq!((explained.status.code(), text(&explained.stdout).as_str()), (Some(code), expected));
+    }
+    for (arguments, why) in [
+        (["carol", "pub", "a"], "no user \"carol\""),
+        (["-", "pub", "a"], "no listener lets a client in without a name"),
+        (["alice", "pub", "a/#"], "give a topic for pub"),
+    ] {
+        let refused = explain(&arguments);
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(text(&refused.stderr).contains(why), "{refused:?}");
+    }
 }

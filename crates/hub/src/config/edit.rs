@@ -131,6 +131,25 @@ impl ProjectEdit {
         self.set(keys, number.into())
     }
 
+    /// Writes a list of texts at a path of keys, as [`set_text`](Self::set_text) does a text.
+    ///
+    /// # Errors
+    /// A part of the path is a value.
+    pub fn set_texts(&mut self, keys: &[&str], texts: &[String]) -> Result<(), EditError> {
+        self.set(keys, texts.iter().map(String::as_str).collect())
+    }
+
+    /// Takes away what stands at a path of keys, with the comment above it; tells whether anything did.
+    pub fn remove(&mut self, keys: &[&str]) -> bool {
+        let Some((last, parents)) = keys.split_last() else { return false };
+        let mut table: &mut dyn TableLike = self.document.as_table_mut();
+        for key in parents {
+            let Some(next) = table.get_mut(key).and_then(Item::as_table_like_mut) else { return false };
+            table = next;
+        }
+        table.remove(last).is_some()
+    }
+
     fn set(&mut self, keys: &[&str], value: Value) -> Result<(), EditError> {
         let Some((last, parents)) = keys.split_last() else { return Ok(()) };
         let mut table: &mut dyn TableLike = self.document.as_table_mut();
@@ -340,6 +359,17 @@ mod tests {
         fs::write(&path, "password = hunter2").unwrap();
         let Err(error) = ProjectEdit::open(&path) else { panic!("it is read") };
         assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_taken_away_leaves_the_rest_as_it_was() {
+        let (_folder, mut edit) = edit(FILE);
+        edit.set_texts(&["broker", "user", "al", "roles"], &["a".to_owned(), "b".to_owned()]).unwrap();
+        assert_eq!(edit.text(), format!("{FILE}\n[broker.user.al]\nroles = [\"a\", \"b\"]\n"));
+        assert!(edit.remove(&["broker", "user", "al"]) && !edit.remove(&["broker", "user", "al"]));
+        assert_eq!(edit.text(), FILE);
+        assert!(edit.remove(&["connector", "plant", "password"]));
+        assert_eq!(edit.text(), FILE.replace("password = 'old' # why\n", ""));
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub enum PortChoice {
 pub struct UserPlan {
     /// How the password is checked.
     pub password: UserPassword,
+    /// The names of the roles, as they are written.
+    pub roles: Vec<String>,
     /// What the user may do, all roles together; empty means nothing.
     pub rules: Vec<AclRule>,
 }
@@ -91,9 +93,23 @@ pub enum UserPassword {
     Plain(Secret),
 }
 
+impl UserPassword {
+    /// Returns what is known of the password, in a word.
+    pub(crate) const fn kept_as(&self) -> &'static str {
+        match self {
+            Self::Argon2id(_) => "argon2id",
+            Self::Crypted(_) => "mosquitto_passwd",
+            Self::Scram(_) => "scram-sha-256",
+            Self::Plain(_) => "password",
+        }
+    }
+}
+
 /// One line of a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AclRule {
+    /// The name of the role.
+    pub role: String,
     /// Whether it grants or denies; a deny wins over every grant.
     pub effect: Effect,
     /// What it is about.

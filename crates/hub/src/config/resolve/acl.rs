@@ -29,7 +29,9 @@ pub(super) fn accounts(broker: &Section<'_>, material: &Material, findings: &mut
         // A user whose password is wrong still counts, or every listener would complain about it.
         let password = password(&section, material, findings);
         let password = password.unwrap_or(UserPassword::Plain(super::super::secret::Secret::new([])));
-        users.insert(name.to_owned(), UserPlan { password, rules });
+        let named = section.texts(&keys::USER_ROLES);
+        let roles = named.iter().map(|role| role.text.to_owned()).collect();
+        users.insert(name.to_owned(), UserPlan { password, roles, rules });
     }
     let is_restricted = broker.has(&keys::ANONYMOUS_ROLES);
     let anonymous_rules = is_restricted.then(|| rules(broker, &keys::ANONYMOUS_ROLES, &roles, findings));
@@ -41,18 +43,24 @@ fn roles(broker: &Section<'_>, findings: &mut Findings) -> BTreeMap<String, Vec<
     for (name, section) in broker.named(&keys::ROLE) {
         let mut rules = Vec::new();
         for (setting, effect) in [(&keys::ROLE_ALLOW, Effect::Allow), (&keys::ROLE_DENY, Effect::Deny)] {
-            rules.extend(lines(&section, setting, effect, findings));
+            rules.extend(lines(&section, setting, name, effect, findings));
         }
         roles.insert(name.to_owned(), rules);
     }
     roles
 }
 
-fn lines(section: &Section<'_>, setting: &Setting, effect: Effect, findings: &mut Findings) -> Vec<AclRule> {
+fn lines(
+    section: &Section<'_>,
+    setting: &Setting,
+    role: &str,
+    effect: Effect,
+    findings: &mut Findings,
+) -> Vec<AclRule> {
     let path = section.path_of(setting);
     let mut rules = Vec::new();
     for text in section.texts(setting) {
-        match rule(text.text, effect) {
+        match rule(text.text, role, effect) {
             Ok(rule) => rules.push(rule),
             Err(what) => {
                 let finding = findings.error(text.span, format!("`{path}`: {what}")).label("not a rule");
@@ -63,7 +71,7 @@ fn lines(section: &Section<'_>, setting: &Setting, effect: Effect, findings: &mu
     rules
 }
 
-fn rule(text: &str, effect: Effect) -> Result<AclRule, String> {
+fn rule(text: &str, role: &str, effect: Effect) -> Result<AclRule, String> {
     let (word, filter) = text.trim().split_once(' ').ok_or("a rule is a word and a topic filter")?;
     let access = match word {
         "publish" => Access::Publish,
@@ -79,7 +87,7 @@ fn rule(text: &str, effect: Effect) -> Result<AclRule, String> {
     }
     let example = filter.replace("%u", "u").replace("%c", "c");
     TopicFilter::parse(example).map_err(|error| error.to_string())?;
-    Ok(AclRule { effect, access, filter: filter.to_owned() })
+    Ok(AclRule { role: role.to_owned(), effect, access, filter: filter.to_owned() })
 }
 
 fn rules_of_user(
