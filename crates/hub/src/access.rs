@@ -215,7 +215,10 @@ allow = [\"both public/#\"]
     fn accounts_and_doors_are_those_of_the_plan() {
         let listed: Vec<_> = accounts(&plan(BROKER));
         let kept: Vec<_> = listed.iter().map(|one| (&*one.name, one.kept_as, one.roles.join(" "))).collect();
-        assert_eq!(kept, [("alice", "mosquitto", "plant guest".to_owned()), ("bob", "plain", String::new())]);
+        assert_eq!(
+            kept,
+            [("alice", "mosquitto_passwd", "plant guest".to_owned()), ("bob", "password", String::new())]
+        );
         assert!(open_doors(&plan(BROKER)).is_empty(), "there are users");
         let here =
             "[connector.here]\nurl = \"mqtt://127.0.0.1:1883\"\n[connector.there]\nurl = \"mqtt://h:1883\"\n";
