@@ -7,7 +7,7 @@ use crosspoint_client::{PublishError, ReasonCode, Receipt};
 use super::*;
 use crate::config::plan::Lane;
 use crate::outbox::durable::figures::End;
-use crate::outbox::durable::queue::{Next, Queue, Verdict};
+use crate::outbox::durable::queue::{HELD_MAX, Next, Queue, Verdict};
 
 /// What is known of each position without the core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,7 +254,7 @@ fn what_waits_with_its_topic_is_bounded() {
         queue.take_held(item(taken));
         taken += 1;
     }
-    assert_eq!((taken, queue.next(0)), (IN_FLIGHT_MAX, Next::Wait(1_000)));
+    assert_eq!((taken, queue.next(0)), (HELD_MAX, Next::Wait(1_000)));
     assert_eq!(queue.next(1_000), Next::Again(0));
 }
 
