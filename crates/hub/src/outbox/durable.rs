@@ -38,7 +38,9 @@ mod opening;
 mod pump;
 mod queue;
 mod reading;
+mod room;
 mod shared;
+mod state;
 mod suspicion;
 mod waiting;
 

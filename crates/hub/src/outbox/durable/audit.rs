@@ -2,7 +2,8 @@
 
 use super::Outbox;
 use super::queue::{IN_FLIGHT_MAX, SPAN_MAX};
-use super::shared::{DIRECT_MAX, MEMORY_BYTES_MAX, MEMORY_ENTRIES_MAX, State};
+use super::shared::DIRECT_MAX;
+use super::state::{MEMORY_BYTES_MAX, MEMORY_ENTRIES_MAX, State};
 
 impl Outbox {
     /// Returns what is not as it must be, in words.

@@ -7,7 +7,8 @@ use crosspoint_store::{QueueStatus, Store};
 use super::entry::{FlowNames, Item};
 use super::figures::{Aside, Kept, OutboxFigures};
 use super::gone;
-use super::shared::{FIGURES_TABLE, Shared, State, rows};
+use super::shared::{FIGURES_TABLE, Shared, rows};
+use super::state::State;
 use super::{Backlog, Outbox, OutboxOptions};
 
 /// How much is read at once.

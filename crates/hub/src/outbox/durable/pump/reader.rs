@@ -17,7 +17,8 @@ use crate::outbox::durable::figures::End;
 use crate::outbox::durable::keeper::Keeper;
 use crate::outbox::durable::queue::Next;
 use crate::outbox::durable::reading::{Confirm, Seat, Seats, UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MAX};
-use crate::outbox::durable::shared::{Shared, State};
+use crate::outbox::durable::shared::Shared;
+use crate::outbox::durable::state::State;
 
 /// Who reads, and what he has.
 struct Reader {
