@@ -4,23 +4,19 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crosspoint_client::{
-    Client, Confirmations, Publication, PublishError, PublishResult, Publisher, State as ClientState,
-    TryPublishError,
-};
-use crosspoint_protocol::Now;
-use tokio::sync::{oneshot, watch};
+use crosspoint_client::{Client, Confirmations, PublishError, PublishResult, Publisher};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
-use tracing::warn;
 
-use super::outgoing::{Check, Link};
-use super::{Ahead, Pumping, Restored, answer};
+use super::outgoing::Link;
+use super::{Pumping, Restored, answer};
 use crate::outbox::durable::entry::Item;
 use crate::outbox::durable::figures::End;
 use crate::outbox::durable::keeper::Keeper;
-use crate::outbox::durable::queue::{Next, Verdict};
 use crate::outbox::durable::shared::Shared;
-use crate::outbox::durable::suspicion::Order;
+
+mod connection;
+mod leaving;
 
 /// How many confirmations are handled in one go.
 const CONFIRMATIONS_AT_ONCE: usize = 1_024;
@@ -30,10 +26,6 @@ const SENT_AT_ONCE: usize = 256;
 
 /// From here on cookies belong to messages that go past the queue; no position comes as far.
 const DIRECT_COOKIE: u64 = 1 << 63;
-
-/// Why a message is given up that ends the connection.
-const SUSPECT: &str =
-    "the connection ended each time this message alone was on its way, and not with another";
 
 /// Sends through a client until it is told to stop.
 ///
@@ -99,14 +91,6 @@ struct Sending {
     wait_until_ms: Option<u64>,
 }
 
-/// What was found to be sent.
-enum Found {
-    Publication(u64, Publication),
-    /// Something was done, and there may be more.
-    Other,
-    Nothing,
-}
-
 impl Sending {
     fn new(shared: &Arc<Shared>, client: &Client, publisher: Publisher, restored: Vec<Restored>) -> Self {
         let is_connected = client.state().borrow().is_connected();
@@ -165,129 +149,9 @@ impl Sending {
         self.pumping.shared.work.notify_one();
     }
 
-    /// What has expired or was replaced gives its room back without a connection too. What stands before a message that
-    /// the client sends by itself is taken with it: a connection may end for that one before there is time for anything.
-    fn pass_by(&mut self, now: Now) {
-        let shared = self.pumping.shared.clone();
-        let mut state = shared.state();
-        loop {
-            match self.pumping.look_ahead(&mut state, now.wall_ms) {
-                Ahead::Unread(wanted) => {
-                    drop(state);
-                    return self.pumping.read(wanted);
-                }
-                Ahead::Message(position)
-                    if self.pumping.restored.peek().is_some_and(|known| known.position > position) =>
-                {
-                    let Some(item) = state.take_peeked(position) else { return };
-                    state.queue.take_kept_back(item);
-                }
-                Ahead::Message(_) | Ahead::Nothing => return,
-            }
-        }
-    }
-
-    /// Sends one message; returns whether there may be another.
-    fn send_next(&mut self, now: Now) -> bool {
-        if self.send_direct(now) {
-            return true;
-        }
-        let (position, publication) = match self.find(now) {
-            Found::Publication(position, publication) => (position, publication),
-            Found::Other => return true,
-            Found::Nothing => return false,
-        };
-        let Some(publisher) = &self.publisher else { return false };
-        let Err(error) = publisher.try_send(publication, position) else { return true };
-        self.pumping.shared.state().queue.not_sent(position, now.monotonic_ms);
-        if matches!(error, TryPublishError::Full(_)) {
-            return true;
-        }
-        self.publisher = None;
-        false
-    }
-
-    /// Finds the next message that may be sent, and notes that it is.
-    fn find(&mut self, now: Now) -> Found {
-        let shared = self.pumping.shared.clone();
-        let mut state = shared.state();
-        let Some(link) = &mut self.link else { return Found::Nothing };
-        let policy = state.policy.clone();
-        match state.queue.next(now.monotonic_ms) {
-            Next::Again(position) => {
-                state.queue.sent_again(position);
-                let item = state.queue.item(position);
-                item.map_or(Found::Other, |item| {
-                    Found::Publication(position, link.publication(item, &policy, now))
-                })
-            }
-            Next::Take => match self.pumping.look_ahead(&mut state, now.wall_ms) {
-                Ahead::Message(position) => {
-                    let Some((_, Some(item))) = &state.peeked else { return Found::Other };
-                    if state.queue.holds(item.message.topic()) {
-                        let Some(item) = state.take_peeked(position) else { return Found::Other };
-                        state.queue.take_held(item);
-                        return Found::Other;
-                    }
-                    match link.check(item, &policy, now) {
-                        Check::Good => {}
-                        Check::Wait(until_ms) => {
-                            drop(state);
-                            self.wait_until(Some(until_ms));
-                            return Found::Nothing;
-                        }
-                        Check::Never(reason) => {
-                            let Some(item) = state.take_peeked(position) else { return Found::Other };
-                            state.queue.take_burying(item);
-                            self.pumping.doomed.push((position, reason, String::new()));
-                            return Found::Other;
-                        }
-                    }
-                    let Some(item) = state.take_peeked(position) else { return Found::Other };
-                    let publication = link.publication(&item, &policy, now);
-                    state.queue.take(item);
-                    Found::Publication(position, publication)
-                }
-                Ahead::Unread(wanted) => {
-                    drop(state);
-                    self.pumping.read(wanted);
-                    Found::Nothing
-                }
-                Ahead::Nothing => Found::Nothing,
-            },
-            Next::Wait(until_ms) => {
-                drop(state);
-                self.wait_until(Some(until_ms));
-                Found::Nothing
-            }
-            Next::Rest => Found::Nothing,
-        }
-    }
-
     /// Comes back at this time, or before.
     fn wait_until(&mut self, until_ms: Option<u64>) {
         self.wait_until_ms = [self.wait_until_ms, until_ms].into_iter().flatten().min();
-    }
-
-    // --- past the queue ---
-
-    fn send_direct(&mut self, now: Now) -> bool {
-        let (Some(link), Some(publisher)) = (&self.link, &self.publisher) else { return false };
-        let mut state = self.pumping.shared.state();
-        let Some(item) = state.direct.pop_front() else { return false };
-        let publication = link.publication(&item, &state.policy, now);
-        state.direct_open += 1;
-        drop(state);
-        let cookie = self.next_direct;
-        if publisher.try_send(publication, cookie).is_err() {
-            let mut state = self.pumping.shared.state();
-            state.direct_open -= 1;
-            state.direct.push_front(item);
-            return false;
-        }
-        self.next_direct += 1;
-        self.direct.push_back((cookie, item));
-        true
     }
 
     fn settle_direct(&mut self, cookie: u64, outcome: PublishResult) {
@@ -303,8 +167,6 @@ impl Sending {
             Err(error) => self.pumping.bury_direct(&item, &error.to_string()),
         }
     }
-
-    // --- outcomes ---
 
     fn settle_all(&mut self, outcomes: &mut Vec<(u64, PublishResult)>) {
         let shared = self.pumping.shared.clone();
@@ -338,88 +200,6 @@ impl Sending {
         }
     }
 
-    // --- the connection ---
-
-    /// Looks at what the client is doing.
-    fn look_at(&mut self, states: &mut watch::Receiver<ClientState>) {
-        // In this order: of a connection that is counted, the state is not older than its beginning.
-        let connections = self.client.counters().connected;
-        self.on_state(&states.borrow_and_update(), connections);
-    }
-
-    fn on_state(&mut self, client: &ClientState, connections: u64) {
-        let now_ms = self.pumping.shared.now().monotonic_ms;
-        let is_same = match (client, &self.link) {
-            (ClientState::Connected(connected), Some(link)) => link.is_on(connected),
-            (_, link) => link.is_none(),
-        };
-        let shared = self.pumping.shared.clone();
-        let mut state = shared.state();
-        let mut orders = Vec::new();
-        if !is_same && self.link.take().is_some() {
-            orders.extend(state.queue.on_disconnected(&cause_of(client), now_ms));
-        }
-        let new = match (client, &self.link) {
-            (ClientState::Connected(connected), None) => Some(connected),
-            _ => None,
-        };
-        // One that ended as soon as it had begun is over before anybody has looked: it ended quickly all the same.
-        let begun = connections.saturating_sub(self.connections);
-        for _ in u64::from(new.is_some())..begun {
-            state.queue.on_connected(now_ms);
-            orders.extend(state.queue.on_disconnected(&cause_of(client), now_ms));
-        }
-        self.connections = connections.max(self.connections + u64::from(new.is_some()));
-        if let Some(connected) = new {
-            self.link = Some(Link::new(connected, shared.now()));
-            state.queue.on_connected(now_ms);
-        }
-        state.is_connected = self.link.is_some();
-        drop(state);
-        orders.into_iter().for_each(|order| self.obey(order));
-    }
-
-    // --- what ends the connection ---
-
-    /// Does what follows from what has got through lately, or from nothing else being there to try.
-    fn judge(&mut self, now_ms: u64) {
-        loop {
-            let order = self.pumping.shared.state().queue.judge(now_ms);
-            match order {
-                Some(order) => self.obey(order),
-                None => return,
-            }
-        }
-    }
-
-    fn obey(&mut self, order: Order) {
-        let connector = &*self.pumping.shared.connector;
-        match order {
-            Order::Narrow => {
-                warn!(
-                    connector,
-                    "The connection ends again and again with the same message on its way: one at a time now."
-                );
-                self.client.limit_in_flight(Some(1));
-            }
-            Order::Withdraw(position) => self.client.withdraw(position),
-            Order::Acquit(_) => {}
-            Order::Condemn(position) => {
-                let mut state = self.pumping.shared.state();
-                if !state.queue.is_kept_back(position) {
-                    return;
-                }
-                let cause = state.queue.disconnect_cause().to_owned();
-                let verdict = state.queue.bury(position, SUSPECT.to_owned());
-                drop(state);
-                if let Verdict::Bury(reason) = verdict {
-                    self.pumping.doomed.push((position, reason, cause));
-                }
-            }
-            Order::Widen => self.client.limit_in_flight(None),
-        }
-    }
-
     async fn finish(mut self, mut confirmations: Confirmations, keeper: Keeper) {
         self.publisher = None;
         let mut outcomes = Vec::new();
@@ -443,13 +223,5 @@ impl Sending {
         self.pumping.bury_doomed();
         self.pumping.finish_burying().await;
         keeper.finish(&mut self.pumping.tally).await;
-    }
-}
-
-/// Returns why a client is not connected.
-fn cause_of(client: &ClientState) -> String {
-    match client {
-        ClientState::BackingOff { cause, .. } | ClientState::Refused { cause, .. } => cause.to_string(),
-        _ => "the connection ended".to_owned(),
     }
 }
