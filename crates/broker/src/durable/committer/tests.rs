@@ -18,9 +18,13 @@ fn with_entries(disk: &SimulatedDisk, reserve_bytes: u64) -> (Store, Arc<Shared>
     let mut batch = Batch::new();
     batch.publish(Bytes::from_static(b"a"), [(QUEUE, 0)]).publish(Bytes::from_static(b"b"), [(QUEUE, 0)]);
     store.commit(batch).wait().unwrap();
+    let shared = broker_on(&store);
+    (store, shared)
+}
+
+fn broker_on(store: &Store) -> Arc<Shared> {
     let users = Arc::new(Users::new(Vec::new(), Vec::new()).unwrap());
-    let shared = Shared::new(BrokerOptions::default(), users, Some(store.clone()), 1);
-    (store, Arc::new(shared))
+    Arc::new(Shared::new(BrokerOptions::default(), users, Some(store.clone()), 1))
 }
 
 fn consume_all(committer: &Committer) -> Arc<Commit> {
@@ -114,4 +118,35 @@ async fn a_turn_in_two_parts_is_durable_when_both_are() {
     committer.close();
     committing.await.unwrap();
     assert!(waiting(&store) == 0 && store.value(SUBSCRIPTIONS, b"filter").is_some());
+}
+
+/// Whether the timer is set anew for each part shows in when it fires: a part would put it off.
+#[tokio::test(start_paused = true)]
+async fn what_can_wait_is_committed_at_a_beat_that_nothing_puts_off() {
+    const PARTS: u32 = 10;
+    let (store, mut writer) =
+        Store::open_driven(SimulatedDisk::new(), Options::new().reserve_bytes(0)).unwrap();
+    tokio::spawn(async move {
+        while writer.arrived().await {
+            while writer.turn() {}
+            writer.sync();
+        }
+    });
+    let shared = broker_on(&store);
+    let committer = &shared.durable.as_ref().unwrap().committer;
+    let committing = tokio::spawn(run(shared.clone()));
+    tokio::task::yield_now().await;
+    for number in 1..PARTS {
+        tokio::time::advance(LAZY_DELAY / PARTS).await;
+        let mut changes = Changes::default();
+        changes.put(RETAINED, Bytes::from_static(b"topic"), vec![number as u8]);
+        changes.hurry();
+        assert_eq!(Ended(committer.append(&mut changes)).await, Outcome::Durable);
+    }
+    let began = Instant::now();
+    assert_eq!(Ended(consume_all(committer)).await, Outcome::Durable);
+    let waited = began.elapsed();
+    assert!(waited <= LAZY_DELAY / PARTS + Duration::from_millis(1), "it waited {waited:?}");
+    committer.close();
+    committing.await.unwrap();
 }
