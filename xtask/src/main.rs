@@ -40,7 +40,7 @@ const TASKS: &[Task] = &[
     Task { name: "fuzz", help: "seeded fuzzing: [--seconds N] [--seed S] [--target NAME]", run: fuzz::run },
     Task {
         name: "sim",
-        help: "seeded simulation: [--seeds N] [--seed S] [--model session|hub] [--verbose]",
+        help: "seeded simulation: [--seeds N] [--seed S] [--model session|hub] [--wild] [--verbose]",
         run: sim::run,
     },
     Task {

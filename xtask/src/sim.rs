@@ -5,12 +5,13 @@ use crate::workspace::Workspace;
 use crate::{Outcome, process};
 
 /// What is simulated, and from which seeds; the simulation's own defaults hold for what is not given.
-#[derive(Default)]
 pub(crate) struct Simulation {
     /// `session` or `hub`; both when not given.
     pub(crate) model: Option<String>,
     pub(crate) seeds: Option<u64>,
     pub(crate) seed: Option<u64>,
+    /// Whether brokers that cannot bear a message are drawn together with everything else.
+    pub(crate) is_wild: bool,
     pub(crate) is_verbose: bool,
 }
 
@@ -18,9 +19,9 @@ pub(crate) struct Simulation {
 pub(crate) fn run(_: &Workspace, mut arguments: Arguments) -> Outcome {
     let model = arguments.option("--model")?;
     let (seeds, seed) = (arguments.option("--seeds")?, arguments.option("--seed")?);
-    let is_verbose = arguments.has_flag("--verbose");
+    let (is_wild, is_verbose) = (arguments.has_flag("--wild"), arguments.has_flag("--verbose"));
     arguments.finish()?;
-    simulate(&Simulation { model, seeds, seed, is_verbose })
+    simulate(&Simulation { model, seeds, seed, is_wild, is_verbose })
 }
 
 /// Runs one simulation or both.
@@ -35,6 +36,9 @@ pub(crate) fn simulate(simulation: &Simulation) -> Outcome {
     }
     if let Some(seed) = simulation.seed {
         command.args(["--seed", &seed.to_string()]);
+    }
+    if simulation.is_wild {
+        command.arg("--wild");
     }
     if simulation.is_verbose {
         command.arg("--verbose");

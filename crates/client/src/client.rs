@@ -140,9 +140,17 @@ impl Client {
     /// Takes back what a [`Publisher`] sent with this cookie, if it has no outcome by the next time that there is no
     /// connection: it is not sent again, and its outcome is [`PublishError::Unconfirmed`].
     ///
-    /// At QoS 2 its exchange goes on without the message, so that the identifier is free on both sides.
+    /// At QoS 2 the server may have the message, and knows it by its identifier alone: the exchange stays where it is, and
+    /// goes on when the same message is sent with this cookie again. A message that is not to be sent again has to be
+    /// [given up](Self::give_up), or its identifier stays in use.
     pub fn withdraw(&self, cookie: u64) {
         self.handle.shared.withdraw(cookie);
+    }
+
+    /// Gives up what was [taken back](Self::withdraw) with this cookie and not sent again: its exchange comes to its end
+    /// without the message. Anything else is left as it is.
+    pub fn give_up(&self, cookie: u64) {
+        self.handle.shared.give_up(cookie);
     }
 
     /// Subscribes, and returns what the server says to each filter, in their order, to be awaited. It is asked at the

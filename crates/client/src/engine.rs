@@ -33,8 +33,8 @@ use self::{
     wire::Moved,
 };
 use crate::{
-    ByteStream, Cause, ClientOptions, DialFailure, Environment, Left, OptionsError, Pace, Password,
-    ReauthenticateError, SessionChange, SessionStore, State,
+    ByteStream, Cause, ClientOptions, DialFailure, Environment, Left, NO_COOKIE, OptionsError, Pace,
+    Password, ReauthenticateError, SessionChange, SessionStore, State,
     attempts::{Attempts, Next},
     canary::CanaryWatch,
     counters::count,
@@ -330,6 +330,9 @@ impl Engine {
         drop(inbox.saved);
         for cookie in std::mem::take(&mut self.withdrawn) {
             self.sending.withdraw(cookie, &mut self.session, &self.shared.counters);
+        }
+        for id in inbox.given_up.into_iter().filter_map(|cookie| self.sending.take_aside(cookie)) {
+            self.session.outgoing.give_up(id, NO_COOKIE);
         }
         self.take_requests(inbox.requests);
         if let Some((_, reply)) = self.asked_again.take() {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crosspoint_protocol::{
     Message, Now, QoS, ReasonCode, Transmit,
     connection::{ClientConnection, PublishError as Unsendable},
-    session::{Outgoing, SessionState},
+    session::{Outgoing, OutgoingId, SessionState},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -61,6 +61,8 @@ pub(crate) struct Sending {
     unwritten: VecDeque<(u64, Key)>,
     /// Acknowledged in this turn.
     acknowledged: Vec<(Key, ReasonCode)>,
+    /// At QoS 2, what was taken back, by its cookie: its exchange goes on when it is published again.
+    aside: Vec<(u64, OutgoingId)>,
     /// Outcomes of what a store gave, by its cookies, until the store is told.
     restored: Vec<(u64, PublishResult)>,
     serial: u64,
@@ -190,14 +192,29 @@ impl Sending {
         let place = self.table.iter().position(|slot| slot.as_ref().is_some_and(is_meant));
         let Some(key) = place.map(|place| place as Key) else { return };
         let in_flight = session.outgoing.iter().find(|(.., outgoing)| outgoing.cookie == key);
-        let is_taken_back = match in_flight.map(|(id, ..)| id) {
-            Some(id) => session.outgoing.withdraw(id, NO_COOKIE),
+        let is_taken_back = match in_flight.map(|(id, _, outgoing)| (id, outgoing.qos)) {
+            Some((id, qos)) => {
+                let is_aside = session.outgoing.set_aside(id);
+                self.aside.extend((is_aside && qos == QoS::ExactlyOnce).then_some((cookie, id)));
+                is_aside
+            }
             None => true,
         };
         if is_taken_back {
             self.ready.retain(|ready| *ready != key);
             self.finish(key, Err(PublishError::Unconfirmed), counters);
         }
+    }
+
+    /// Forgets what was taken back: the session that had it is lost.
+    pub(crate) fn forget_aside(&mut self) {
+        self.aside.clear();
+    }
+
+    /// Returns the exchange of a publication that was taken back and not published again, and forgets it.
+    pub(crate) fn take_aside(&mut self, cookie: u64) -> Option<OutgoingId> {
+        let place = self.aside.iter().position(|(known, _)| *known == cookie)?;
+        Some(self.aside.swap_remove(place).1)
     }
 
     /// Ends everything that has no outcome; returns how many there were.
@@ -214,11 +231,19 @@ impl Sending {
         left
     }
 
-    fn publish(&self, key: Key, core: &mut ClientConnection, now: Now) -> Result<(), Option<PublishError>> {
-        let Some(Pending { submission, .. }) = self.pending(key) else { return Ok(()) };
-        if submission.message.is_expired(now) {
+    fn publish(
+        &mut self,
+        key: Key,
+        core: &mut ClientConnection,
+        now: Now,
+    ) -> Result<(), Option<PublishError>> {
+        if self.pending(key).is_some_and(|pending| pending.submission.message.is_expired(now)) {
             return Err(Some(PublishError::Expired));
         }
+        if self.resume(key, core, now)? {
+            return Ok(());
+        }
+        let Some(Pending { submission, .. }) = self.pending(key) else { return Ok(()) };
         let outgoing = Outgoing {
             message: submission.message.clone(),
             subscription_ids: Default::default(),
@@ -226,13 +251,23 @@ impl Sending {
             qos: submission.qos,
             retain: submission.retain,
         };
-        core.publish(outgoing, now).map_err(|error| match error {
-            Unsendable::TooLarge { bytes, max } => Some(PublishError::TooLarge { bytes, max }),
-            Unsendable::QosNotSupported => Some(PublishError::QosNotSupported),
-            Unsendable::RetainNotSupported => Some(PublishError::RetainNotSupported),
-            // Not open, or as many in flight as may be: it waits.
-            _ => None,
-        })
+        core.publish(outgoing, now).map_err(unsendable)
+    }
+
+    /// Goes on with the exchange of a publication that was taken back; tells whether it was.
+    fn resume(
+        &mut self,
+        key: Key,
+        core: &mut ClientConnection,
+        now: Now,
+    ) -> Result<bool, Option<PublishError>> {
+        let cookie = self.cookie(key);
+        let Some((_, id)) = self.aside.iter().find(|(known, _)| *known == cookie).copied() else {
+            return Ok(false);
+        };
+        let is_resumed = core.resume(id, key, now).map_err(unsendable)?;
+        self.take_aside(cookie);
+        Ok(is_resumed)
     }
 
     fn note_unwritten(&mut self, key: Key, written: u64, transmit: &Transmit) {
@@ -302,5 +337,15 @@ impl Sending {
 
     fn pending(&self, key: Key) -> Option<&Pending> {
         self.table.get(usize::try_from(key).ok()?)?.as_ref()
+    }
+}
+
+/// Returns what whoever published it is told; nothing when it waits: not open, or as many in flight as may be.
+const fn unsendable(error: Unsendable) -> Option<PublishError> {
+    match error {
+        Unsendable::TooLarge { bytes, max } => Some(PublishError::TooLarge { bytes, max }),
+        Unsendable::QosNotSupported => Some(PublishError::QosNotSupported),
+        Unsendable::RetainNotSupported => Some(PublishError::RetainNotSupported),
+        _ => None,
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Inbox {
     pub(crate) requests: Vec<Request>,
     /// The cookies of publications that are to be taken back.
     pub(crate) withdrawn: Vec<u64>,
+    /// The cookies of publications that were taken back and are not published again.
+    pub(crate) given_up: Vec<u64>,
     pub(crate) close_within: Option<Duration>,
     /// What is published last, once it is to close.
     pub(crate) last: Option<Submission>,
@@ -92,6 +94,10 @@ impl Shared {
 
     pub(crate) fn withdraw(&self, cookie: u64) {
         self.post(|inbox| inbox.withdrawn.push(cookie));
+    }
+
+    pub(crate) fn give_up(&self, cookie: u64) {
+        self.post(|inbox| inbox.given_up.push(cookie));
     }
 
     pub(crate) fn limit_in_flight(&self, limit: Option<u16>) {

@@ -127,5 +127,6 @@ impl Engine {
 /// Tells whether an exchange at QoS 2 is open, in either direction.
 pub(super) fn has_exactly_once(session: &crosspoint_protocol::session::SessionState) -> bool {
     !session.incoming.is_empty()
+        || session.outgoing.has_aside()
         || session.outgoing.iter().any(|(_, _, sent)| sent.qos == crosspoint_protocol::QoS::ExactlyOnce)
 }

@@ -29,7 +29,7 @@ use super::{
     wire::{Moved, Wire},
 };
 use crate::{
-    BridgeBit, ByteStream, Cause, SaveReceipt, SessionChange, offers::Decision, shared::Inbox,
+    BridgeBit, ByteStream, Cause, NO_COOKIE, SaveReceipt, SessionChange, offers::Decision, shared::Inbox,
     version_choice::Dialect,
 };
 
@@ -239,6 +239,9 @@ impl Engine {
             } else {
                 online.end_for(Cause::Store, ReasonCode::ImplementationSpecificError);
             }
+        }
+        for id in inbox.given_up.into_iter().filter_map(|cookie| self.sending.take_aside(cookie)) {
+            online.core.give_up(id, NO_COOKIE);
         }
         self.take_requests(inbox.requests);
         self.authenticate_again(online, now);

@@ -13,3 +13,4 @@ mod storing;
 mod subscribing;
 mod versions;
 mod watching;
+mod withdrawing;

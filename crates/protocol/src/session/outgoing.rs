@@ -44,6 +44,8 @@ pub(crate) enum Slot {
     Free,
     /// A message in flight.
     Publish(Stage, Outgoing),
+    /// A message that is not sent for now, and whose exchange is where it was.
+    Aside(Stage, Outgoing),
     /// A SUBSCRIBE of so many filters, until SUBACK.
     Subscribe(u32),
     /// An UNSUBSCRIBE of so many filters, until UNSUBACK.
@@ -93,17 +95,17 @@ impl OutgoingWindow {
         true
     }
 
-    /// Returns how many messages are in flight.
+    /// Returns how many messages are in flight or set aside.
     pub const fn len(&self) -> usize {
         self.publishes
     }
 
-    /// Tells whether no message is in flight.
+    /// Tells whether no message is in flight or set aside.
     pub const fn is_empty(&self) -> bool {
         self.publishes == 0
     }
 
-    /// Returns what is in flight, oldest first.
+    /// Returns what is in flight, oldest first; not what is set aside.
     pub fn iter(&self) -> impl Iterator<Item = (OutgoingId, Stage, &Outgoing)> {
         let mut id = self.first;
         self.slots.iter().filter_map(move |slot| {
@@ -117,7 +119,7 @@ impl OutgoingWindow {
     }
 
     /// Takes everything that is in flight out, oldest first: the peer has lost the session and all must be
-    /// published anew, under new identifiers.
+    /// published anew, under new identifiers. What is set aside is forgotten, as the peer has.
     pub fn take_unfinished(&mut self) -> Vec<Outgoing> {
         let taken = self.slots.drain(..).filter_map(|slot| match slot {
             Slot::Publish(_, outgoing) => Some(outgoing),
@@ -128,22 +130,53 @@ impl OutgoingWindow {
         taken
     }
 
-    /// Takes a message back, between two connections, so that its PUBLISH is not sent again; tells whether it could.
+    /// Sets a message aside, between two connections, so that its PUBLISH is not sent again; tells whether it could.
     ///
-    /// At QoS 1 its exchange ends. At QoS 2 the identifier must not be free while the peer may know it: the exchange goes
-    /// on with PUBREL, and its end bears `cookie`. What the peer has said it has cannot be taken back.
-    pub fn withdraw(&mut self, id: OutgoingId, cookie: u64) -> bool {
-        match self.slot_mut(id.0) {
-            Some(Slot::Publish(stage @ (Stage::Assigned | Stage::Published), outgoing)) => {
-                if outgoing.qos == QoS::ExactlyOnce {
-                    *stage = Stage::Released;
-                    outgoing.cookie = cookie;
-                } else {
+    /// At QoS 1 its exchange ends. At QoS 2 the peer may have the message, and knows it by its identifier alone: the
+    /// exchange stays where it is until the message is to be sent again, or is [given up](Self::give_up). What the peer has
+    /// said it has cannot be set aside.
+    pub fn set_aside(&mut self, id: OutgoingId) -> bool {
+        let Some(slot) = self.slot_mut(id.0) else { return false };
+        match std::mem::replace(slot, Slot::Free) {
+            Slot::Publish(stage @ (Stage::Assigned | Stage::Published), outgoing) => {
+                let is_exactly_once = outgoing.qos == QoS::ExactlyOnce;
+                *slot = Slot::Aside(stage, outgoing);
+                if !is_exactly_once {
                     self.finish(id.0);
                 }
                 true
             }
-            _ => false,
+            other => {
+                *slot = other;
+                false
+            }
+        }
+    }
+
+    /// Lets the exchange of a message that was set aside come to its end without the message; tells whether there is one.
+    ///
+    /// The identifier must not be free while the peer may know it: the exchange goes on with PUBREL, on the next
+    /// connection, and its end bears `cookie`.
+    pub fn give_up(&mut self, id: OutgoingId, cookie: u64) -> bool {
+        self.take_back(id, cookie, |_| Stage::Released)
+    }
+
+    /// Puts a message that was set aside in flight again.
+    pub(crate) fn resume(&mut self, id: OutgoingId, cookie: u64) -> bool {
+        self.take_back(id, cookie, |stage| stage)
+    }
+
+    fn take_back(&mut self, id: OutgoingId, cookie: u64, goes_on: impl FnOnce(Stage) -> Stage) -> bool {
+        let Some(slot) = self.slot_mut(id.0) else { return false };
+        match std::mem::replace(slot, Slot::Free) {
+            Slot::Aside(stage, outgoing) => {
+                *slot = Slot::Publish(goes_on(stage), Outgoing { cookie, ..outgoing });
+                true
+            }
+            other => {
+                *slot = other;
+                false
+            }
         }
     }
 
@@ -172,7 +205,7 @@ impl OutgoingWindow {
     /// Ends an exchange: its identifier is free for reuse once its turn comes again.
     pub(crate) fn finish(&mut self, id: PacketId) -> Option<Slot> {
         let slot = std::mem::replace(self.slot_mut(id)?, Slot::Free);
-        if matches!(slot, Slot::Publish(..)) {
+        if matches!(slot, Slot::Publish(..) | Slot::Aside(..)) {
             self.publishes -= 1;
         }
         while let Some(Slot::Free) = self.slots.front() {
@@ -180,6 +213,11 @@ impl OutgoingWindow {
             self.first = self.first.next();
         }
         Some(slot)
+    }
+
+    /// Tells whether a message is set aside.
+    pub fn has_aside(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot, Slot::Aside(..)))
     }
 
     /// Drops SUBSCRIBE and UNSUBSCRIBE exchanges, which do not outlive a connection, and the room that a window once

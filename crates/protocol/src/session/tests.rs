@@ -181,14 +181,20 @@ fn each_connection_counts_what_came_on_it() {
 }
 
 #[test]
-fn a_message_at_qos_1_is_taken_back_whole_and_one_at_qos_2_leaves_its_identifier_behind() {
+fn a_message_at_qos_1_is_set_aside_whole_and_one_at_qos_2_keeps_its_exchange() {
     let mut window = OutgoingWindow::default();
     let at_qos_1 = Outgoing { qos: QoS::AtLeastOnce, ..message(1) };
     let one = window.assign(Slot::Publish(Stage::Published, at_qos_1)).unwrap();
     let two = OutgoingId(id(publish(&mut window, 2)));
-    assert!(window.withdraw(one, 99) && window.withdraw(two, 99));
-    let left: Vec<_> = window.iter().map(|(id, stage, outgoing)| (id, stage, outgoing.cookie)).collect();
-    assert_eq!(left, [(two, Stage::Released, 99)]);
-    assert!(!window.withdraw(two, 98), "the peer is told that it may forget it");
-    assert!(!window.withdraw(one, 98), "it is not there any more");
+    let in_flight = |window: &OutgoingWindow| {
+        window.iter().map(|(id, stage, outgoing)| (id, stage, outgoing.cookie)).collect::<Vec<_>>()
+    };
+    assert!(window.set_aside(one) && window.set_aside(two));
+    assert_eq!((in_flight(&window), window.len(), window.has_aside()), (vec![], 1, true));
+    assert!(!window.set_aside(one) && !window.give_up(one, 98), "it is not there any more");
+    assert!(window.resume(two, 98) && !window.resume(two, 98));
+    assert_eq!(in_flight(&window), [(two, Stage::Published, 98)]);
+    assert!(window.set_aside(two) && window.give_up(two, 99));
+    assert_eq!((in_flight(&window), window.has_aside()), (vec![(two, Stage::Released, 99)], false));
+    assert!(!window.set_aside(two), "the peer is told that it may forget it");
 }

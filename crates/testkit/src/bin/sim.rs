@@ -112,7 +112,8 @@ fn hubs(options: &Options) -> Result<String, String> {
     });
     let failed = mem::take(&mut *progress.failed.lock().unwrap_or_else(|poison| poison.into_inner()));
     if let Some((seed, what)) = failed.into_iter().min() {
-        let again = format!("cargo xtask sim --model hub --seeds 1 --seed {seed} --verbose");
+        let wild = if options.scope == Scope::Wild { " --wild" } else { "" };
+        let again = format!("cargo xtask sim --model hub{wild} --seeds 1 --seed {seed} --verbose");
         return Err(format!("hub: seed {seed}:\n{what}\nagain: {again}"));
     }
     let total = progress.total.into_inner().unwrap_or_else(|poison| poison.into_inner());

@@ -57,6 +57,9 @@ impl Engine {
             tracing::warn!(server = %online.server, count = lost.len(), "The server lost the session; what was in flight is published anew.");
         }
         self.sending.on_session_lost(lost, &self.shared.counters);
+        if !online.core.session().outgoing.has_aside() {
+            self.sending.forget_aside();
+        }
         let limits = self.limits(online.version, connack);
         let terms = Terms {
             limits: limits.clone(),

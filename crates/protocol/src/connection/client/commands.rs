@@ -7,10 +7,32 @@ use crate::{
     packet::{
         Disconnect, Packet, Subscribe, SubscribeProperties, SubscribedFilter, Unsubscribe, UserProperties,
     },
-    session::{Outgoing, Slot, Token},
+    session::{Outgoing, OutgoingId, Slot, Token},
 };
 
 impl ClientConnection {
+    /// Sends a message again that was [set aside](crate::session::OutgoingWindow::set_aside), under its identifier, so
+    /// that a server that has it does not take it twice. Its end bears `cookie`. Returns `false` when there is none.
+    ///
+    /// # Errors
+    /// Says why it cannot be sent on this connection; nothing has changed then.
+    pub fn resume(&mut self, id: OutgoingId, cookie: u64, now: Now) -> Result<bool, PublishError> {
+        if !self.is_open() {
+            return Err(PublishError::NotOpen);
+        }
+        self.exchange.resume(id, cookie, now)
+    }
+
+    /// Lets the exchange of a message that was [set aside](crate::session::OutgoingWindow::set_aside) come to its end
+    /// without the message. Its end bears `cookie`.
+    pub fn give_up(&mut self, id: OutgoingId, cookie: u64) {
+        if self.is_open() {
+            self.exchange.give_up(id, cookie);
+        } else {
+            self.exchange.session.outgoing.give_up(id, cookie);
+        }
+    }
+
     /// Sends a message.
     ///
     /// # Errors

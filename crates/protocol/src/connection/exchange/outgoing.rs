@@ -46,6 +46,39 @@ impl Exchange {
         Ok(())
     }
 
+    /// Sends a message again that was set aside, as on a connection that resumes its session; tells whether there is one.
+    pub(in crate::connection) fn resume(
+        &mut self,
+        id: OutgoingId,
+        cookie: u64,
+        now: Now,
+    ) -> Result<bool, PublishError> {
+        let place = self.session.outgoing.distance(id.0);
+        let Some((_, Slot::Aside(stage, outgoing))) = self.session.outgoing.at_place(place) else {
+            return Ok(false);
+        };
+        let stage = *stage;
+        self.check_size(outgoing)?;
+        if self.resend.is_some() || self.quota() == 0 {
+            return Err(PublishError::QuotaExhausted);
+        }
+        self.session.outgoing.resume(id, cookie);
+        self.in_flight += 1;
+        self.resend_exchange(id, stage, now);
+        Ok(true)
+    }
+
+    /// Lets the exchange of a message that was set aside come to its end without the message.
+    pub(in crate::connection) fn give_up(&mut self, id: OutgoingId, cookie: u64) {
+        let place = self.session.outgoing.distance(id.0);
+        // What is still to be sent again on this connection is sent in its turn.
+        let is_passed = self.resend.is_none_or(|resend| place < resend);
+        if self.session.outgoing.give_up(id, cookie) && is_passed {
+            self.in_flight += 1;
+            self.send_pubrel(id);
+        }
+    }
+
     /// Sends the first PUBLISH of an exchange, as soon as what it depends on is durable.
     fn send_or_hold(&mut self, id: OutgoingId, now: Now) {
         let Some(Slot::Publish(_, outgoing)) = self.session.outgoing.slot_mut(id.0) else { return };
@@ -87,8 +120,8 @@ impl Exchange {
                 self.hold(Delta::Received { id }, Held::PubRel(id));
             }
             Some(Slot::Publish(Stage::Released, _)) => self.send_pubrel(id),
-            // PUBREL is on its way already.
-            Some(Slot::Publish(..)) => {}
+            // PUBREL is on its way already, or the message is to be sent again before.
+            Some(Slot::Publish(..) | Slot::Aside(..)) => {}
             _ if ack.reason.is_error() => {}
             _ => self.ack(PacketType::PubRel, ack.packet_id, ReasonCode::PacketIdentifierNotFound),
         }

@@ -1,6 +1,6 @@
 //! The pump of a connector to another broker.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +83,8 @@ struct Sending {
     publisher: Option<Publisher>,
     /// While it is connected.
     link: Option<Link>,
+    /// What was taken back from the client and has not left the outbox.
+    withdrawn: BTreeSet<u64>,
     /// How many connections of the client are known to have begun.
     connections: u64,
     /// What goes past the queue and has no outcome, by ascending cookie.
@@ -99,6 +101,7 @@ impl Sending {
             client: client.clone(),
             publisher: Some(publisher),
             link: None,
+            withdrawn: BTreeSet::new(),
             connections: client.counters().connected.saturating_sub(u64::from(is_connected)),
             direct: VecDeque::new(),
             next_direct: DIRECT_COOKIE,
@@ -131,6 +134,7 @@ impl Sending {
         let now = self.pumping.shared.now();
         self.take_restored();
         self.judge(now.monotonic_ms);
+        self.give_up_ended();
         self.pumping.bury_doomed();
         self.pumping.make_room(now.wall_ms);
         self.wait_until_ms = self.pumping.shared.state().queue.judge_at_ms();

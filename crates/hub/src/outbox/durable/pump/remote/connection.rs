@@ -64,6 +64,21 @@ impl Sending {
         }
     }
 
+    /// Lets the client end the exchanges of what has left without having been sent again.
+    pub(super) fn give_up_ended(&mut self) {
+        if self.withdrawn.is_empty() {
+            return;
+        }
+        let state = self.pumping.shared.state();
+        let ended: Vec<u64> =
+            self.withdrawn.iter().copied().filter(|position| !state.queue.waits(*position)).collect();
+        drop(state);
+        for position in ended {
+            self.withdrawn.remove(&position);
+            self.client.give_up(position);
+        }
+    }
+
     fn obey(&mut self, order: Order) {
         let connector = &*self.pumping.shared.connector;
         match order {
@@ -74,7 +89,10 @@ impl Sending {
                 );
                 self.client.limit_in_flight(Some(1));
             }
-            Order::Withdraw(position) => self.client.withdraw(position),
+            Order::Withdraw(position) => {
+                self.withdrawn.insert(position);
+                self.client.withdraw(position);
+            }
             Order::Acquit(_) => {}
             Order::Condemn(position) => {
                 let mut state = self.pumping.shared.state();
