@@ -81,6 +81,9 @@ struct Came {
 /// A message that was confirmed and has not come to a subscriber.
 pub(super) type Missing = (Lane, usize, Reader);
 
+/// How long what was published at QoS 0 may be on its way when its connection is closed.
+const LAST_WORDS_MS: u64 = 1_000;
+
 /// What the judge has written down.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -96,6 +99,8 @@ pub(super) struct Ledger {
     letters: Letters,
     /// What is retained.
     pub(super) shelf: Shelf,
+    /// When connections were closed whose last words may be lost.
+    cut_short_ms: Vec<u64>,
     /// How often something has begun to go wrong, or ended to.
     troubles: u64,
     violations: Vec<String>,
@@ -254,6 +259,12 @@ impl Ledger {
         self.violations.first().map(String::as_str)
     }
 
+    /// Notes that a connection was closed before all was read that had come on it: what was under way the other way may be
+    /// lost with it, as systems do.
+    pub(super) fn note_cut_short(&mut self, at_ms: u64) {
+        self.cut_short_ms.push(at_ms);
+    }
+
     /// Notes how many messages all limits together say to have dropped.
     pub(super) fn note_dropped(&mut self, dropped: u64) {
         self.dropped = dropped;
@@ -300,7 +311,8 @@ impl Ledger {
         let promised = self.reaches.iter().filter(|reach| reach.qos > 0 || self.is_calm);
         promised.flat_map(|reach| {
             let numbers = self.missing_on(reach);
-            numbers.map(|number| (reach.lane, number, reach.reader))
+            let is_due = |number: &usize| reach.qos > 0 || !self.may_be_last_words(reach.lane, *number);
+            numbers.filter(is_due).map(|number| (reach.lane, number, reach.reader))
         })
     }
 
@@ -321,6 +333,14 @@ impl Ledger {
             sent.is_confirmed && !self.is_excused(reach, sent, *number) && !self.is_kept_away(reach, *number)
         };
         sent.iter().enumerate().filter(is_missing).map(|(number, _)| number)
+    }
+
+    fn may_be_last_words(&self, lane: Lane, number: usize) -> bool {
+        let sent = self.sent.get(&lane).and_then(|sent| sent.get(number));
+        let is_before = |at_ms: &u64| {
+            sent.is_some_and(|sent| sent.at_ms <= *at_ms && *at_ms <= sent.at_ms + LAST_WORDS_MS)
+        };
+        self.cut_short_ms.iter().any(is_before)
     }
 
     /// Judges the end: everything that was promised has come.

@@ -68,6 +68,7 @@ pub const FAILED_ONCE: &[(u64, Scope)] = &[
     (20_261_677, Scope::Wild),
     (30_260_060, Scope::Wild),
     (30_260_094, Scope::Wild),
+    (50_260_262, Scope::Wild),
     (20_261_254, Scope::Whole),
 ];
 

@@ -66,6 +66,8 @@ struct World {
     machines: Vec<Machine>,
     subscribers: Vec<Subscriber>,
     publishers: JoinSet<()>,
+    /// How many connections were seen to be cut short.
+    cut_short: u64,
     /// How many messages have come, and when the last of them had.
     came: (u64, Instant),
     /// Whether dead letters have been sent again.
@@ -89,7 +91,16 @@ impl World {
         let readers = scenario.readers.iter();
         let subscribers = readers.map(|plan| Subscriber::start(&bench, plan.clone())).collect();
         let came = (0, Instant::now());
-        Self { bench, scenario, machines, subscribers, publishers: JoinSet::new(), came, is_revived: false }
+        Self {
+            bench,
+            scenario,
+            machines,
+            subscribers,
+            publishers: JoinSet::new(),
+            cut_short: 0,
+            came,
+            is_revived: false,
+        }
     }
 
     async fn run(&mut self) {
@@ -279,6 +290,10 @@ impl World {
         let dropped = self.machines.iter().map(Machine::dropped).sum();
         let mut ledger = self.bench.ledger.lock();
         ledger.note_dropped(dropped);
+        let cut_short = self.bench.network.cut_short();
+        if std::mem::replace(&mut self.cut_short, cut_short) != cut_short {
+            ledger.note_cut_short(self.bench.clock.now().monotonic_ms);
+        }
         if let Some(wrong) = self.bench.network.wrong() {
             ledger.accuse(format!("bound: {wrong}"));
         }

@@ -138,6 +138,19 @@ fn what_was_replaced_may_come_late_if_the_newest_comes_again() {
     }
 }
 
+#[test]
+fn without_a_fault_qos_0_comes_too_but_for_last_words_on_a_connection_that_is_cut_short() {
+    for (cut_short_ms, verdict) in
+        [(None, "lost"), (Some(5), "lost"), (Some(12), "fine"), (Some(9_000), "lost")]
+    {
+        let mut ledger = Ledger { is_calm: true, ..ledger(0) };
+        ledger.publish(LANE, 10);
+        ledger.confirm(LANE, 0);
+        cut_short_ms.into_iter().for_each(|at_ms| ledger.note_cut_short(at_ms));
+        assert_eq!(judged(ledger), verdict, "{cut_short_ms:?}");
+    }
+}
+
 fn poisoned() -> Ledger {
     let mut ledger = published(2, 3);
     ledger.reaches =
