@@ -149,7 +149,7 @@ impl VersionChoice {
         }
         self.silent_closes += 1;
         let max = if self.is_proven { SILENT_CLOSES_MAX_PROVEN } else { SILENT_CLOSES_MAX };
-        if self.silent_closes < max || self.below().is_none() {
+        if self.silent_closes < max {
             self.acquit_the_bit();
             return Step::Stay;
         }
@@ -157,7 +157,10 @@ impl VersionChoice {
             Guess::None | Guess::Open => Guess::Open,
             Guess::Checking | Guess::Confirmed => Guess::Confirmed,
         };
-        self.on_unsupported()
+        match self.on_unsupported() {
+            Step::Exhausted => Step::Stay,
+            step => step,
+        }
     }
 
     /// Notes that the server said nothing at all.
@@ -266,6 +269,20 @@ mod tests {
         assert_eq!(choice.on_silent_close(), Step::Stay);
         assert_eq!(choice.on_silent_close(), Step::Down);
         assert_eq!(choice.current().version, Version::V3_1_1);
+    }
+
+    #[test]
+    fn a_server_that_only_closes_is_tried_from_the_top_again() {
+        for (bridge_bit, closes) in [(BridgeBit::Never, 6), (BridgeBit::Try, 10)] {
+            let mut choice = VersionChoice::new(Protocol::Auto, true);
+            choice.set_bridge_bit(bridge_bit);
+            let after_each = (0..closes).map(|_| {
+                choice.on_silent_close();
+                choice.current().version
+            });
+            let seen: Vec<Version> = after_each.collect();
+            assert!(seen.contains(&Version::V3_1) && seen.last() == Some(&Version::V5), "{seen:?}");
+        }
     }
 
     #[test]
