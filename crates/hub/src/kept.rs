@@ -50,7 +50,7 @@ pub(crate) struct KeptSubscriptions {
 #[derive(Debug)]
 pub(crate) struct Kept {
     definition: KeptSubscription,
-    place: Place,
+    place: Arc<Place>,
 }
 
 /// Where what comes waits.
@@ -58,14 +58,15 @@ pub(crate) struct Kept {
 struct Place {
     sink: Sink,
     chair: Chair,
-    pump: Task<()>,
+    /// Until the hub stops.
+    pump: Mutex<Option<Task<()>>>,
 }
 
 /// Outboxes of subscriptions that are none any more. The last batches for one may still be on their way: it stays open
 /// and makes room, so that they hold nobody up, and is the next one's.
 #[derive(Default)]
 struct Spare {
-    open: Vec<Place>,
+    open: Vec<Arc<Place>>,
     /// Numbers of those that this process has not opened.
     numbers: Vec<u64>,
 }
@@ -183,24 +184,23 @@ impl KeptSubscriptions {
         forget(store, name).await.map_err(NotRemoved::Store)?;
         self.all.lock().remove(name);
         lead_away(&kept.definition);
-        let Place { sink, .. } = &kept.place;
+        let sink = &kept.place.sink;
         // From here on it holds nobody up.
         sink.outbox.set_policy(Arc::new(KeptLimits::default().policy()));
         let dropped = drop_all(&sink.outbox, store, sink.number).await;
         drop(taken);
-        if let Some(Kept { place, .. }) = Arc::into_inner(kept) {
-            self.spare.lock().open.push(place);
-        }
+        self.spare.lock().open.push(kept.place.clone());
         dropped.map_err(NotRemoved::Store)
     }
 
     /// Ends whatever gives messages to readers; no more are to come.
     pub(crate) async fn stop(&self) {
-        let all = std::mem::take(&mut *self.all.lock());
         let spare = std::mem::take(&mut self.spare.lock().open);
-        let places = all.into_values().filter_map(Arc::into_inner).map(|kept| kept.place).chain(spare);
-        for place in places {
-            place.pump.stop().await;
+        for place in self.all().iter().map(|kept| kept.place.clone()).chain(spare) {
+            let pump = place.pump.lock().take();
+            if let Some(pump) = pump {
+                pump.stop().await;
+            }
         }
     }
 
@@ -215,7 +215,7 @@ impl KeptSubscriptions {
     }
 
     /// Returns an outbox that nobody has.
-    async fn place(&self, definition: &KeptSubscription) -> Result<Place, String> {
+    async fn place(&self, definition: &KeptSubscription) -> Result<Arc<Place>, String> {
         let (open, number) = {
             let spare = &mut *self.spare.lock();
             match spare.open.pop() {
@@ -257,13 +257,14 @@ impl Place {
         definition: &KeptSubscription,
         number: u64,
         surroundings: &Surroundings,
-    ) -> Result<Self, String> {
+    ) -> Result<Arc<Self>, String> {
         let store = surroundings.storage.store();
         let (outbox, backlog) = open_outbox(definition, number, store, surroundings.clock.clone()).await?;
         let (chair, seats) = Chair::new();
         let (stop, stopped) = oneshot::channel();
         let pump = Task::new(stop, tokio::spawn(backlog.serve(seats, stopped)));
-        Ok(Self { sink: Sink { number, outbox, durability: Durability::Synced, memory: None }, chair, pump })
+        let sink = Sink { number, outbox, durability: Durability::Synced, memory: None };
+        Ok(Arc::new(Self { sink, chair, pump: Mutex::new(Some(pump)) }))
     }
 }
 
@@ -272,11 +273,11 @@ impl Kept {
         &self.definition
     }
 
-    pub(crate) const fn outbox(&self) -> &Outbox {
+    pub(crate) fn outbox(&self) -> &Outbox {
         &self.place.sink.outbox
     }
 
-    pub(crate) const fn chair(&self) -> &Chair {
+    pub(crate) fn chair(&self) -> &Chair {
         &self.place.chair
     }
 

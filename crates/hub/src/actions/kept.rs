@@ -8,7 +8,7 @@ use crosspoint_protocol::message::MessageParts;
 use tokio::time::timeout;
 
 use super::{ActionError, Actions};
-use crate::config::plan::{ConnectorPlan, SessionKind};
+use crate::config::plan::{ConnectorPlan, MqttPlan, SessionKind};
 use crate::connector::Reach;
 use crate::kept::{Kept, KeptSubscription, KeptSubscriptions, NotMade, NotRemoved, WhatWaits};
 use crate::listeners::Asked;
@@ -91,6 +91,12 @@ impl Actions {
         let wanted = wanted.in_order();
         wanted.check().map_err(ActionError::NotKeepable)?;
         let line = self.line(&wanted.connector)?;
+        if self.is_unwatched(&wanted.connector) {
+            let connector = &wanted.connector;
+            return Err(ActionError::NotKeepable(format!(
+                "a dead connection of {connector} would not be noticed, with keep_alive_s = 0 in [connector.{connector}]"
+            )));
+        }
         let is_new = kept.make(&wanted).await.map_err(|why| not_made(&wanted.name, why))?;
         let mut answers = Vec::new();
         if let Some(Asked { filters, answer }) = is_new.then(|| line.wiring().rewire()).flatten()
@@ -221,9 +227,17 @@ impl Actions {
     }
 
     fn is_session_clean(&self, connector: &str) -> bool {
+        self.is_remote_with(connector, |mqtt| mqtt.session == SessionKind::Clean)
+    }
+
+    fn is_unwatched(&self, connector: &str) -> bool {
+        self.is_remote_with(connector, |mqtt| mqtt.keep_alive.is_zero())
+    }
+
+    fn is_remote_with(&self, connector: &str, is_so: impl Fn(&MqttPlan) -> bool) -> bool {
         let board = self.board.lock();
         let plan = board.plan.connectors.get(connector);
-        matches!(plan, Some(ConnectorPlan::Mqtt(mqtt)) if mqtt.session == SessionKind::Clean)
+        matches!(plan, Some(ConnectorPlan::Mqtt(mqtt)) if is_so(mqtt))
     }
 }
 

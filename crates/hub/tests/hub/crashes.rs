@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crosspoint_client::{Client, ClientOptions, DialOptions, Publication, SessionKeeping, Transport};
+use crosspoint_hub::actions::{Actions, KeptLimits, KeptSubscription};
 use crosspoint_hub::{DataDir, Environment, Hub};
-use crosspoint_protocol::QoS;
+use crosspoint_protocol::{QoS, TopicFilter};
 use crosspoint_store::{Options, SimulatedDisk, Store};
 use tokio::sync::oneshot;
 
@@ -24,6 +25,8 @@ struct Lives {
 struct Life {
     stop: oneshot::Sender<()>,
     ended: oneshot::Receiver<()>,
+    /// What acts on it, when it has begun.
+    actions: oneshot::Receiver<Actions>,
 }
 
 impl Lives {
@@ -39,14 +42,15 @@ impl Lives {
             (self.disk.clone(), self.project.clone(), self.folder.path().join("data"));
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
+        let (begun, actions) = oneshot::channel();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(live(disk, &project, folder, cut_at_sync, stopped));
+            runtime.block_on(live(disk, &project, folder, cut_at_sync, begun, stopped));
             // Everything ends where it stands; sockets close without a word.
             drop(runtime);
             end.send(()).unwrap_or_default();
         });
-        Life { stop, ended }
+        Life { stop, ended, actions }
     }
 }
 
@@ -55,6 +59,7 @@ async fn live(
     project: &str,
     folder: PathBuf,
     cut_at_sync: Option<u64>,
+    begun: oneshot::Sender<Actions>,
     stopped: oneshot::Receiver<()>,
 ) {
     let store =
@@ -65,6 +70,8 @@ async fn live(
     let data = DataDir::open(folder).unwrap();
     let environment = Environment::real().store(store);
     let Ok(hub) = Hub::start_in(plan(project), data, environment).await else { return };
+    // Not everybody wants it.
+    begun.send(hub.actions()).ok();
     tokio::select! {
         _ = hub.failed() => {}
         _ = stopped => {}
@@ -158,4 +165,62 @@ async fn from_the_embedded_broker_qos_2_is_exactly_once_and_in_order_over_power_
     life.stop().await;
     assert!(published >= 100, "the lives were too short: {published}");
     assert_eq!(sink.numbers(), (0..published).collect::<Vec<_>>());
+}
+
+/// Returns how many messages the only kept subscription was given.
+async fn kept_count(actions: &Actions) -> usize {
+    let kept = actions.kept().await;
+    kept.first().map_or(0, |kept| usize::try_from(kept.figures.accepted).unwrap())
+}
+
+#[tokio::test]
+async fn what_a_kept_subscription_was_given_is_there_once_and_in_order_after_power_cuts() {
+    let source = Remote::start().await;
+    let project = [NO_BROKER, &connector("a", source.port()), "session = \"durable\"\n"].concat();
+    let mut lives = Lives::new(project);
+    let mut life = lives.begin(None);
+    let actions = soon(&mut life.actions).await.unwrap();
+    let wanted = KeptSubscription {
+        name: "night".to_owned(),
+        connector: "a".to_owned(),
+        filters: vec![TopicFilter::parse("in/#").unwrap()],
+        qos: QoS::ExactlyOnce,
+        limits: KeptLimits::default(),
+    };
+    actions.keep(wanted, WITHIN).await.unwrap();
+    source.subscribed(1).await;
+    drop(actions);
+    life.stop().await;
+    let mut random = fastrand::Rng::with_seed(0xcab);
+    let (mut published, mut accepted) = (0, 0);
+    for _ in 0..25 {
+        let mut life = lives.begin(Some(random.u64(1..40)));
+        let mut actions = None;
+        let mut look = tokio::time::interval(Duration::from_millis(1));
+        while !life.has_ended() {
+            look.tick().await;
+            actions = actions.or_else(|| life.actions.try_recv().ok());
+            if let Some(actions) = &actions {
+                // What it knows in this life may be lost with it, and comes again.
+                accepted = kept_count(actions).await;
+            }
+            if published < accepted + 500 {
+                source.publish_numbers(published..published + 5, QoS::ExactlyOnce);
+                published += 5;
+            }
+        }
+    }
+    assert!(published >= 100, "the lives were too short: {published}");
+    let mut life = lives.begin(None);
+    let actions = soon(&mut life.actions).await.unwrap();
+    let mut reading = actions.read_kept("night").await.unwrap();
+    let mut numbers = Vec::new();
+    while numbers.len() < published {
+        let kept = soon(reading.next()).await.unwrap();
+        numbers.push(String::from_utf8_lossy(kept.message.payload()).parse::<usize>().unwrap());
+        reading.confirm(kept.position).await;
+    }
+    assert_eq!(numbers, (0..published).collect::<Vec<_>>());
+    drop((actions, reading));
+    life.stop().await;
 }

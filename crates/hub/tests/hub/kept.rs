@@ -182,7 +182,9 @@ async fn limits_hold_whether_somebody_reads_or_not() {
     until_waiting(&running, "oldest", 3).await;
     drop(slow);
     let mut reading = read(&running, "oldest").await;
-    assert_eq!(nexts(&mut reading, 3).await, [17, 18, 19]);
+    let left = nexts(&mut reading, 3).await;
+    // What somebody reads goes last.
+    assert!(left.is_sorted() && left[2] == 19, "{left:?}");
     let mut reading = read(&running, "newest").await;
     assert_eq!(nexts(&mut reading, 3).await, [0, 1, 2]);
     let figures = status(&running.hub.actions(), "newest").await.figures;
@@ -232,7 +234,7 @@ async fn what_is_too_old_goes_while_nobody_reads() {
 #[tokio::test]
 async fn another_wish_under_a_name_is_refused_and_removing_names_what_would_be_lost() {
     let remote = Remote::start().await;
-    let running = started(&remote, "").await;
+    let mut running = started(&remote, "").await;
     let actions = running.hub.actions();
     keep(&running, plain("night")).await;
     let other = wish("night", "plant", &["state"], KeptLimits::default());
@@ -241,6 +243,11 @@ async fn another_wish_under_a_name_is_refused_and_removing_names_what_would_be_l
     assert!(refused.to_string().contains("in/# on plant"), "{refused}");
     let unknown = actions.keep(wish("a", "plent", &["x"], KeptLimits::default()), WITHIN).await.unwrap_err();
     assert!(matches!(unknown, ActionError::NoSuchConnector { .. }), "{unknown}");
+    let blind = connector("blind", 1) + "keep_alive_s = 0\n";
+    assert!(running.apply(&(connector("plant", remote.port()) + &blind)).await.contains("blind"));
+    let unwatched =
+        actions.keep(wish("a", "blind", &["x"], KeptLimits::default()), WITHIN).await.unwrap_err();
+    assert!(unwatched.to_string().contains("keep_alive_s = 0"), "{unwatched}");
     let wrong = actions.keep(wish("a b", "plant", &["x"], KeptLimits::default()), WITHIN).await.unwrap_err();
     assert!(matches!(wrong, ActionError::NotKeepable(_)), "{wrong}");
 
@@ -336,6 +343,27 @@ async fn flows_and_those_who_listen_get_everything_once_beside_it() {
     for name in ["wide", "same"] {
         assert_eq!(waiting(&running, name).await, 0, "{name}: nothing came twice");
     }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn before_mqtt_5_flows_get_everything_once_beside_it_too() {
+    let (plant, cloud) = (Remote::start().await, Remote::start().await);
+    let flows = [connector("cloud", cloud.port()), numbers("plant", "cloud")].concat();
+    let running = started(&plant, &("protocol = \"3.1.1\"\n".to_owned() + &flows)).await;
+    plant.subscribed(1).await;
+    keep(&running, wish("narrow", "plant", &["in/n"], KeptLimits::default())).await;
+    plant.publish_numbers(0..20, QoS::AtLeastOnce);
+    until_waiting(&running, "narrow", 20).await;
+    keep(&running, wish("wide", "plant", &["#"], KeptLimits::default())).await;
+    // One subscription stands for all of them.
+    plant.subscribed(1).await;
+    plant.publish_numbers(20..40, QoS::AtLeastOnce);
+    assert_eq!(nexts(&mut read(&running, "wide").await, 20).await, (20..40).collect::<Vec<_>>());
+    assert_eq!(nexts(&mut read(&running, "narrow").await, 40).await, (0..40).collect::<Vec<_>>());
+    until(|| cloud.count() >= 40).await;
+    assert_eq!(cloud.numbers(), (0..40).collect::<Vec<_>>());
+    assert_eq!((waiting(&running, "wide").await, waiting(&running, "narrow").await), (0, 0));
     running.stop().await;
 }
 
