@@ -96,7 +96,10 @@ impl State {
         let bytes = item.bytes();
         self.live.accepted += 1;
         let replaced = self.live.replaced;
-        let replaced_bytes = self.find_replaced(item.message.topic(), position, bytes);
+        // A read may have brought it to the pump before its batch was told: it waits no more, and nothing replaces it.
+        let is_taken = position < self.queue.end();
+        let replaced_bytes =
+            if is_taken { 0 } else { self.find_replaced(item.message.topic(), position, bytes) };
         *freed = (freed.0 + self.live.replaced - replaced, freed.1 + replaced_bytes);
         self.live.waiting_bytes = (self.live.waiting_bytes + bytes).saturating_sub(replaced_bytes);
         self.front.push(position, Some(item), bytes);

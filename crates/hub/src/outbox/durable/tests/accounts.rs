@@ -159,6 +159,24 @@ async fn the_accounts_are_right_at_all_times_and_over_restarts() {
     }
 }
 
+/// What the pump reads from the store is sometimes faster than what tells a batch that it is durable.
+#[test]
+fn what_was_taken_before_its_batch_was_told_is_not_replaced() {
+    let state_item = |number| Item { message: message("state/a", b"", QoS::AtLeastOnce), ..item(number) };
+    let keep_latest = vec![TopicFilter::parse("state/#").unwrap()];
+    let policy = Arc::new(OutboxPlan { keep_latest, ..OutboxPlan::default() });
+    let mut state = state::State::new(policy.clone(), 0);
+    state.set_policy(policy);
+    state.queue.take(state_item(0));
+    let mut freed = (0, 0);
+    for position in 0..2 {
+        state.accept(position, state_item(0), &mut freed);
+    }
+    assert_eq!((state.live.accepted, state.live.replaced, freed), (2, 0, (0, 0)));
+    state.accept(2, state_item(2), &mut freed);
+    assert_eq!((state.live.replaced, state.gone.at(1)), (1, Some(figures::End::Replaced)), "it waited");
+}
+
 #[tokio::test]
 async fn no_promise_is_lost_when_the_power_goes_at_any_sync() {
     for seed in 0..40 {
