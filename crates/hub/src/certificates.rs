@@ -10,7 +10,7 @@ use tokio::time::{Instant, interval_at};
 use tracing::warn;
 
 use crate::config::plan::{ConnectorPlan, Identity, Pem, Plan};
-use crate::outbox::Clock;
+use crate::environment::Clock;
 
 /// How often a running hub looks at the dates.
 const LOOK: Duration = Duration::from_secs(24 * 60 * 60);

@@ -12,7 +12,9 @@ use crosspoint_store::Store;
 use tokio::time::Instant;
 
 use crate::connect_rate::ConnectRate;
-use crate::outbox::Clock;
+
+/// What says what time it is.
+pub(crate) type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
 
 /// The clock, the randomness and the transport of a hub; the machine's, unless something else is set.
 #[derive(Clone, Default)]

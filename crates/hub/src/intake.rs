@@ -23,9 +23,10 @@ use tracing::warn;
 
 use crate::config::plan::Durability;
 use crate::durable::{Session, Storage};
+use crate::environment::Clock;
 use crate::flow::Flows;
 use crate::listeners::{Listeners, Wanted};
-use crate::outbox::{Clock, Outbox};
+use crate::outbox::Outbox;
 
 mod arrived;
 mod commits;

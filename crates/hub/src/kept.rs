@@ -27,9 +27,10 @@ pub use definition::{KeptLimits, KeptSubscription};
 use crate::config::plan::Durability;
 use crate::connector::Task;
 use crate::durable;
+use crate::environment::Clock;
 use crate::hub::HubError;
 use crate::intake::{KeptRoute, Sink, Surroundings};
-use crate::outbox::{self, Backlog, Chair, Clock, Outbox, OutboxOptions};
+use crate::outbox::{self, Backlog, Chair, Outbox, OutboxOptions};
 
 /// How many there are at most.
 const COUNT_MAX: usize = 256;

@@ -4,6 +4,6 @@ pub(crate) mod durable;
 
 pub use durable::OutboxFigures;
 pub(crate) use durable::{
-    Added, Admission, Backlog, Chair, Clock, DeadLetter, Gone, IN_FLIGHT_MAX, Item, Outbox, OutboxOptions,
-    Reading, Restored, Target, decode_entry, open,
+    Added, Admission, Backlog, Chair, DeadLetter, Gone, IN_FLIGHT_MAX, Item, Outbox, OutboxOptions, Reading,
+    Restored, Target, decode_entry, open,
 };

@@ -11,8 +11,9 @@ use super::history::History;
 use super::state::{Condition, ConnectorState};
 use super::wiring::Wiring;
 use crate::diagnosis::{Diagnosis, Fault};
+use crate::environment::Clock;
 use crate::listeners::Listeners;
-use crate::outbox::{Clock, Outbox};
+use crate::outbox::Outbox;
 
 /// A connector as seen from outside: shared, and good as long as the connector lives. Its locks are leaves.
 pub(crate) struct Line {

@@ -19,10 +19,11 @@ use super::request::{Answer, Confirmed, Kept, Request};
 use super::store_folder::StoreFolder;
 use crate::actions::Actions;
 use crate::durable;
+use crate::environment::Clock;
 use crate::environment::Environment;
 use crate::intake::Sink;
 use crate::kept::KeptSubscriptions;
-use crate::outbox::{self, Clock, Outbox, OutboxOptions};
+use crate::outbox::{self, Outbox, OutboxOptions};
 
 /// How many may listen for as long as they like, at the same time.
 const LISTENERS_MAX: usize = 32;

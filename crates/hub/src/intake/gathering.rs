@@ -12,8 +12,9 @@ use super::arrived::Arrived;
 use super::{KeptRoute, Routes, Sink, Source};
 use crate::config::plan::Durability;
 use crate::durable::Session;
+use crate::environment::Clock;
 use crate::flow::{Failure, Output};
-use crate::outbox::{Added, Admission, Clock, Item, Outbox};
+use crate::outbox::{Added, Admission, Item, Outbox};
 use crate::pace::Pace;
 
 /// How many messages one batch takes, and about how many bytes of them.

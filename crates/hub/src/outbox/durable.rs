@@ -17,11 +17,11 @@ use std::sync::Arc;
 
 use crosspoint_broker::LocalClient;
 use crosspoint_client::{Client, PublishResult};
-use crosspoint_protocol::Now;
 use crosspoint_store::{Batch, Committed};
 use tokio::sync::oneshot;
 
 use crate::config::plan::OutboxPlan;
+use crate::environment::Clock;
 
 mod admission;
 mod archive;
@@ -56,9 +56,6 @@ pub(crate) use reading::{Chair, Reading};
 
 use figures::Aside;
 use shared::Shared;
-
-/// What says what time it is.
-pub(crate) type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
 
 /// What the outbox of a connector is made of.
 #[derive(Clone)]

@@ -14,8 +14,9 @@ use super::dead_letter::DeadLetter;
 use super::entry::Item;
 use super::figures::{Aside, End, OutboxFigures};
 use super::state::State;
-use super::{Added, Clock, OutboxOptions};
+use super::{Added, OutboxOptions};
 use crate::config::plan::{OutboxPlan, WhenFull};
+use crate::environment::Clock;
 
 /// The figures of connectors: key number and 0 for what is kept of a connector, number and anything else for what a
 /// batch has told aside.

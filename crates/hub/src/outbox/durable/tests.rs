@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crosspoint_client::QoS;
+use crosspoint_protocol::Now;
 use crosspoint_store::{Options, SimulatedDisk, Store};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
