@@ -122,7 +122,10 @@ fn trouble(row: &Row) -> String {
     let (Some(cause), Some(next_step)) = (text(row, "cause"), text(row, "next_step")) else {
         return String::new();
     };
-    format!("\n{}: {cause}\n  next: {next_step}\n", text(row, "connector").unwrap_or_default())
+    let name = text(row, "connector").unwrap_or_default();
+    // As the doctor shows it.
+    let setting = text(row, "setting").map(|setting| format!("  setting: connector.{name}.{setting}\n"));
+    format!("\n{name}: {cause}\n{}  next: {next_step}\n", setting.unwrap_or_default())
 }
 
 fn broker(row: &Row) -> String {

@@ -19,12 +19,42 @@ pub enum Severity {
 }
 
 /// The name and the text that diagnostics point into.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// The path of the file, as the user gave it.
     pub name: String,
     /// Its text, with secrets masked byte for byte.
     pub text: String,
+    /// Where they are in it, in order: a rendering shows each as [`HIDDEN`], however long it is.
+    pub(super) hidden: Vec<Range<usize>>,
+}
+
+/// How a rendering shows a secret.
+const HIDDEN: &str = "********";
+
+impl Source {
+    /// Returns the text as it is shown, and where the places of these spans are in it.
+    fn shown(&self, spans: &mut [&mut Range<usize>]) -> String {
+        let (mut shown, mut done) = (String::with_capacity(self.text.len()), 0);
+        let places: Vec<Range<usize>> = spans.iter().map(|span| (**span).clone()).collect();
+        for hidden in &self.hidden {
+            shown.push_str(self.text.get(done..hidden.start).unwrap_or_default());
+            let before = shown.len();
+            shown.push_str(HIDDEN);
+            done = hidden.end;
+            for (span, place) in spans.iter_mut().zip(&places) {
+                // What begins or ends in a secret begins or ends with it.
+                if place.start > hidden.start {
+                    span.start = if place.start < done { before } else { place.start - done + shown.len() };
+                }
+                if place.end > hidden.start {
+                    span.end = if place.end < done { shown.len() } else { place.end - done + shown.len() };
+                }
+            }
+        }
+        shown.push_str(self.text.get(done..).unwrap_or_default());
+        shown
+    }
 }
 
 /// One finding.
@@ -62,7 +92,11 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group = level.primary_title(self.message.as_str()).elements(self.snippet());
+        let (mut span, mut also) =
+            (self.fitted(&self.span), self.fitted(&self.also.as_ref().map(|also| also.0.clone())));
+        let shown = self.source.shown(&mut [&mut span, &mut also]);
+        let snippet = self.span.is_some().then(|| self.snippet(&shown, span, also));
+        let mut group = level.primary_title(self.message.as_str()).elements(snippet);
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
@@ -81,19 +115,23 @@ impl Diagnostic {
         Some((before.matches('\n').count() + 1, column))
     }
 
-    fn snippet(&self) -> Option<Snippet<'_, annotate_snippets::Annotation<'_>>> {
-        let span = self.fitted(self.span.as_ref()?);
-        let mut snippet = Snippet::source(self.source.text.as_str()).path(self.source.name.as_str());
+    fn snippet<'a>(
+        &'a self,
+        shown: &'a str,
+        span: Range<usize>,
+        also: Range<usize>,
+    ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+        let mut snippet = Snippet::source(shown).path(self.source.name.as_str());
         snippet = snippet.annotation(AnnotationKind::Primary.span(span).label(self.label.as_str()));
-        if let Some((span, label)) = &self.also {
-            let span = self.fitted(span);
-            snippet = snippet.annotation(AnnotationKind::Context.span(span).label(label.as_str()));
+        if let Some((_, label)) = &self.also {
+            snippet = snippet.annotation(AnnotationKind::Context.span(also).label(label.as_str()));
         }
-        Some(snippet)
+        snippet
     }
 
     /// Shortens a span to its first line, on character borders: a caret over a page of PEM helps nobody.
-    fn fitted(&self, span: &Range<usize>) -> Range<usize> {
+    fn fitted(&self, span: &Option<Range<usize>>) -> Range<usize> {
+        let Some(span) = span else { return 0..0 };
         let text = self.source.text.as_str();
         let start = floor_char_boundary(text, span.start);
         let end = floor_char_boundary(text, span.end.max(start));

@@ -133,7 +133,7 @@ impl<'a> Asked<'a> {
     ) -> Result<Self, ExplainError> {
         let (base, syntax_errors) = file::read(text);
         let mut merged = base.clone();
-        let mut unmerged = Findings::new(Arc::new(Source { name: String::new(), text: String::new() }));
+        let mut unmerged = Findings::new(Arc::new(Source::default()));
         overlay::apply(&mut merged, environment, &mut unmerged);
         let is_unknown = unmerged.into_list().iter().any(|finding| finding.span.is_none());
         if !syntax_errors.is_empty() || is_unknown {
@@ -145,7 +145,7 @@ impl<'a> Asked<'a> {
         if let Some(overlay) = environment.and_then(|name| table_at(&base, &[ENVIRONMENT.key, name])) {
             places(overlay, &mut overlaid);
         }
-        let masked = mask::masked(text, &base);
+        let masked = mask::masked(text, &base).text;
         Ok(Self { text, masked, base, merged, environment, overlaid, plan })
     }
 

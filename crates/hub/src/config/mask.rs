@@ -1,4 +1,5 @@
-//! Hides secrets in the text that diagnostics show, byte for byte, so that places stay right.
+//! Hides secrets in the text that diagnostics point into, byte for byte, so that places stay right; and says where it
+//! did, so that what is shown has the same form for each of them.
 //!
 //! It goes by names and not by declarations, so that a misspelt `pasword` is hidden too.
 
@@ -13,15 +14,22 @@ const SECRET_WORDS: &[&str] =
 /// How alike a key is to `password` when it is taken for a misspelling, from 0 to 1.
 const ALIKE_MIN: f64 = 0.6;
 
+/// A text without its secrets, as long as it was.
+pub(super) struct Masked {
+    pub(super) text: String,
+    /// Where they were, in order: no part reaches over the end of a line, and quotes around it are no part.
+    pub(super) hidden: Vec<Range<usize>>,
+}
+
 /// Returns the text with the secrets of a readable file masked.
-pub(super) fn masked(text: &str, root: &Table) -> String {
+pub(super) fn masked(text: &str, root: &Table) -> Masked {
     let mut hidden = Vec::new();
     collect(root, text, false, &mut hidden);
     apply(text, &hidden)
 }
 
 /// Returns the text of a file that is not TOML with everything masked that may be a secret.
-pub(super) fn masked_broken(text: &str) -> String {
+pub(super) fn masked_broken(text: &str) -> Masked {
     let mut hidden: Vec<_> = pem_blocks(text).collect();
     let mut line_start = 0;
     for line in text.split_inclusive('\n') {
@@ -108,17 +116,35 @@ fn secret_assignment(line: &str) -> Option<usize> {
     })
 }
 
-fn apply(text: &str, hidden: &[Range<usize>]) -> String {
+fn apply(text: &str, hidden: &[Range<usize>]) -> Masked {
+    let hidden = parts(text, hidden);
     let mut bytes = text.as_bytes().to_vec();
-    for span in hidden {
-        for byte in bytes.get_mut(span.clone()).into_iter().flatten() {
-            if !matches!(byte, b'"' | b'\'' | b'\n' | b'\r' | b' ') {
-                *byte = b'*';
+    for span in &hidden {
+        bytes.get_mut(span.clone()).into_iter().flatten().for_each(|byte| *byte = b'*');
+    }
+    // Whole values are masked, so no character is cut in half.
+    Masked { text: String::from_utf8_lossy(&bytes).into_owned(), hidden }
+}
+
+/// Returns what of these spans is secret, line by line, in order and without overlaps.
+fn parts(text: &str, spans: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut spans = spans.to_vec();
+    spans.sort_by_key(|span| span.start);
+    let (mut parts, mut done) = (Vec::<Range<usize>>::new(), 0);
+    for span in spans {
+        let mut at = span.start.max(done);
+        done = done.max(span.end);
+        for line in text.get(at..span.end).unwrap_or_default().split_inclusive('\n') {
+            let is_around = |c: char| matches!(c, '"' | '\'' | '\n' | '\r' | ' ' | '\t');
+            let start = at + line.len() - line.trim_start_matches(is_around).len();
+            let end = at + line.trim_end_matches(is_around).len();
+            at += line.len();
+            if start < end {
+                parts.push(start..end);
             }
         }
     }
-    // Whole values are masked, so no character is cut in half.
-    String::from_utf8_lossy(&bytes).into_owned()
+    parts
 }
 
 #[cfg(test)]
@@ -130,8 +156,8 @@ mod tests {
     fn check(text: &str) {
         let (root, errors) = super::super::file::read(text);
         let shown = if errors.is_empty() { masked(text, &root) } else { masked_broken(text) };
-        assert!(!shown.contains(SECRET), "{shown}");
-        assert_eq!(shown.len(), text.len());
+        assert!(!shown.text.contains(SECRET), "{}", shown.text);
+        assert_eq!(shown.text.len(), text.len());
     }
 
     #[test]
@@ -154,6 +180,14 @@ mod tests {
     }
 
     #[test]
+    fn spaces_and_quotes_in_a_secret_are_hidden_with_it() {
+        let text = "password = \"it's a 'b' c\" # why";
+        let shown = masked(text, &super::super::file::read(text).0);
+        assert_eq!(shown.text, "password = \"************\" # why");
+        assert_eq!(shown.hidden, [12..24]);
+    }
+
+    #[test]
     fn no_secret_of_a_broken_file_is_shown() {
         check("password = \"hunter2");
         check("a = { password = \"hunter2\", b = }");
@@ -166,13 +200,13 @@ mod tests {
     #[test]
     fn what_is_no_secret_stays() {
         let text = "username = \"me\"\npassword = \"env:MQTT_PASSWORD\"\ntls.key = \"client.key\"";
-        assert_eq!(masked(text, &super::super::file::read(text).0), text);
+        assert_eq!(masked(text, &super::super::file::read(text).0).text, text);
     }
 
     proptest::proptest! {
         #[test]
         fn masking_keeps_every_place(text in "\\PC*|(password *= *\"?[é\"a\n]*){1,3}") {
-            proptest::prop_assert_eq!(masked_broken(&text).len(), text.len());
+            proptest::prop_assert_eq!(masked_broken(&text).text.len(), text.len());
         }
     }
 }

@@ -141,7 +141,7 @@ pub fn parse_with(
 }
 
 fn unreadable(name: &str, reason: &str) -> Vec<Diagnostic> {
-    let source = Source { name: name.to_owned(), text: String::new() };
+    let source = Source { name: name.to_owned(), ..Source::default() };
     let mut findings = Findings::new(Arc::new(source));
     findings.error_of_file(format!("{name} cannot be read: {reason}"));
     findings.into_list()
@@ -184,7 +184,8 @@ fn check(
     syntax_errors.dedup();
     let is_broken = !syntax_errors.is_empty();
     let shown = if is_broken { mask::masked_broken(text) } else { mask::masked(text, &root) };
-    let mut findings = Findings::new(Arc::new(Source { name: name.to_owned(), text: shown }));
+    let source = Source { name: name.to_owned(), text: shown.text, hidden: shown.hidden };
+    let mut findings = Findings::new(Arc::new(source));
     for error in syntax_errors {
         let finding = findings.error(&error.span, format!("this is not TOML: {}", error.message));
         finding.label("here");

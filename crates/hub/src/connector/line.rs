@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crosspoint_client::{Client, SubscriptionStatus};
+use crosspoint_client::{Client, ReasonCode, SubscriptionStatus};
 use crosspoint_protocol::Now;
 use parking_lot::Mutex;
 
@@ -75,7 +75,8 @@ impl Line {
         if state.condition != Condition::Connected {
             return state;
         }
-        match self.refused_subscription().or_else(|| self.full_outbox(outbox)) {
+        let refused = || self.refused_subscription().or_else(|| self.lowered_subscription());
+        match refused().or_else(|| self.full_outbox(outbox)) {
             Some(trouble) => {
                 ConnectorState { condition: Condition::Degraded, trouble: Some(trouble), ..state }
             }
@@ -99,6 +100,21 @@ impl Line {
             cause,
             "check what the broker allows this user and client id to subscribe to",
         ))
+    }
+
+    fn lowered_subscription(&self) -> Option<Diagnosis> {
+        let Some(Reach::Remote(client)) = self.reach() else { return None };
+        let subscriptions = client.subscriptions();
+        let lowered = |status: &&SubscriptionStatus| {
+            status.granted.is_some_and(|reason| {
+                !reason.is_error() && reason.byte() < ReasonCode::granted(status.options.qos).byte()
+            })
+        };
+        let SubscriptionStatus { filter, options, granted, .. } = subscriptions.iter().find(lowered)?;
+        let (asked, given) = (options.qos.bits(), granted.map_or(0, ReasonCode::byte));
+        let cause = format!("the broker gives {filter} at QoS {given}, and {asked} is asked for");
+        let next_step = format!("write qos = {given} in `from` of its flow, or raise what the broker allows");
+        Some(Diagnosis::new(Fault::QosLowered, cause, next_step))
     }
 
     fn full_outbox(&self, outbox: &Outbox) -> Option<Diagnosis> {

@@ -149,9 +149,10 @@ impl Told {
     }
 
     fn on_failure(&mut self, connector: &str, trouble: &Diagnosis, condition: Condition) {
-        let Diagnosis { fault, cause, next_step, .. } = trouble;
+        let Diagnosis { fault, cause, next_step, mend } = trouble;
         if *cause != self.cause {
-            warn!(connector, state = condition.word(), %fault, cause, next_step, "Not connected.");
+            let setting = mend.as_ref().map(|mend| format!("connector.{connector}.{mend}"));
+            warn!(connector, state = condition.word(), %fault, cause, setting, next_step, "Not connected.");
             cause.clone_into(&mut self.cause);
         }
     }

@@ -57,6 +57,11 @@ impl Board {
     /// Returns what a connector is doing; one that is off says why.
     fn state(&self, name: &str, line: &Line, asked: &Asked) -> ConnectorState {
         let state = line.state(&asked.outbox);
+        if state.condition == Condition::Connected
+            && let Some(trouble) = self.lowered_sink(name, &state)
+        {
+            return ConnectorState { condition: Condition::Degraded, trouble: Some(trouble), ..state };
+        }
         if state.condition != Condition::Off {
             return state;
         }
@@ -68,6 +73,22 @@ impl Board {
             }
         };
         ConnectorState { trouble: Some(trouble), ..state }
+    }
+
+    /// Returns which flow sends at a higher QoS than the broker takes: what comes at that is a dead letter.
+    fn lowered_sink(&self, name: &str, state: &ConnectorState) -> Option<Diagnosis> {
+        let most = state.agreed.as_ref()?.limits.qos_max;
+        let (flow, qos) = self.plan.flows.iter().find_map(|(flow, plan)| {
+            let sinks = plan.sinks.iter().filter(|sink| sink.connector == name);
+            let highest = sinks.map(|sink| sink.qos.unwrap_or(plan.source.qos)).max()?;
+            (highest > most).then_some((flow, highest))
+        })?;
+        let (qos, most) = (qos.bits(), most.bits());
+        let cause = format!(
+            "the broker takes QoS {most} at most, and flow {flow} sends at up to {qos}: what is above becomes a dead letter"
+        );
+        let next_step = format!("write qos = {most} in `to` of flow.{flow}");
+        Some(Diagnosis::new(Fault::QosLowered, cause, next_step))
     }
 
     fn of_flow(

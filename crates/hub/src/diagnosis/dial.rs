@@ -177,7 +177,7 @@ pub(crate) fn of_closed() -> Diagnosis {
     Diagnosis::new(
         Fault::ClosedWithoutAnswer,
         "the broker closes the connection instead of answering CONNECT",
-        "see the broker's log: it tells why it closed the connection",
+        "see the broker's log: it tells why; often it has as many clients as it takes, or wants TLS or WebSocket on this port",
     )
     .setting("url")
 }

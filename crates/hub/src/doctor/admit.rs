@@ -267,8 +267,10 @@ impl Visit<'_> {
             ));
         }
         if let Some(qos) = said.maximum_qos {
-            let cause = format!("the broker takes QoS {} at most", u8::from(qos == QoS::AtLeastOnce));
-            let next_step = "let the flows to this connector use no higher QoS";
+            let most = u8::from(qos == QoS::AtLeastOnce);
+            let cause = format!("the broker takes QoS {most} at most");
+            let next_step =
+                format!("write qos = {most} in `to` of each flow to this connector that sends at more");
             wrong.push(Diagnosis::new(Fault::QosLowered, cause, next_step));
         }
         chart.warned(Stage::Limits, seen(&admitted.connack), wrong);

@@ -241,7 +241,9 @@ impl Opener {
     pub(crate) fn open(&self, text: &str, path: &str) -> Result<Secret, Closed> {
         let project = self.project.ok_or_else(|| Closed {
             what: "is sealed, and the project file has lost the `id` that it was sealed for".to_owned(),
-            help: "restore the line `id = \"...\"` at the top of the file".to_owned(),
+            help: format!(
+                "restore the line `id = \"...\"` at the top of the file; a value from another project is set anew: crosspoint secret set {path}"
+            ),
         })?;
         let keys = self.keys.get_or_init(|| self.source.keys(Some(project)));
         let keys = keys.as_ref().map_err(|error| Closed {

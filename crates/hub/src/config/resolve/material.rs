@@ -153,7 +153,8 @@ impl Material {
             label: "this file".into(),
             help: help.into(),
         };
-        let relative = "a path is relative to the folder of the project file";
+        let relative =
+            "correct the path, or put the file there; a path is relative to the folder of the project file";
         let mut bytes = Vec::new();
         let file = File::open(&full).map_err(|error| missing(error.to_string(), relative))?;
         let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
