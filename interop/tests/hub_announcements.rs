@@ -101,3 +101,39 @@ async fn the_will_comes_when_the_hub_dies_and_a_delayed_one_later() {
     // Mosquitto looks once a second, on a clock of whole seconds.
     assert!(died.elapsed() > DELAY - Duration::from_millis(1_100), "{:?}", died.elapsed());
 }
+
+#[tokio::test]
+async fn what_is_retained_of_them_is_there_for_who_comes_later() {
+    let Some(mosquitto) = Mosquitto::start().await else { return };
+    let Some(mut live) = listen(&mosquitto, "status/#").await else { return };
+    let data = tempfile::tempdir().unwrap();
+    for retain in ["", ", retain = true"] {
+        let say = |what: &str| format!("{what} = {{ topic = \"status/{what}\", payload = \"x\"{retain} }}\n");
+        let project = format!(
+            "[broker]\nenabled = false\n[connector.a]\nurl = \"mqtt://127.0.0.1:{}\"\n{}{}{}",
+            mosquitto.port(),
+            say("will"),
+            say("birth"),
+            say("close")
+        );
+        let clean = hub(&project, data.path()).await;
+        live.line_with("\"topic\":\"status/birth\"").await;
+        soon("the hub to stop", clean.stop(Duration::from_secs(5))).await;
+        live.line_with("\"topic\":\"status/close\"").await;
+        let killed = hub(&project, data.path()).await;
+        live.line_with("\"topic\":\"status/birth\"").await;
+        drop(killed);
+        live.line_with("\"topic\":\"status/will\"").await;
+    }
+    let mut later = listen(&mosquitto, "status/#").await.unwrap();
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        let line = later.line_with("> ").await;
+        assert!(line.contains("\"retain\":1"), "{line}");
+        kept.extend(
+            ["will", "birth", "close"].into_iter().filter(|what| line.contains(&format!("status/{what}"))),
+        );
+    }
+    kept.sort_unstable();
+    assert_eq!(kept, ["birth", "close", "will"]);
+}

@@ -24,7 +24,10 @@ fn check(text: &str, severity: Severity, message: &str, marked: &str, label: &st
     let rendered = finding.render(Colour::Never);
     assert!(rendered.starts_with(&format!("{word}: {message}\n")), "{rendered}");
     assert_eq!(finding.span, Some(at..at + marked.len()), "{rendered}");
-    let carets = format!("{} {label}", "^".repeat(marked.chars().count()));
+    // Every secret is shown alike: eight stars between its quotes.
+    let is_hidden = finding.source.text.get(at..).is_some_and(|shown| shown.starts_with("\"*"));
+    let width = if is_hidden { 10 } else { marked.chars().count() };
+    let carets = format!("{} {label}", "^".repeat(width));
     assert!(rendered.contains(&carets), "{rendered}");
     assert!(rendered.contains(&format!("= help: {help}")), "{rendered}");
 }
@@ -298,11 +301,26 @@ fn client_ids() {
 }
 
 #[test]
+fn a_rendering_tells_nothing_of_a_secret_and_keeps_the_places_around_it() {
+    let rendered = |secret: &str| {
+        let line = format!("password = {secret:?}, keep_alive_s = 70000");
+        let text = format!("[connector]\nplant = {{ url = \"mqtt://h\", username = \"u\", {line} }}\n");
+        findings(&text).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let one = rendered("x");
+    assert_eq!(one, rendered("correct horse battery staple it's 'ä'"));
+    assert!(one.contains("username = \"u\", password = \"********\", keep_alive_s = 70000 }"), "{one}");
+    let shown = one.lines().find(|line| line.contains("70000 }")).unwrap();
+    let caret = one.lines().find_map(|line| line.find("^^^^^ 70,000")).unwrap();
+    assert!(shown.get(caret..).is_some_and(|from| from.starts_with("70000")), "{one}");
+}
+
+#[test]
 fn passwords() {
     let message = "`connector.plant.password` is plain text";
-    let text = plant("username = \"u\"\npassword = \"*******\"");
+    let text = plant("username = \"u\"\npassword = \"hunter2\"");
     let help = "seal it: crosspoint secret set connector.plant.password --keep";
-    warning(&text, message, "\"*******\"", "readable for everyone who has the file", help);
+    warning(&text, message, "\"hunter2\"", "readable for everyone who has the file", help);
     let message =
         "`connector.plant.password` is sealed, and the project file has lost the `id` that it was sealed for";
     let text = plant("username = \"u\"\npassword = \"sealed:v1:x\"");

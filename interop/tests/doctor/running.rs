@@ -3,9 +3,10 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use crosspoint_hub::control::{Control, Part, Request};
 use crosspoint_hub::diagnosis::Fault;
 use crosspoint_hub::{Condition, DataDir, Hub, config};
-use interop::{Authority, DEADLINE, Mosquitto, Validity};
+use interop::{Authority, DEADLINE, Mosquitto, Validity, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -110,10 +111,73 @@ async fn of_ports_that_say_nothing() {
     for scheme in ["mqtt", "mqtts"] {
         agree(&url(scheme), Fault::ClosedWithoutAnswer, Condition::BackingOff).await;
     }
+    // As a broker does that is full.
+    let told = doctor(&url("mqtt")).await.conclusion().unwrap().clone();
+    assert!(told.next_step.contains("as many clients as it takes"), "{told:?}");
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     agree(&format!("url = \"mqtt://{nobody}\""), Fault::Refused, Condition::BackingOff).await;
     let name = format!("url = \"mqtt://{}\"", "x".repeat(64));
     agree(&name, Fault::NameNotFound, Condition::BackingOff).await;
+}
+
+/// The doctor says it as a limit; what the flows lose by it is told by the hub that runs.
+#[tokio::test]
+async fn of_a_broker_that_lowers_the_qos() {
+    let limited = |_: &Authority, ports: [u16; 3]| {
+        let listener = |port| format!("listener {port} 127.0.0.1\nmax_qos 1\n");
+        format!("allow_anonymous true\n{}", ports.map(listener).concat())
+    };
+    let Some(mosquitto) = Mosquitto::start_as(Authority::new(), limited).await else { return };
+    let connector = format!("[connector.a]\nurl = \"mqtt://127.0.0.1:{}\"\n", mosquitto.port());
+    let flow = |from: &str, to: &str, qos: &str| {
+        format!(
+            "[flow.f]\nfrom = {{ connector = \"{from}\", topics = \"in/#\", qos = 2 }}\n\
+             to = {{ connector = \"{to}\", topic = \"out\"{qos} }}\n"
+        )
+    };
+    for (flow, cause, next_step) in [
+        (
+            flow("broker", "a", ""),
+            "takes QoS 1 at most, and flow f sends at up to 2",
+            "qos = 1 in `to` of flow.f",
+        ),
+        (flow("a", "broker", ""), "gives in/# at QoS 1, and 2 is asked for", "write qos = 1 in `from`"),
+        (flow("broker", "a", ", qos = 1"), "", ""),
+    ] {
+        let project = format!("[broker.listener.main]\nbind = \"127.0.0.1:0\"\n{connector}{flow}");
+        let (plan, _) = config::parse(&project, "crosspoint.toml", None).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let hub = Hub::start(plan, DataDir::open(&data).unwrap()).await.unwrap();
+        let wanted = if cause.is_empty() { "connected" } else { "degraded" };
+        let row = soon(&format!("{flow} to be {wanted}"), shown(&data, wanted)).await;
+        let text = |key: &str| row.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+        assert!(text("cause").contains(cause) && text("next_step").contains(next_step), "{row:?}");
+        assert_eq!(text("cause").is_empty(), cause.is_empty(), "{row:?}");
+        hub.stop(Duration::ZERO).await;
+    }
+}
+
+/// Asks a hub for the connector `a` until it is in this state.
+async fn shown(data: &std::path::Path, state: &str) -> serde_json::Map<String, serde_json::Value> {
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        look.tick().await;
+        let mut found = None;
+        let mut asked = Control::of_running(data).unwrap();
+        let take = |part| {
+            match part {
+                Part::Row(row) if row.get("connector").is_some_and(|name| name == "a") => found = Some(row),
+                _ => {}
+            }
+            Ok(())
+        };
+        asked.ask(Request::Overview, take).await.unwrap();
+        match found {
+            Some(row) if row.get("state").is_some_and(|now| now == state) => return row,
+            _ => {}
+        }
+    }
 }
 
 /// Starts a server that hears a little, says something of its own and closes, each time.

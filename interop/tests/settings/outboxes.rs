@@ -223,6 +223,27 @@ async fn what_was_sent_is_kept_where_there_is_an_archive() {
 }
 
 #[tokio::test]
+async fn an_archive_is_bounded_by_its_bytes_and_by_their_age() {
+    let Some(mosquitto) = mosquitto().await else { return };
+    let away = Away::start(mosquitto, "outbox = { archive = { bytes = 65536 } }").await;
+    for number in 0..10_u8 {
+        away.publish("in/n", vec![number; 20_000]).await;
+    }
+    let (_, away) = away.back().await;
+    away.hub.until("all to be confirmed", |hub| hub.status()["a"].outbox.confirmed == 11).await;
+    // The last is short.
+    away.hub.until("the newest of it", |hub| hub.gauge().waiting().archived == 4).await;
+    away.hub.stop().await;
+    let Some(mosquitto) = support::mosquitto().await else { return };
+    let away = Away::start(mosquitto, "outbox = { archive = { age_s = 1 } }").await;
+    away.publish("in/n", "old").await;
+    let (_, away) = away.back().await;
+    away.hub.until("all to be confirmed", |hub| hub.status()["a"].outbox.confirmed == 2).await;
+    away.hub.until("what is old to go", |hub| hub.gauge().waiting().archived == 0).await;
+    away.hub.stop().await;
+}
+
+#[tokio::test]
 async fn what_counts_as_kept_in_memory_is_not_on_disk() {
     for (lines, on_disk) in [("", 3), ("durability = \"written\"", 3), ("durability = \"memory\"", 0)] {
         let Some(mosquitto) = mosquitto().await else { return };

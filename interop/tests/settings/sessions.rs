@@ -106,6 +106,10 @@ async fn a_canary_flies_where_it_is_told() {
     let line = mosquitto.logged("Received PUBLISH from miner (").await;
     assert!(line.contains("'coal/mine'"), "{line}");
     mosquitto.logged("Sending PUBLISH to miner (").await;
+    // By default the next one flies after half a minute.
+    let next = hub
+        .until("the next canary", |_| mosquitto.log().matches("Received PUBLISH from miner (").count() > 2);
+    within(Duration::from_secs(20), "canaries every second", next).await;
     hub.stop().await;
 }
 

@@ -87,6 +87,11 @@ const TESTS: &[(&[&str], &str, &str)] = &[
         "birth_and_close_frame_a_clean_run_and_no_will_follows",
     ),
     (
+        &["will.retain", "birth.retain", "close.retain"],
+        "interop/tests/hub_announcements.rs",
+        "what_is_retained_of_them_is_there_for_who_comes_later",
+    ),
+    (
         &["outbox.messages", "outbox.when_full"],
         "outboxes.rs",
         "of_what_is_too_much_the_oldest_or_the_newest_is_dropped_or_nothing",
@@ -109,6 +114,11 @@ const TESTS: &[(&[&str], &str, &str)] = &[
     ),
     (&["outbox.dead_letters"], "outboxes.rs", "no_more_dead_letters_are_kept_than_is_written"),
     (&["outbox.archive"], "outboxes.rs", "what_was_sent_is_kept_where_there_is_an_archive"),
+    (
+        &["outbox.archive.bytes", "outbox.archive.age_s"],
+        "outboxes.rs",
+        "an_archive_is_bounded_by_its_bytes_and_by_their_age",
+    ),
     (&["ordering"], "refusing.rs", "a_refusal_holds_up_everything_or_its_topic_alone"),
 ];
 

@@ -125,7 +125,14 @@ fn each_connector_has_its_state_with_cause_and_next_step() {
     assert_eq!(flows, ["runs", "waits: gone is backing off", "off: connector later is disabled"], "{said}");
 
     let shown = text(&run(site.path(), &["status"]).stdout);
-    for line in ["CONNECTOR", "locked: ", "  next: ", "broker  mqtt://", "flow f  broker -> plant  runs"] {
+    for line in [
+        "CONNECTOR",
+        "locked: ",
+        "  setting: connector.locked.password = ...",
+        "  next: ",
+        "broker  mqtt://",
+        "flow f  broker -> plant  runs",
+    ] {
         assert!(shown.contains(line), "no {line:?} in\n{shown}");
     }
     assert_eq!((up.stop("TERM").0, far_up.stop("TERM").0), (Some(0), Some(0)));

@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use super::file::{Item, Table, Value};
+use super::file::{Entry, Item, Table, Value};
+use super::plan::Auth;
 
 /// Words that make a key look like one of a secret.
 const SECRET_WORDS: &[&str] =
@@ -47,12 +48,18 @@ pub(super) fn masked_broken(text: &str) -> Masked {
 
 fn collect(table: &Table, text: &str, is_headers: bool, hidden: &mut Vec<Range<usize>>) {
     for entry in &table.entries {
-        let secret = is_headers || entry.key == "headers" || names_a_secret(&entry.key);
+        let names_one = names_a_secret(&entry.key) && !is_way_to_log_in(entry);
+        let secret = is_headers || entry.key == "headers" || names_one;
         match &entry.item.value {
             Value::Table(inner) => collect(inner, text, is_headers || entry.key == "headers", hidden),
             _ => collect_value(&entry.item, text, secret, hidden),
         }
     }
+}
+
+/// Tells whether it is `auth` with a word that says how, not with what.
+fn is_way_to_log_in(entry: &Entry) -> bool {
+    matches!(&entry.item.value, Value::Text(text) if entry.key == "auth" && Auth::WORDS.contains(&text.as_str()))
 }
 
 fn collect_value(item: &Item, text: &str, secret: bool, hidden: &mut Vec<Range<usize>>) {
@@ -135,16 +142,30 @@ fn parts(text: &str, spans: &[Range<usize>]) -> Vec<Range<usize>> {
         let mut at = span.start.max(done);
         done = done.max(span.end);
         for line in text.get(at..span.end).unwrap_or_default().split_inclusive('\n') {
-            let is_around = |c: char| matches!(c, '"' | '\'' | '\n' | '\r' | ' ' | '\t');
-            let start = at + line.len() - line.trim_start_matches(is_around).len();
-            let end = at + line.trim_end_matches(is_around).len();
-            at += line.len();
-            if start < end {
-                parts.push(start..end);
+            let part = unquoted(line);
+            if !part.is_empty() {
+                parts.push(at + part.start..at + part.end);
             }
+            at += line.len();
         }
     }
     parts
+}
+
+/// Returns the part of a line between the spaces around it, and the quotes that begin and end it.
+fn unquoted(line: &str) -> Range<usize> {
+    let (begin, end) = (line.len() - line.trim_start().len(), line.trim_end().len());
+    let inner = line.get(begin..end).unwrap_or_default();
+    for quotes in ["\"\"\"", "'''", "\"", "'"] {
+        if let Some(after) = inner.strip_prefix(quotes) {
+            let end = if after.ends_with(quotes) { end - quotes.len() } else { end };
+            return begin + quotes.len()..end;
+        }
+        if inner.ends_with(quotes) && quotes.len() == 3 {
+            return begin..end - quotes.len();
+        }
+    }
+    begin..end
 }
 
 #[cfg(test)]
@@ -184,7 +205,10 @@ mod tests {
         let text = "password = \"it's a 'b' c\" # why";
         let shown = masked(text, &super::super::file::read(text).0);
         assert_eq!(shown.text, "password = \"************\" # why");
-        assert_eq!(shown.hidden, [12..24]);
+        let hidden = shown.hidden.first().cloned();
+        assert_eq!((hidden, shown.hidden.len()), (Some(12..24), 1));
+        let text = "password = \"x'\"\n";
+        assert_eq!(masked(text, &super::super::file::read(text).0).text, "password = \"**\"\n");
     }
 
     #[test]
@@ -199,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_is_no_secret_stays() {
-        let text = "username = \"me\"\npassword = \"env:MQTT_PASSWORD\"\ntls.key = \"client.key\"";
+        let text = "username = \"me\"\nauth = \"scram-sha-256\"\npassword = \"env:MQTT_PASSWORD\"\ntls.key = \"client.key\"";
         assert_eq!(masked(text, &super::super::file::read(text).0).text, text);
     }
 
