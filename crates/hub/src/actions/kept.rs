@@ -20,7 +20,7 @@ use crate::outbox::{OutboxFigures, Reading};
 pub struct Made {
     /// Whether it is new. Otherwise the same was kept already.
     pub is_new: bool,
-    /// What the broker says to each filter, in the order of [`KeptStatus::filters`].
+    /// What the broker says to each filter, in the order of [`KeptSubscription::filters`].
     pub granted: Vec<Granted>,
     /// Whether the broker forgets us when the connection ends: then what is published while there is none is not seen.
     pub is_session_clean: bool,
