@@ -147,6 +147,8 @@ fn a_reader_that_dies_leaves_what_it_has_not_confirmed_and_a_second_one_is_refus
     let second = sites.refused(&["sub", "--kept", "night", "-C", "1"], 1);
     assert!(second.contains("night is being read") && second.contains("one at a time"), "{second}");
     assert_eq!(sites.kept("night")["is_read"], true);
+    // It has said that it has it.
+    sites.until_waiting("night", 0);
     reader.kill().unwrap();
     wait(&mut reader);
     sites.until("nobody reads", |sites| sites.kept("night")["is_read"] == false);
