@@ -8,8 +8,8 @@ use crosspoint_hub::access::{NoAnswer, Subscribing, Wish, explain_access};
 
 use crate::FAILED;
 use crate::failure::{Failure, Verbosity, Voice};
+use crate::project::ProjectFlags;
 use crate::table;
-use crate::user::accounts::ProjectFlags;
 
 /// The word for a client without a name.
 const NOBODY: &str = "-";

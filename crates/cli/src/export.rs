@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use crosspoint_hub::DataDir;
 use crosspoint_hub::secret::{self, Bundle, BundleError, Lock, Opened, Unlock};
 
-use crate::check::PROJECT_FILE;
 use crate::failure::{Failure, Verbosity, Voice};
-use crate::secret::{KeyFlags, entering};
+use crate::project::ProjectFlags;
+use crate::secret::entering;
 use crate::table;
 
 /// What `export` is asked for.
@@ -40,14 +39,8 @@ pub(crate) struct ExportFlags {
     /// Opens it with the age key in this file
     #[arg(long, value_name = "FILE", requires = "open", conflicts_with = "passphrase_file")]
     identity: Option<PathBuf>,
-    /// The project file
-    #[arg(long, value_name = "FILE", default_value = PROJECT_FILE)]
-    project: PathBuf,
-    /// The hub's own folder (default: crosspoint-data beside the project file)
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
     #[command(flatten)]
-    key: KeyFlags,
+    project: ProjectFlags,
 }
 
 /// Runs `export`.
@@ -67,8 +60,8 @@ pub(crate) fn run(flags: &ExportFlags) -> ExitCode {
 }
 
 fn redact(flags: &ExportFlags) -> Result<(), Failure> {
-    let shown = flags.project.display();
-    let text = fs::read_to_string(&flags.project).map_err(|error| {
+    let shown = flags.project.file().display();
+    let text = fs::read_to_string(flags.project.file()).map_err(|error| {
         Failure::new(format!("{shown} cannot be read: {error}"), "name the project file with --project FILE")
     })?;
     let redacted = secret::redacted(&text).ok_or_else(|| {
@@ -92,9 +85,8 @@ fn encrypt(flags: &ExportFlags, to: &Path) -> Result<(), Failure> {
         (true, Some(file)) => Lock::Passphrase(entering::from_file(file)?),
         (true, None) => Lock::Passphrase(entering::secret("passphrase")?),
     };
-    let data = flags.data.clone().unwrap_or_else(|| DataDir::beside(&flags.project));
     let Bundle { bytes, files, left_out } =
-        secret::bundle(&flags.project, &flags.key.source(&data), &lock).map_err(failure)?;
+        secret::bundle(flags.project.file(), &flags.project.key(), &lock).map_err(failure)?;
     write_new(to, &bytes)?;
     let voice = Voice::new(Verbosity::Normal);
     voice.note(format_args!("{} holds {}", to.display(), files.join(", ")));

@@ -25,6 +25,7 @@ mod payload;
 mod place;
 mod print;
 mod progress;
+mod project;
 mod property;
 mod publish;
 mod remote;

@@ -10,7 +10,7 @@ use crate::failure::{Failure, Verbosity, Voice};
 use crate::secret::entering;
 use crate::table;
 
-pub(crate) mod accounts;
+mod accounts;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 a wrong argument; nothing was changed then.";
 

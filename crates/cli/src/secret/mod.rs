@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use crosspoint_hub::DataDir;
 use crosspoint_hub::secret::{
     KeyOrigin, KeyRing, KeySource, Rotated, SealingKey, Vault, VaultError, Written, make_key_file,
 };
 
 use crate::amount::things;
-use crate::check::PROJECT_FILE;
 use crate::failure::{Failure, Verbosity, Voice};
+use crate::project::ProjectFlags;
 use crate::table::{self, Form};
 
 pub(crate) mod entering;
@@ -61,26 +60,6 @@ impl KeyFlags {
     /// Returns where the key is looked for, with the hub's own folder as the last place.
     pub(crate) fn source(&self, data: &Path) -> KeySource {
         self.key_file.as_deref().map_or_else(|| KeySource::of_environment(data), KeySource::of_file)
-    }
-}
-
-/// Which project file, and which key.
-#[derive(Debug, Args)]
-struct ProjectFlags {
-    /// The project file
-    #[arg(long, value_name = "FILE", default_value = PROJECT_FILE)]
-    project: PathBuf,
-    /// The hub's own folder (default: crosspoint-data beside the project file)
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    #[command(flatten)]
-    key: KeyFlags,
-}
-
-impl ProjectFlags {
-    fn vault(&self) -> Result<Vault, Failure> {
-        let data = self.data.clone().unwrap_or_else(|| DataDir::beside(&self.project));
-        Vault::open(&self.project, self.key.source(&data)).map_err(failure)
     }
 }
 
@@ -188,6 +167,10 @@ fn say_made(vault: &Vault) {
     }
 }
 
+fn vault(project: &ProjectFlags) -> Result<Vault, Failure> {
+    Vault::open(project.file(), project.key()).map_err(failure)
+}
+
 fn keygen(keygen: &Keygen) -> Result<(), Failure> {
     let key = SealingKey::generate().map_err(|error| failure(error.into()))?;
     match &keygen.to {
@@ -207,7 +190,7 @@ fn keygen(keygen: &Keygen) -> Result<(), Failure> {
 }
 
 fn seal(seal: &Seal) -> Result<(), Failure> {
-    let mut vault = seal.project.vault()?;
+    let mut vault = vault(&seal.project)?;
     Vault::check_path(&seal.path).map_err(failure)?;
     let secret = entering::secret(&seal.path)?;
     let sealed = vault.seal(&seal.path, &secret).map_err(failure)?;
@@ -216,7 +199,7 @@ fn seal(seal: &Seal) -> Result<(), Failure> {
 }
 
 fn set(set: &Set) -> Result<(), Failure> {
-    let mut vault = set.project.vault()?;
+    let mut vault = vault(&set.project)?;
     let written = match &set.path {
         path if set.keep => vault.keep(path.as_deref()).map_err(failure)?,
         Some(path) => {
@@ -240,7 +223,7 @@ fn set(set: &Set) -> Result<(), Failure> {
 }
 
 fn say_written(written: &Written, set: &Set) {
-    let (path, project) = (&written.path, set.project.project.display());
+    let (path, project) = (&written.path, set.project.file().display());
     match (&written.environment, &set.env) {
         (Some(name), _) => note(format_args!("{path} of environment {name} is sealed in {project}")),
         (None, Some(name)) => note(format_args!(
@@ -251,7 +234,7 @@ fn say_written(written: &Written, set: &Set) {
 }
 
 fn rename(renamed: &Move) -> Result<(), Failure> {
-    let written = renamed.project.vault()?.rename(&renamed.from, &renamed.to).map_err(failure)?;
+    let written = vault(&renamed.project)?.rename(&renamed.from, &renamed.to).map_err(failure)?;
     for written in written {
         let of = written.environment.map(|name| format!(" of environment {name}")).unwrap_or_default();
         note(format_args!("{}{of} opens again", written.path));
@@ -260,7 +243,7 @@ fn rename(renamed: &Move) -> Result<(), Failure> {
 }
 
 fn rotate(rotate: &Rotate) -> Result<(), Failure> {
-    let mut vault = rotate.project.vault()?;
+    let mut vault = vault(&rotate.project)?;
     let new = match (&rotate.new_key_file, &rotate.new_passphrase_file) {
         (Some(path), _) => Some(KeySource::of_file(path)),
         (None, path) => path.as_deref().map(KeySource::of_passphrase_file),
@@ -290,7 +273,7 @@ fn say_rotated(rotated: &Rotated, new: Option<&KeyOrigin>) {
 }
 
 fn list(list: &List) -> Result<(), Failure> {
-    let listed = list.project.vault()?.list().map_err(failure)?;
+    let listed = vault(&list.project)?.list().map_err(failure)?;
     listing::print(&listed, Form::of_flag(list.json))
 }
 

@@ -1,19 +1,15 @@
 //! Users of the embedded broker in the project file: who is there, who comes, who goes.
 
-use std::path::PathBuf;
-
 use clap::Args;
-use crosspoint_hub::DataDir;
 use crosspoint_hub::access::{Door, accounts, open_doors, who_come_in};
 use crosspoint_hub::config::edit::{EditError, ProjectEdit};
-use crosspoint_hub::config::{self, Diagnostic, Plan};
-use crosspoint_hub::secret::KeySource;
+use crosspoint_hub::config::{self, Plan};
 use serde_json::{Value, json};
 
 use super::{Kind, hashed};
-use crate::check::{PROJECT_FILE, print_all};
 use crate::failure::{Failure, Verbosity, Voice};
-use crate::secret::{KeyFlags, entering};
+use crate::project::ProjectFlags;
+use crate::secret::entering;
 use crate::table::{self, Column, Form, Row};
 
 const COLUMNS: &[Column] = &[
@@ -21,19 +17,6 @@ const COLUMNS: &[Column] = &[
     Column::text("kept_as", "KEPT AS"),
     Column::text("roles", "ROLES").shown(joined),
 ];
-
-/// Which project.
-#[derive(Debug, Args)]
-pub(crate) struct ProjectFlags {
-    /// The project file
-    #[arg(long, value_name = "FILE", default_value = PROJECT_FILE)]
-    project: PathBuf,
-    /// The hub's own folder (default: crosspoint-data beside the project file)
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    #[command(flatten)]
-    key: KeyFlags,
-}
 
 #[derive(Debug, Args)]
 pub(super) struct Add {
@@ -68,37 +51,11 @@ pub(super) struct List {
     project: ProjectFlags,
 }
 
-impl ProjectFlags {
-    /// Reads the project, with the overlay of an environment.
-    pub(crate) fn plan(&self, environment: Option<&str>) -> Result<Plan, Failure> {
-        self.checked(config::load_with(&self.project, environment, &self.source()))
-    }
-
-    /// Returns what the project would be with another text.
-    fn plan_of(&self, text: &str) -> Result<Plan, Failure> {
-        let name = self.project.display().to_string();
-        self.checked(config::parse_with(text, &name, None, &self.source()))
-    }
-
-    fn source(&self) -> KeySource {
-        let data = self.data.clone().unwrap_or_else(|| DataDir::beside(&self.project));
-        self.key.source(&data)
-    }
-
-    fn checked(&self, read: Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>>) -> Result<Plan, Failure> {
-        read.map(|(plan, _)| plan).map_err(|findings| {
-            print_all(&findings);
-            let cause = format!("{} would not run, so nothing was done", self.project.display());
-            Failure::usage(cause, "correct what is said above, or name another file with --project")
-        })
-    }
-}
-
 /// Writes a new user into the project file.
 pub(super) fn add(asked: &Add) -> Result<(), Failure> {
     let (project, name) = (&asked.project, asked.name.as_str());
     let before = project.plan(None)?;
-    let mut edit = ProjectEdit::open(&project.project).map_err(failure)?;
+    let mut edit = ProjectEdit::open(project.file()).map_err(failure)?;
     let user = ["broker", "user", name];
     if name.is_empty() {
         return Err(Failure::usage("a user has a name", "give one"));
@@ -119,7 +76,7 @@ pub(super) fn add(asked: &Add) -> Result<(), Failure> {
     let password = entering::secret(&format!("password of {name}"))?;
     let hash = hashed(&password, &asked.kind)?;
     write(&mut edit, &hash).and_then(|()| edit.save()).map_err(failure)?;
-    note(format_args!("{name} is a user of the embedded broker, in {}", project.project.display()));
+    note(format_args!("{name} is a user of the embedded broker, in {}", project.file().display()));
     if asked.role.is_empty() {
         warn(format_args!(
             "{name} has no role, and so may neither publish nor subscribe: write roles = [\"NAME\"], and [broker.role.NAME] with allow = [\"both #\"]"
@@ -133,9 +90,9 @@ pub(super) fn add(asked: &Add) -> Result<(), Failure> {
 pub(super) fn remove(asked: &Remove) -> Result<(), Failure> {
     let (project, name) = (&asked.project, asked.name.as_str());
     let before = project.plan(None)?;
-    let mut edit = ProjectEdit::open(&project.project).map_err(failure)?;
+    let mut edit = ProjectEdit::open(project.file()).map_err(failure)?;
     let mut is_there = edit.remove(&["broker", "user", name]);
-    for environment in config::environments(&project.project).unwrap_or_default() {
+    for environment in config::environments(project.file()).unwrap_or_default() {
         is_there |= edit.remove(&["environment", &environment, "broker", "user", name]);
     }
     if !is_there {
