@@ -38,9 +38,9 @@ pub(crate) struct SubscribeFlags {
     /// What to unsubscribe from, after subscribing; may be repeated
     #[arg(short = 'U', long, value_name = "FILTER", action = ArgAction::Append, help_heading = "Subscription")]
     unsubscribe: Vec<String>,
-    /// The highest QoS at which messages come: 0, 1 or 2
-    #[arg(short, long, value_name = "QOS", default_value = "0", value_parser = qos, help_heading = "Subscription")]
-    qos: QoS,
+    /// The highest QoS at which messages come: 0, 1 or 2 (default: 0, and 1 with --keep)
+    #[arg(short, long, value_name = "QOS", value_parser = qos, help_heading = "Subscription")]
+    qos: Option<QoS>,
     /// Ask for the retain flag as it was published (MQTT 5)
     #[arg(long, help_heading = "Subscription")]
     retain_as_published: bool,
@@ -168,7 +168,7 @@ impl SubscribeFlags {
 
     fn filters(&self, of_url: Option<&str>) -> Result<Vec<SubscribedFilter>, Failure> {
         let options = SubscriptionOptions {
-            qos: self.qos,
+            qos: self.qos.unwrap_or(QoS::AtMostOnce),
             retain_as_published: self.retain_as_published,
             ..SubscriptionOptions::default()
         };

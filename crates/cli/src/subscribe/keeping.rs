@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
-use crosspoint_client::{ReasonCode, TopicFilter};
+use crosspoint_client::{QoS, ReasonCode, TopicFilter};
 use crosspoint_hub::actions::{KeptLimits, KeptSubscription};
 use crosspoint_hub::config::plan::WhenFull;
 use crosspoint_hub::control::{Control, Part, Request, Taken, message_of};
@@ -79,7 +79,8 @@ pub(super) fn keep(flags: &SubscribeFlags, name: &str, voice: Voice) -> Result<(
         name: name.to_owned(),
         connector: connector.clone(),
         filters,
-        qos: flags.qos,
+        // At QoS 0 the broker would keep nothing while the connection is away.
+        qos: flags.qos.unwrap_or(QoS::AtLeastOnce),
         limits,
     };
     let request = Request::Keep { subscription, within: ANSWER_WITHIN };

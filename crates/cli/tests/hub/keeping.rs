@@ -185,6 +185,9 @@ fn a_name_that_is_taken_and_messages_that_wait_are_told() {
     let row = sites.kept("night");
     assert_eq!(row["when_full"], "drop_newest");
     assert_eq!([&row["messages_max"], &row["age_s_max"], &row["bytes_max"]], [2, 3_600, 65_536]);
+    sites.done(&["sub", "--connector", "plant", "-t", "b", "--keep", "plain"]);
+    assert_eq!(sites.kept("plain")["qos"], 1, "nothing is lost where nobody says otherwise");
+    assert_eq!(sites.done(&["subscriptions", "remove", "plain"]), "plain removed\n");
     let wrong = sites.refused(&[&KEEP[..8], &["other", "--max-bytes", "1"]].concat(), 1);
     assert!(wrong.contains("65536 to 1099511627776"), "{wrong}");
     // Also where no hub runs.
